@@ -1,0 +1,117 @@
+"""One table of shapes: which parameters a configuration has, and the nested dict that holds them.
+
+`parameter_shapes` serves strict loading, initialisation, parameter counts and the summary. The names are the official
+implementation's, but for the prefix: `block1.0.attn.q.weight` is `stages.0.blocks.0.attn.q.weight` here.
+"""
+
+import numpy as np
+
+from pvt_numpy.config import stage_grids
+
+
+def parameter_shapes(config):
+    """Dotted name -> shape of every parameter, in the order of the computation.
+
+    >>> from pvt_numpy.config import VARIANTS
+    >>> sum(int(np.prod(shape)) for shape in parameter_shapes(VARIANTS["pvt_v2_b0"]).values())
+    3666760
+    """
+    shapes = {}
+
+    def layer(name, weight, bias=True):
+        shapes[f"{name}.weight"] = weight
+        if bias:
+            shapes[f"{name}.bias"] = weight[:1]
+
+    v1 = config.model_type == "pvt"
+    grids = stage_grids(config) if v1 else None
+    channels_in, last = config.num_channels, config.num_encoder_blocks - 1
+    for i, C in enumerate(config.hidden_sizes):
+        stage, patch, ratio = f"stages.{i}", config.patch_sizes[i], config.sr_ratios[i]
+        hidden = int(C * config.mlp_ratios[i])
+        layer(f"{stage}.patch_embed.proj", (C, channels_in, patch, patch))
+        layer(f"{stage}.patch_embed.norm", (C,))
+        if v1:
+            H, W = grids[i]
+            shapes[f"{stage}.pos_embed"] = (1, H * W + (i == last), C)
+            if i == last:
+                shapes[f"{stage}.cls_token"] = (1, 1, C)
+        for j in range(config.depths[i]):
+            block = f"{stage}.blocks.{j}"
+            layer(f"{block}.norm1", (C,))
+            layer(f"{block}.attn.q", (C, C), config.qkv_bias)
+            layer(f"{block}.attn.kv", (2 * C, C), config.qkv_bias)
+            layer(f"{block}.attn.proj", (C, C))
+            if config.linear_attention or ratio > 1:
+                R = 1 if config.linear_attention else ratio
+                layer(f"{block}.attn.sr", (C, C, R, R))
+                layer(f"{block}.attn.norm", (C,))
+            layer(f"{block}.norm2", (C,))
+            layer(f"{block}.mlp.fc1", (hidden, C))
+            if not v1:
+                layer(f"{block}.mlp.dwconv", (hidden, 1, 3, 3))
+            layer(f"{block}.mlp.fc2", (C, hidden))
+        if not v1:
+            layer(f"{stage}.norm", (C,))
+        channels_in = C
+    if v1:
+        layer("norm", (channels_in,))
+    if config.num_labels:
+        layer("head", (config.num_labels, channels_in))
+    return shapes
+
+
+def unflatten(flat):
+    """Dotted names -> nested dicts; numbered levels become lists.
+
+    >>> unflatten({"stages.0.norm.weight": 1, "stages.1.norm.weight": 2})
+    {'stages': [{'norm': {'weight': 1}}, {'norm': {'weight': 2}}]}
+    """
+    tree = {}
+    for name, value in flat.items():
+        *path, leaf = name.split(".")
+        node = tree
+        for part in path:
+            node = node.setdefault(part, {})
+        node[leaf] = value
+
+    def lists(node):
+        if not isinstance(node, dict):
+            return node
+        children = {key: lists(child) for key, child in node.items()}
+        return [children[str(n)] for n in range(len(children))] if "0" in children else children
+
+    return lists(tree)
+
+
+def flatten(params, prefix=""):
+    """Nested dicts and lists -> dotted names; the inverse of `unflatten`."""
+    if not isinstance(params, (dict, list)):
+        return {prefix[:-1]: params}
+    items = params.items() if isinstance(params, dict) else enumerate(params)
+    return {name: leaf for key, child in items for name, leaf in flatten(child, f"{prefix}{key}.").items()}
+
+
+def init_params(config, rng, dtype=np.float32):
+    """Fresh parameters for training, as Hugging Face starts them: truncated normal weights, zero biases, unit norms.
+
+    Weights, position tables and the class token are drawn with standard deviation `initializer_range`, cut at two of
+    them; v2's convolutions, as in its paper's code, with sqrt(2 / fan_out). Deterministic for a given `rng`.
+    """
+    flat = {}
+    for name, shape in parameter_shapes(config).items():
+        if name.endswith("bias"):
+            value = np.zeros(shape)
+        elif name.endswith("weight") and len(shape) == 1:
+            value = np.ones(shape)
+        else:
+            std = config.initializer_range
+            if config.model_type == "pvt_v2" and len(shape) == 4:
+                fan_out = shape[2] * shape[3] * (1 if "dwconv" in name else shape[0])
+                std = (2 / fan_out) ** 0.5
+            value = rng.standard_normal(shape)
+            while (far := np.abs(value) > 2).any():
+                value[far] = rng.standard_normal(int(far.sum()))
+            value *= std
+        flat[name] = value.astype(dtype)
+    return unflatten(flat)
