@@ -1,0 +1,16 @@
+"""The Pyramid Vision Transformer, v1 and v2, in pure NumPy.
+
+    import pvt_numpy
+    model = pvt_numpy.load_model()                                   # the model that ships; or a file, a folder, a name
+    x = pvt_numpy.preprocess("photo.jpg", **model.preprocessing)     # (B, 3, H, W) float32
+    out = pvt_numpy.forward(x, model.params, model.config)           # out.logits (B, num_labels)
+    maps = pvt_numpy.pyramid(x, model.params, model.config)          # four (B, C, H, W) maps
+
+Read `layers/` and `model.py` to understand PVT. Each command is a module: `python -m pvt_numpy.classify --help`.
+"""
+
+from .config import VARIANTS, PvtConfig, PvtV2Config
+from .model import Output, forward, pyramid
+from .parameters import init_params, parameter_shapes
+
+__all__ = ["VARIANTS", "Output", "PvtConfig", "PvtV2Config", "forward", "init_params", "parameter_shapes", "pyramid"]

@@ -4,7 +4,7 @@ Source: the fields, names and defaults are those of Hugging Face's `PvtConfig` a
 Table 1 of each paper. One field is ours, `patch_norm_eps`: the official code and timm use another layer-norm epsilon
 inside the patch embedding and SRA than elsewhere, which Hugging Face's configuration cannot say.
 
-Left out: fields that only serve Hugging Face's machinery (`out_features`, `return_dict`, ...); they are ignored when read.
+Left out: fields that only serve Hugging Face's machinery (`out_features`, `return_dict`); they are ignored when read.
 """
 
 import math
@@ -162,6 +162,12 @@ def _check_stages(config):
                 _sentence(f"hidden_sizes[{i}]", channels, f"a multiple of num_attention_heads[{i}] = {heads}")
             )
     if config.model_type == "pvt":
+        if config.sr_ratios[-1] != 1:
+            raise ValueError(
+                _sentence(
+                    f"{ratios}[-1]", config.sr_ratios[-1], "1: the last stage's class token has no place on the grid"
+                )
+            )
         stage_grids(config)
 
 
@@ -182,9 +188,8 @@ def stage_grids(config, image_hw=None):
         padding = patch // 2 if config.model_type == "pvt_v2" else 0
         H, W = ((n + 2 * padding - patch) // stride + 1 for n in (H, W))
         if min(H, W) < 1:
-            raise ValueError(
-                f"an image of {image_hw[0]} x {image_hw[1]} pixels leaves stage {i} without a patch; expected a larger one"
-            )
+            size = f"{image_hw[0]} x {image_hw[1]}"
+            raise ValueError(f"an image of {size} pixels leaves stage {i} without a patch; expected a larger one")
         grids.append((H, W))
     return grids
 

@@ -1,0 +1,102 @@
+"""Spatial-reduction attention (SRA), the layer PVT is named for, and v2's linear variant.
+
+Source: PVT, the section on the Transformer encoder: SRA(Q, K, V) = Concat(head_0, ..., head_N) W^O with
+head_j = Attention(Q W_j^Q, SR(K) W_j^K, SR(V) W_j^V), Attention(q, k, v) = Softmax(q kᵀ / sqrt(d)) v and
+SR(x) = Norm(Reshape(x, R) W^S). PVT v2, the section on linear SRA, for the pooled form.
+"""
+
+import math
+
+from .activations import gelu
+from .convolution import conv2d
+from .dropout import dropout
+from .layernorm import layer_norm
+from .linear import linear
+from .resize import adaptive_average_pool
+from .softmax import softmax
+from .trace import record
+
+POOLED = 7  # linear SRA's keys are a 7 x 7 grid at every stage and for every picture size
+
+
+def attention(x, grid, q, kv, proj, sr=None, norm=None, *, heads, ratio, eps,
+              probs_dropout=0.0, dropout_rate=0.0, rng=None, trace=None, name="attn"):  # fmt: skip
+    """Every token asks; a shrunken copy of the map answers.
+
+    The N = H * W tokens make the queries. Keys and values come from the same map after a stride-R convolution has
+    merged each R x R square into one token, so M = (H // R) * (W // R), and the score table is N x M: R * R times
+    smaller than N x N. With R = 1 this is ordinary multi-head attention. Rows and columns of the grid that do not
+    fill a square are no part of any key.
+
+    x      (B, N, C)      tokens, row by row over the grid
+    grid   (H, W)         H * W == N, or N - 1 where a class token comes first (then R must be 1)
+    q      weight (C, C), bias (C,)
+    kv     weight (2C, C), bias (2C,)       keys first, then values
+    proj   weight (C, C), bias (C,)         mixes the heads
+    sr     weight (C, C, R, R), bias (C,)   only where R > 1
+    norm   weight (C,), bias (C,)           only where R > 1
+
+    Returns y (B, N, C) and probs (B, heads, N, M); each row of probs sums to 1 (before dropout).
+
+    >>> import numpy as np
+    >>> def layer(*shape): return {"weight": np.ones(shape), "bias": np.zeros(shape[0])}
+    >>> y, probs = attention(np.ones((1, 3136, 64)), (56, 56), layer(64, 64), layer(128, 64), layer(64, 64),
+    ...                      layer(64, 64, 8, 8), layer(64), heads=1, ratio=8, eps=1e-6)
+    >>> y.shape, probs.shape
+    ((1, 3136, 64), (1, 1, 3136, 49))
+    """
+    reduced = x
+    if ratio > 1:
+        if min(grid) < ratio:
+            raise ValueError(f"a grid of {grid[0]} x {grid[1]} tokens has no {ratio} x {ratio} square for a key; "
+                             "expected a larger picture")  # fmt: skip
+        reduced = layer_norm(tokens(conv2d(as_map(x, grid), **sr, stride=ratio)), **norm, eps=eps)
+    return _attend(x, reduced, q, kv, proj, heads, probs_dropout, dropout_rate, rng, trace, name)
+
+
+def linear_attention(x, grid, q, kv, proj, sr, norm, *, heads, eps,
+                     probs_dropout=0.0, dropout_rate=0.0, rng=None, trace=None, name="attn"):  # fmt: skip
+    """Linear SRA (b2_li): the keys are the map averaged to 7 x 7, so the cost grows with N alone.
+
+    After the pooling come a 1 x 1 convolution, a norm and GELU. Ratios play no part: M = 49 at every size.
+    Arguments and results as in `attention`, but sr's weight is (C, C, 1, 1).
+    """
+    pooled = adaptive_average_pool(as_map(x, grid), POOLED)
+    reduced = gelu(layer_norm(tokens(conv2d(pooled, **sr, stride=1)), **norm, eps=eps))
+    return _attend(x, reduced, q, kv, proj, heads, probs_dropout, dropout_rate, rng, trace, name)
+
+
+def _attend(x, reduced, q, kv, proj, heads, probs_dropout, dropout_rate, rng, trace, name):
+    """Multi-head attention of the queries from x (B, N, C) to the keys and values from reduced (B, M, C)."""
+    C = x.shape[-1]
+    queries = split_heads(linear(x, **q), heads)
+    keys_values = linear(reduced, **kv)
+    keys, values = split_heads(keys_values[..., :C], heads), split_heads(keys_values[..., C:], heads)
+    # dividing the M keys rather than the N x M scores by sqrt(d) is the same, and less work
+    scores = queries @ (keys / math.sqrt(C // heads)).swapaxes(-1, -2)
+    probs = dropout(softmax(scores), probs_dropout, rng)
+    y = linear(merge_heads(probs @ values), **proj)
+    record(trace, name, reduced=reduced, q=queries, k=keys, v=values, scores=scores, probs=probs)
+    return dropout(y, dropout_rate, rng), probs
+
+
+def split_heads(x, heads):
+    """(B, N, C) -> (B, heads, N, d): each head has d = C / heads neighbouring channels."""
+    B, N, C = x.shape
+    return x.reshape(B, N, heads, C // heads).transpose(0, 2, 1, 3)
+
+
+def merge_heads(x):
+    """(B, heads, N, d) -> (B, N, C), the inverse of `split_heads`."""
+    B, heads, N, d = x.shape
+    return x.transpose(0, 2, 1, 3).reshape(B, N, heads * d)
+
+
+def as_map(x, grid):
+    """Tokens (B, N, C) as a map (B, H, W, C): the same memory."""
+    return x.reshape(len(x), *grid, x.shape[-1])
+
+
+def tokens(x):
+    """A map (B, H, W, C) as tokens (B, N, C): the same memory."""
+    return x.reshape(len(x), -1, x.shape[-1])

@@ -1,0 +1,42 @@
+"""Convolution as windows and one matrix product.
+
+Source: `torch.nn.functional.conv2d` (a cross-correlation: the kernel is not flipped), for maps with the channels last.
+"""
+
+import numpy as np
+
+from .linear import linear
+
+
+def conv2d(x, weight, bias=None, *, stride, padding=0):
+    """Each window of the map, written as one long row, times the kernels, written as columns.
+
+    Rows and columns of the map that do not fill a window are dropped, as in PyTorch.
+
+    x        (B, H, W, C)
+    weight   (C', C, k, k)
+    bias     (C',) or None
+    stride   step from one window to the next; `padding` zeros are put around the map first
+
+    Returns (B, H', W', C') with H' = (H + 2 padding - k) // stride + 1, W' likewise.
+
+    >>> conv2d(np.ones((1, 224, 224, 3)), np.ones((32, 3, 7, 7)), stride=4, padding=3).shape
+    (1, 56, 56, 32)
+    """
+    rows = windows(x, weight.shape[-1], stride, padding)
+    B, H, W = rows.shape[:3]
+    kernels = weight.transpose(0, 2, 3, 1).reshape(len(weight), -1)  # (C', k*k*C), in the order of the rows
+    return linear(rows.reshape(B, H, W, -1), kernels, bias)
+
+
+def windows(x, size, stride, padding=0):
+    """Every size x size window of the map x (B, H, W, C), as a view (B, H', W', size, size, C).
+
+    Raises ValueError where the padded map is smaller than one window.
+    """
+    if padding:
+        x = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    if min(x.shape[1:3]) < size:
+        raise ValueError(f"a map of {x.shape[1]} x {x.shape[2]} has no window; expected at least {size} x {size}")
+    view = np.lib.stride_tricks.sliding_window_view(x, (size, size), axis=(1, 2))[:, ::stride, ::stride]
+    return view.transpose(0, 1, 2, 4, 5, 3)

@@ -1,0 +1,43 @@
+"""Patches become tokens: v1 cuts the map into squares, v2 lets the squares overlap.
+
+Source: PVT, the section on the feature pyramid (patch embedding); PVT v2, the section on overlapping patch embedding:
+kernel 2S - 1, stride S, padding S - 1. In both, a patch is flattened, projected and normalised, which is a strided
+convolution and a layer norm. The position table that v1 adds afterwards is in `position.py`.
+"""
+
+from .convolution import conv2d
+from .layernorm import layer_norm
+
+
+def patch_embed(x, proj, norm, *, stride, eps):
+    """v1: the map in patches that do not overlap; rows and columns that do not fill a patch are dropped.
+
+    x       (B, H, W, C)                            the picture or the stage below
+    proj    weight (C', C, patch, patch), bias (C',)
+    norm    weight (C',), bias (C',)
+    stride  step between patches, usually the patch's own size
+
+    Returns tokens (B, N, C'), row by row, and their grid (H', W'), N = H' * W'.
+
+    >>> import numpy as np
+    >>> unit = {"weight": np.ones(64), "bias": np.zeros(64)}
+    >>> proj = {"weight": np.ones((64, 3, 4, 4)), "bias": np.zeros(64)}
+    >>> tokens, grid = patch_embed(np.ones((1, 224, 224, 3)), proj, unit, stride=4, eps=1e-6)
+    >>> tokens.shape, grid
+    ((1, 3136, 64), (56, 56))
+    """
+    return _embed(x, proj, norm, stride, 0, eps)
+
+
+def overlapping_patch_embed(x, proj, norm, *, stride, eps):
+    """v2: patches larger than the stride, with half a patch of zeros around the map, so that neighbours share pixels.
+
+    Arguments and results as in `patch_embed`; nothing is dropped: H' = ceil(H / stride) for an odd patch.
+    """
+    return _embed(x, proj, norm, stride, proj["weight"].shape[-1] // 2, eps)
+
+
+def _embed(x, proj, norm, stride, padding, eps):
+    y = conv2d(x, **proj, stride=stride, padding=padding)
+    B, H, W, C = y.shape
+    return layer_norm(y.reshape(B, H * W, C), **norm, eps=eps), (H, W)
