@@ -1,0 +1,78 @@
+"""`python -m pvt_numpy.convert SOURCE`: any public PVT checkpoint as our self-contained file, or back to PyTorch.
+
+Everything that `load_model` reads can be the source, the pickles of the official code included (those need PyTorch).
+Left out: training, and changing what a model computes; only precision, labels and the notes on its origin can change.
+"""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from pvt_numpy.checkpoint import describe, load_model, save_model
+from pvt_numpy.cli import printable, run
+
+
+def main(argv=None):
+    """The command. Returns its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m pvt_numpy.convert", description=__doc__.split("\n")[0])
+    parser.add_argument("source", metavar="SOURCE", help="a checkpoint: file, folder, published name or Hub id")
+    parser.add_argument("-o", "--output", metavar="FILE", help="the file to write; a folder with --to")
+    parser.add_argument("--dtype", choices=("float32", "float16"), default="float32", help="precision of the file")
+    parser.add_argument("--labels", metavar="FILE", help="class names to put in: text, one per line, UTF-8")
+    parser.add_argument(
+        "--origin", metavar="KEY=TEXT", action="append", default=[], help="a note to put in, repeatable"
+    )
+    parser.add_argument(
+        "--to", choices=("hf", "timm"), help="write a folder for Hugging Face transformers or timm instead"
+    )
+    parser.add_argument("--local-files-only", action="store_true", help="never download")
+    arguments = parser.parse_args(argv)
+
+    notes = dict(note.split("=", 1) if "=" in note else parser.error(f"--origin {note}: expected KEY=TEXT")
+                 for note in arguments.origin)  # fmt: skip
+    model = load_model(arguments.source, local_files_only=arguments.local_files_only)
+    if arguments.labels:
+        model = replace(model, labels=read_labels(arguments.labels, model.config.num_labels))
+    model = replace(model, origin=model.origin | notes)
+    print("model:", printable(describe(model)))
+    if model.labels:
+        print(f"labels: {len(model.labels)}:", printable(", ".join(model.labels[:3])), "..." * (len(model.labels) > 3))
+
+    output = Path(arguments.output or _default_output(arguments.source, arguments.to))
+    if arguments.to:
+        from pvt_numpy.export import export_hf, export_timm
+
+        write = {"hf": export_hf, "timm": export_timm}[arguments.to]
+        for remark in write(output, model, arguments.dtype):
+            print("note:", remark)
+        written = output / "model.safetensors"
+    else:
+        save_model(output, model, arguments.dtype)
+        written = output
+    print(f"wrote: {printable(str(output))}, {arguments.dtype}, {written.stat().st_size / 1e6:.1f} MB")
+    return 0
+
+
+def read_labels(path, count):
+    """The class names in a text file, one per line; a ValueError unless there are `count`."""
+    try:
+        lines = [line.strip() for line in Path(path).read_text(encoding="utf-8-sig").rstrip().splitlines()]
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is not UTF-8 text") from None
+    if len(lines) != count or not all(lines):
+        raise ValueError(f"{path} names {sum(map(bool, lines))} classes; expected {count}, one per line")
+    return tuple(lines)
+
+
+def _default_output(source, to):
+    """NAME.safetensors, NAME-hf or NAME-timm in the current folder, where it is free."""
+    path = Path(source)
+    name = path.stem if path.is_file() else path.resolve().name if path.is_dir() else source.rpartition("/")[2]
+    output = Path(f"{name}-{to}" if to else f"{name}.safetensors")
+    if output.exists():
+        raise ValueError(f"{output} exists already; say with -o what to write")
+    return output
+
+
+if __name__ == "__main__":
+    run(main, "convert")

@@ -1,0 +1,216 @@
+"""What a checkpoint made elsewhere means: which model it is, its epsilons, labels and preprocessing.
+
+Names tell the maker (`names.recognise`). A Hugging Face `config.json` tells the model; without one, shapes do. The
+maker tells the epsilons and the recipe, for the public implementations differ in both: the official code and timm take
+1e-5 in the norms of the patch embeddings and of SRA and 1e-6 elsewhere, Hugging Face takes 1e-6 everywhere.
+Left out: reading the arrays, and our own files, which say all of this in their metadata (`checkpoint`).
+"""
+
+import json
+import math
+from dataclasses import dataclass, replace
+
+from pvt_numpy.config import VARIANTS, PvtConfig, PvtV2Config, config_from_dict
+from pvt_numpy.names import file_names, our_names, recognise
+from pvt_numpy.parameters import parameter_shapes
+
+MAKERS = {
+    "official": "the official code (whai362/PVT)",
+    "timm": "timm",
+    "hf-v1": "Hugging Face transformers (Pvt)",
+    "hf-v2": "Hugging Face transformers (PvtV2)",
+}
+DEFAULT_RECIPE = {"official": "official", "timm": "timm", "hf-v1": "hf", "hf-v2": "hf"}
+SPLIT_EPS = {"layer_norm_eps": 1e-6, "patch_norm_eps": 1e-5}  # of the official code and timm
+HEADS = (1, 2, 5, 8)  # per stage, in every published variant; shapes do not tell them
+WIDTHS = {variant.hidden_sizes for variant in VARIANTS.values()}
+
+
+@dataclass(frozen=True)
+class Identity:
+    """All that `load_model` needs to know beside the arrays. `kind`, `bare`: as `names.recognise` returns them."""
+
+    kind: str
+    bare: bool
+    config: PvtConfig | PvtV2Config
+    labels: tuple[str, ...] | None
+    preprocessing: dict
+    origin: dict[str, str]
+
+
+def identify(source, name):
+    """The Identity of `source` (a `sources.Source`), which the user knows as `name`. Raises ValueError naming it."""
+    kind, bare = recognise(source.shapes) or (None, False)
+    if kind is None or kind == "ours":
+        few = ", ".join(list(source.shapes)[:3]) or "no parameter at all"
+        lacks = " but lack the metadata of our files" if kind else ""
+        raise ValueError(f"{name}: the parameters are not those of a public PVT checkpoint{lacks}; found {few}")
+    try:
+        config = _config(source, kind, bare)
+        labels = _labels(source.config or {}, config.num_labels)
+        recipe, preprocessing = _preprocessing(source, kind, config)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+    origin = {"format": MAKERS[kind], "source": name, "recipe": recipe}
+    return Identity(kind, bare, config, labels, preprocessing, origin)
+
+
+def known_variant(shapes):
+    """The published variant that has exactly these parameters (our name -> shape), whatever head and image size."""
+
+    def body(shapes):
+        return {name: shape for name, shape in shapes.items() if not name.startswith("head.") and "pos_" not in name}
+
+    return next((v for v, config in VARIANTS.items() if body(parameter_shapes(config)) == body(shapes)), None)
+
+
+def our_shapes(source, kind, bare):
+    """Our name -> shape of what `source` holds; keys and values count as stacked."""
+    shapes = {}
+    for name, (ours, _) in our_names(source.shapes, kind, bare).items():
+        shape = source.shapes[name]
+        shapes[ours] = (shapes[ours][0] + shape[0], *shape[1:]) if shape and shapes.get(ours) else shape
+    return shapes
+
+
+def _config(source, kind, bare):
+    """From config.json where Hugging Face wrote one, by name where timm did, from shapes otherwise."""
+    values = source.config or {}
+    shapes = our_shapes(source, kind, bare)
+    head = shapes.get("head.weight") or (0,)
+    eps = SPLIT_EPS if kind in ("official", "timm") else {}
+    if "model_type" in values:
+        config = replace(config_from_dict(values), **eps)
+        # Hugging Face's headless models keep num_labels in their config; their class tells that they use none.
+        classifies = "ForImageClassification" in str(values.get("architectures"))
+        return config if classifies or "head.weight" in shapes else replace(config, num_labels=0)
+    variant = str(values.get("architecture", "")).split(".")[0]
+    if variant in VARIANTS:
+        return replace(VARIANTS[variant], num_labels=head[0], **eps)
+    return replace(_config_from_shapes(shapes, kind), num_labels=head[0], **eps)
+
+
+def _config_from_shapes(shapes, kind):
+    """The configuration that gives these shapes. Raises ValueError where they do not tell it."""
+
+    def shape(name, ndim):
+        if len(shapes.get(name, ())) != ndim or 0 in shapes[name]:
+            raise ValueError(
+                f"{file_names(name, kind)[0]} has the shape {shapes[name]}; expected {ndim} positive dimensions"
+                if name in shapes
+                else f"{file_names(name, kind)[0]} is missing, and without it and a config.json the variant is unknown"
+            )
+        return shapes[name]
+
+    def count(prefix):
+        numbers = [name.removeprefix(prefix).split(".")[0] for name in shapes if name.startswith(prefix)]
+        return max(map(int, numbers), default=-1) + 1
+
+    v1 = kind == "hf-v1" or (kind == "official" and not any("dwconv" in name for name in shapes))
+    stages = [f"stages.{i}" for i in range(min(count("stages."), len(shapes)))]
+    embeds = [shape(f"{stage}.patch_embed.proj.weight", 4) for stage in stages]
+    if not stages:
+        raise ValueError("no stage was found")
+    widths, patches = tuple(embed[0] for embed in embeds), tuple(embed[2] for embed in embeds)
+    if not any(published[: len(widths)] == widths for published in WIDTHS) or len(widths) > len(HEADS):
+        raise ValueError(
+            f"the stages have {widths} channels, which no published variant has, and shapes do not tell the number "
+            "of attention heads; put Hugging Face's config.json beside the weights in a folder"
+        )
+    ratios, mlp_ratios = [], []
+    for stage, width in zip(stages, widths, strict=True):
+        reduction = f"{stage}.blocks.0.attn.sr.weight"
+        ratios.append(shape(reduction, 4)[2] if reduction in shapes else 1)
+        mlp_ratios.append(_ratio(shape(f"{stage}.blocks.0.mlp.fc1.weight", 2)[0], width))
+    fields = {
+        "num_encoder_blocks": len(stages),
+        "num_channels": embeds[0][1],
+        "depths": tuple(count(f"{stage}.blocks.") for stage in stages),
+        "hidden_sizes": widths,
+        "patch_sizes": patches,
+        "num_attention_heads": HEADS[: len(stages)],
+        "mlp_ratios": tuple(mlp_ratios),
+        "qkv_bias": any(name.endswith("attn.q.bias") for name in shapes),
+    }
+    if v1:
+        size = _image_size(shape("stages.0.pos_embed", 3)[1] - (len(stages) == 1), patches[0])
+        return PvtConfig(**fields, strides=patches, sequence_reduction_ratios=tuple(ratios), image_size=size)
+    # Linear SRA has a 1 x 1 reduction in every stage, and ignores the ratios, which are then left as published.
+    linear = all(f"{stage}.blocks.0.attn.sr.weight" in shapes for stage in stages) and set(ratios) == {1}
+    ratios = PvtV2Config().sr_ratios[: len(stages)] if linear else tuple(ratios)
+    strides = tuple((patch + 1) // 2 for patch in patches)  # the paper: a kernel of 2S - 1 for a stride of S
+    return PvtV2Config(**fields, strides=strides, sr_ratios=ratios, linear_attention=linear)
+
+
+def _ratio(hidden, width):
+    """The mlp_ratio for which int(width * ratio) is `hidden`, whole where it can be.
+
+    >>> _ratio(512, 64), int(49 * _ratio(29, 49))
+    (8, 29)
+    """
+    if hidden % width == 0:
+        return hidden // width
+    ratio = hidden / width
+    return ratio if int(width * ratio) == hidden else math.nextafter(ratio, math.inf)
+
+
+def _image_size(tokens, patch):
+    side = math.isqrt(tokens)
+    if side * side != tokens or not side:
+        raise ValueError(
+            f"the first position table has {tokens} rows, which is no square grid, so the image size is "
+            "unknown; put Hugging Face's config.json beside the weights in a folder"
+        )
+    return side * patch
+
+
+def _labels(values, count):
+    """The class names: of config.json (Hugging Face's or timm's), else ImageNet's for 1000 outputs, else None."""
+    table = values.get("id2label")
+    if isinstance(table, dict):
+        if {str(key) for key in table} != {str(n) for n in range(len(table))}:
+            raise ValueError("config.json: id2label does not number its labels 0, 1, 2 and so on")
+        names = [table.get(str(n), table.get(n)) for n in range(len(table))]
+        if names == [f"LABEL_{n}" for n in range(len(table))]:  # transformers' stand-ins for no names
+            names = None
+    else:
+        names = values.get("label_names")
+    if names is not None and count:
+        if not isinstance(names, list) or len(names) != count or not all(isinstance(name, str) for name in names):
+            raise ValueError(f"config.json: the labels are {json.dumps(names)[:60]}; expected {count} texts")
+        return tuple(names)
+    if count == 1000:
+        from pvt_numpy.imagenet import class_names
+
+        return class_names()
+    return None
+
+
+def _preprocessing(source, kind, config):
+    """(name of the recipe, its arguments for `preprocess`): from the files beside the weights, else the maker's."""
+    from pvt_numpy import recipes
+
+    values = source.config or {}
+    if kind.startswith("hf") and source.preprocessor is not None:
+        chosen = recipes.preprocessing_from_hf(source.preprocessor)
+    elif kind == "timm" and values:
+        own = values.get("pretrained_cfg")
+        chosen = recipes.preprocessing_from_timm(own if isinstance(own, dict) else values)
+    else:
+        chosen = _at_size(recipes.RECIPES[DEFAULT_RECIPE[kind]], config.image_hw)
+    size = chosen.get("crop_size") if chosen.get("do_center_crop") else chosen.get("size")
+    if isinstance(size, dict) and set(size) == {"height", "width"}:
+        size = size["height"], size["width"]
+        for name, recipe in recipes.RECIPES.items():
+            if _at_size(recipe, size) == chosen:
+                return name if recipe == chosen else f"{name} at {size[0]}x{size[1]}", dict(chosen)
+    return "as its files say", dict(chosen)
+
+
+def _at_size(recipe, image_hw):
+    """`recipe` for a model of another image size: it crops to that size, and the resize keeps its proportion to it."""
+    H, W = image_hw
+    if not recipe.get("do_center_crop"):
+        return recipe | {"size": {"height": H, "width": W}}
+    edge = round(recipe["size"]["shortest_edge"] * max(H, W) / recipe["crop_size"]["height"])
+    return recipe | {"size": {"shortest_edge": edge}, "crop_size": {"height": H, "width": W}}

@@ -1,0 +1,141 @@
+"""The names that the public PVT checkpoints give their parameters, against ours: one table, read in both directions.
+
+Sources: github.com/whai362/PVT ("official"; v1 and v2 side by side), timm (v2 only), and Hugging Face transformers
+("hf-v1", "hf-v2"). Hugging Face keeps keys and values in two layers; `kv` stacks them, keys first, as the others do.
+Left out: shapes, which are `parameters.parameter_shapes`' business; the arrays, which `checkpoint` reads.
+"""
+
+import re
+from functools import cache
+
+# Where a patch embedding and a block stand. i counts stages from 0, s from 1, j counts blocks from 0.
+PLACES = {
+    "ours": {"embed": "stages.{i}.patch_embed", "block": "stages.{i}.blocks.{j}"},
+    "official": {"embed": "patch_embed{s}", "block": "block{s}.{j}"},
+    "timm": {"embed": "stages.{i}.downsample", "block": "stages.{i}.blocks.{j}"},
+    "hf-v1": {"embed": "pvt.encoder.patch_embeddings.{i}", "block": "pvt.encoder.block.{i}.{j}"},
+    "hf-v2": {"embed": "pvt_v2.encoder.layers.{i}.patch_embedding", "block": "pvt_v2.encoder.layers.{i}.blocks.{j}"},
+}
+# A layer stands for its weight and its bias; "key+value" for two layers that are one here; "-" for: has none.
+TABLE = """
+ours                  official                timm                hf-v1                                    hf-v2
+embed.proj            embed.proj              embed.proj          embed.projection                         embed.proj
+embed.norm            embed.norm              embed.norm          embed.layer_norm                         embed.layer_norm
+stages.{i}.pos_embed  pos_embed{s}            -                   embed.position_embeddings                -
+stages.{i}.cls_token  cls_token               -                   embed.cls_token                          -
+block.norm1           block.norm1             block.norm1         block.layer_norm_1                       block.layer_norm_1
+block.attn.q          block.attn.q            block.attn.q        block.attention.self.query               block.attention.query
+block.attn.kv         block.attn.kv           block.attn.kv       block.attention.self.key+value           block.attention.key+value
+block.attn.proj       block.attn.proj         block.attn.proj     block.attention.output.dense             block.attention.proj
+block.attn.sr         block.attn.sr           block.attn.sr       block.attention.self.sequence_reduction  block.attention.spatial_reduction
+block.attn.norm       block.attn.norm         block.attn.norm     block.attention.self.layer_norm          block.attention.layer_norm
+block.norm2           block.norm2             block.norm2         block.layer_norm_2                       block.layer_norm_2
+block.mlp.fc1         block.mlp.fc1           block.mlp.fc1       block.mlp.dense1                         block.mlp.dense1
+block.mlp.dwconv      block.mlp.dwconv.dwconv block.mlp.dwconv    -                                        block.mlp.dwconv.dwconv
+block.mlp.fc2         block.mlp.fc2           block.mlp.fc2       block.mlp.dense2                         block.mlp.dense2
+stages.{i}.norm       norm{s}                 stages.{i}.norm     -                                        pvt_v2.encoder.layers.{i}.layer_norm
+norm                  norm                    -                   pvt.encoder.layer_norm                   -
+head                  head                    head                classifier                               classifier
+"""  # noqa: E501
+BARE_PREFIX = {"hf-v1": "pvt.", "hf-v2": "pvt_v2."}  # Hugging Face's models without a head leave it out
+
+
+@cache
+def _rules():
+    """kind -> row -> the patterns of that kind in that row: none, one, or two (keys and values)."""
+    kinds, *rows = (line.split() for line in TABLE.strip().splitlines())
+    rules = {kind: [] for kind in kinds}
+    for row in rows:
+        for kind, cell in zip(kinds, row, strict=True):
+            place, dot, layer = cell.partition(".")
+            stem = PLACES[kind].get(place, place) + dot
+            head, dot, pair = layer.rpartition(".")
+            rules[kind].append(() if cell == "-" else tuple(stem + head + dot + one for one in pair.split("+")))
+    return rules
+
+
+@cache
+def _readers(kind):
+    """(regular expression, row, part) for every pattern of `kind`."""
+    number = r"(0|[1-9]\d{0,5})"
+    readers = []
+    for row, patterns in enumerate(_rules()[kind]):
+        for part, pattern in enumerate(patterns):
+            text = re.escape(pattern)
+            for letter in "isj":
+                text = text.replace(re.escape(f"{{{letter}}}"), number.replace("(", f"(?P<{letter}>", 1))
+            readers.append((re.compile(text + r"(\.weight|\.bias)?"), row, part))
+    return readers
+
+
+@cache
+def _parse(name, kind):
+    """`name` as (row, part, numbers, ".weight" or ".bias" or ""), or None where the table has no such name."""
+    if kind == "timm" and name.startswith("patch_embed."):  # timm keeps the first patch embedding outside its stages
+        name = "stages.0.downsample." + name.removeprefix("patch_embed.")
+    for reader, row, part in _readers(kind):
+        if match := reader.fullmatch(name):
+            numbers = {letter: int(digits) for letter, digits in match.groupdict().items()}
+            if "s" in numbers:
+                numbers["i"] = numbers.pop("s") - 1
+            leaf = match.group(match.lastindex) if name.endswith((".weight", ".bias")) else ""
+            is_array = _rules()["ours"][row][0].endswith(("pos_embed", "cls_token"))
+            return None if is_array == bool(leaf) or numbers.get("i", 0) < 0 else (row, part, numbers, leaf)
+    return None
+
+
+def file_names(name, kind, bare=False):
+    """Our `name` as `kind` of checkpoint has it: one name, or two to be stacked (keys, then values).
+
+    `bare`: of a Hugging Face model without a head, whose names lack the model's prefix.
+
+    >>> file_names("stages.1.blocks.0.attn.kv.bias", "hf-v2")
+    ('pvt_v2.encoder.layers.1.blocks.0.attention.key.bias', 'pvt_v2.encoder.layers.1.blocks.0.attention.value.bias')
+    >>> file_names("stages.0.patch_embed.proj.weight", "timm"), file_names("stages.3.cls_token", "official")
+    (('patch_embed.proj.weight',), ('cls_token',))
+    """
+    found = _parse(name, "ours")
+    patterns = _rules()[kind][found[0]] if found else ()
+    if not patterns:
+        raise ValueError(f"{name} has no name in a checkpoint of kind {kind}")
+    _, _, numbers, leaf = found
+    numbers = {"i": 0, "j": 0} | numbers
+    names = [pattern.format(**numbers, s=numbers["i"] + 1) + leaf for pattern in patterns]
+    if kind == "timm":
+        names = [name.replace("stages.0.downsample.", "patch_embed.") for name in names]
+    return tuple(name.removeprefix(BARE_PREFIX[kind]) if bare else name for name in names)
+
+
+def our_names(names, kind, bare=False):
+    """Each of a checkpoint's `names` -> (ours, part); part counts the names stacked in ours. Unknown ones are left out.
+
+    >>> our_names(["block2.0.attn.q.bias", "norm2.bias", "optimizer"], "official")
+    {'block2.0.attn.q.bias': ('stages.1.blocks.0.attn.q.bias', 0), 'norm2.bias': ('stages.1.norm.bias', 0)}
+    """
+    prefix = BARE_PREFIX[kind] if bare else ""
+    parsed = {}
+    for name in names:
+        found = _parse(name if name.startswith("classifier.") else prefix + name, kind)
+        if found:
+            parsed[name] = found
+    # The official class token does not say its stage: it is always the last.
+    last = max((numbers["i"] for _, _, numbers, _ in parsed.values() if "i" in numbers), default=0)
+    ours = _rules()["ours"]
+    return {
+        name: (ours[row][0].format(**{"i": last} | numbers) + leaf, part)
+        for name, (row, part, numbers, leaf) in parsed.items()
+    }
+
+
+def recognise(names):
+    """Which (kind, bare) of checkpoint has these names, or None. The kind that knows most of them wins.
+
+    >>> recognise(["patch_embed.proj.weight", "stages.0.blocks.0.norm1.weight"])
+    ('timm', False)
+    >>> recognise(["encoder.block.0.0.layer_norm_1.weight"])
+    ('hf-v1', True)
+    """
+    kinds = [(kind, bare) for kind in PLACES for bare in ((False, True) if kind in BARE_PREFIX else (False,))]
+    known = {choice: len(our_names(names, *choice)) for choice in kinds}
+    best = max(known, key=known.get)
+    return best if known[best] else None

@@ -1,0 +1,176 @@
+"""Opens what holds a checkpoint - a safetensors file, a PyTorch pickle, a folder - without deciding what it means.
+
+Safetensors are memory-mapped and read one array at a time; pickles are opened with `weights_only=True` and never
+otherwise. Every damaged file ends in one ValueError that names it. Left out: names, variants and shapes (`checkpoint`).
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+STEMS = ("model.safetensors", "pytorch_model.bin")
+FOLDER_FILES = tuple(stem + end for stem in STEMS for end in ("", ".index.json"))  # the first that is there counts
+WRAPPERS = ("model", "state_dict")  # under which training scripts keep the parameters in a pickle
+PREFIXES = ("module.", "_orig_mod.", "backbone.")  # put before every name by DataParallel, torch.compile, detectors
+
+
+@dataclass(frozen=True)
+class Source:
+    """An opened checkpoint: what it holds, and `read(name)`, which gives one array in the file's own precision."""
+
+    path: Path
+    shapes: dict[str, tuple[int, ...]]
+    read: Callable[[str], np.ndarray]
+    metadata: dict[str, str] = field(default_factory=dict)
+    config: dict | None = None  # config.json beside it
+    preprocessor: dict | None = None  # preprocessor_config.json beside it
+
+
+def open_source(path):
+    """Opens a file, or a folder as Hugging Face and timm publish them. Returns a Source."""
+    path = Path(path)
+    if path.is_dir():
+        found = [path / name for name in FOLDER_FILES if (path / name).is_file()]
+        if not found:
+            raise FileNotFoundError(f"{path} is a folder with no model in it; expected {' or '.join(FOLDER_FILES)}")
+        weights, folder = found[0], path
+    else:
+        weights, folder = path, (path.parent if path.name in FOLDER_FILES else None)
+    source = _open_sharded(weights) if weights.name.endswith(".index.json") else _open_file(weights)
+    if folder is not None:
+        beside = {name: folder / f"{name}.json" for name in ("config", "preprocessor_config")}
+        config, preprocessor = (read_json(file) if file.is_file() else None for file in beside.values())
+        source = replace(source, path=path, config=config, preprocessor=preprocessor)
+    return _without_prefix(source)
+
+
+def read_json(path):
+    """The JSON object in the file at `path`, as a dict."""
+    try:
+        value = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:  # also text that is not UTF-8
+        raise ValueError(f"{path} is not valid JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise ValueError(f"{path} holds a JSON {type(value).__name__}; expected an object")
+    return value
+
+
+def _open_file(path):
+    with open(path, "rb") as file:
+        head = file.read(9)
+    looks_like_pickle = head[:2] == b"PK" or (head[:1] == b"\x80" and head[8:] != b"{")
+    if looks_like_pickle or path.suffix in (".pth", ".pt", ".bin"):
+        return _open_pickle(path)
+    return _open_safetensors(path)
+
+
+def _open_safetensors(path):
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        file = safe_open(path, framework="numpy")
+        kinds = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118 - not a dict
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in kinds}
+        metadata = file.metadata() or {}
+    except (SafetensorError, ValueError) as error:
+        raise ValueError(f"{path} is not a whole safetensors file: {error}") from None
+    header = _header(path) if "BF16" in kinds.values() else None
+
+    def read(name):
+        if kinds[name] == "BF16":
+            return _read_bfloat16(path, *header, name)
+        if kinds[name] not in ("F64", "F32", "F16"):
+            raise ValueError(f"{path}: {name} is of type {kinds[name]}; expected F64, F32, F16 or BF16")
+        return file.get_tensor(name)
+
+    return Source(path, shapes, read, metadata)
+
+
+def _header(path):
+    """(the header of a safetensors file that the library has found sound, position of the first array)."""
+    with open(path, "rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        return json.loads(file.read(size)), 8 + size
+
+
+def _read_bfloat16(path, header, start, name):
+    """NumPy has no bfloat16; it is the upper half of a float32, so 16 zero bits make it one, exactly."""
+    begin, end = header[name]["data_offsets"]
+    with open(path, "rb") as file:
+        file.seek(start + begin)
+        halves = np.frombuffer(file.read(end - begin), dtype="<u2")
+    return (halves.astype(np.uint32) << 16).view(np.float32).reshape(header[name]["shape"])
+
+
+def _open_sharded(index_path):
+    """A model in several files, listed in `*.index.json`: name of the parameter -> file in the same folder."""
+    weight_map = read_json(index_path).get("weight_map")
+    if not isinstance(weight_map, dict) or not all(isinstance(file, str) for file in weight_map.values()):
+        raise ValueError(f"{index_path}: weight_map is not a table of names and files")
+    shards = {}
+    for file in sorted(set(weight_map.values())):
+        # A plain name and nothing else: an index that came from elsewhere must not reach outside its folder.
+        if file in ("", ".", "..") or any(mark in file for mark in "/\\:\0"):
+            raise ValueError(f"{index_path}: {file!r} is not the name of a file in the same folder")
+        if not index_path.with_name(file).is_file():
+            raise FileNotFoundError(f"{index_path} lists {file}, which is not there")
+        shards[file] = _open_file(index_path.with_name(file))
+    held = {name: shard for shard in shards.values() for name in shard.shapes}
+    for name, file in weight_map.items():
+        if name not in shards[file].shapes:
+            raise ValueError(f"{index_path}: {name} is not in {file}")
+        held[name] = shards[file]
+    shapes = {name: shard.shapes[name] for name, shard in held.items()}
+    return Source(index_path, shapes, lambda name: held[name].read(name))
+
+
+def _open_pickle(path):
+    """A state dict saved by PyTorch, bare or under one of WRAPPERS."""
+    try:
+        import torch
+    except ImportError:
+        raise ValueError(
+            f"{path} is a PyTorch pickle, and only PyTorch can open it: pip install -r requirements-torch.txt"
+        ) from None
+    from argparse import Namespace  # the official training script keeps its options beside the parameters
+
+    try:
+        with torch.serialization.safe_globals([Namespace]):
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # the unpickler raises whatever the damage leads to
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise ValueError(
+            f"{path} is damaged or holds more than tensors, and a pickle that does is not opened, "
+            f"for it could run any program: {lines[0]}"
+        ) from None
+    for key in WRAPPERS:
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    if not isinstance(state, dict) or not state:
+        raise ValueError(f"{path} holds no table of parameters, bare or under {' or '.join(map(repr, WRAPPERS))}")
+    others = [str(name) for name, value in state.items() if not torch.is_tensor(value)]
+    if others:
+        raise ValueError(f"{path} holds entries that are not tensors: {', '.join(others[:20])}")
+    state = {str(name): tensor for name, tensor in state.items()}
+
+    def read(name):
+        tensor = state[name].detach()
+        if not tensor.is_floating_point() or tensor.layout != torch.strided:
+            raise ValueError(f"{path}: {name} is of type {tensor.dtype}; expected floating-point numbers")
+        return np.array((tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy())
+
+    return Source(path, {name: tuple(tensor.shape) for name, tensor in state.items()}, read)
+
+
+def _without_prefix(source):
+    """`source` with its names shortened by what stands before every one of them."""
+    prefix = next((p for p in PREFIXES if source.shapes and all(name.startswith(p) for name in source.shapes)), "")
+    if not prefix:
+        return source
+    shapes = {name.removeprefix(prefix): shape for name, shape in source.shapes.items()}
+    return _without_prefix(replace(source, shapes=shapes, read=lambda name: source.read(prefix + name)))
