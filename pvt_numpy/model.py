@@ -159,27 +159,29 @@ def block(x, grid, norm1, attn, norm2, mlp, *, config, i, j, rng=None, trace=Non
     """
     name, eps = f"stages.{i}.blocks.{j}", config.layer_norm_eps
     path_rate = drop_path_rates(config)[sum(config.depths[:i]) + j]
-    noise = {"dropout_rate": config.hidden_dropout_prob, "rng": rng}
+    attn_rng, attn_path_rng, mlp_rng, mlp_path_rng = split_rng(rng, 4)
 
     normed = layer_norm(x, **norm1, eps=eps)
     options = {"heads": config.num_attention_heads[i], "eps": config.embed_eps, "trace": trace, "name": f"{name}.attn",
-               "probs_dropout": config.attention_probs_dropout_prob, **noise}  # fmt: skip
+               "probs_dropout": config.attention_probs_dropout_prob, "dropout_rate": config.hidden_dropout_prob,
+               "rng": attn_rng}  # fmt: skip
     if config.linear_attention:
         y, probs = linear_attention(normed, grid, **attn, **options)
     else:
         y, probs = attention(normed, grid, **attn, ratio=config.sr_ratios[i], **options)
     record(trace, name, norm1=normed, attn=y)
-    x = x + drop_path(y, path_rate, rng)
+    x = x + drop_path(y, path_rate, attn_path_rng)
     record(trace, name, residual1=x)
 
     normed = layer_norm(x, **norm2, eps=eps)
-    options = {"act": config.hidden_act, "trace": trace, "name": f"{name}.mlp", **noise}
+    options = {"act": config.hidden_act, "trace": trace, "name": f"{name}.mlp",
+               "dropout_rate": config.hidden_dropout_prob, "rng": mlp_rng}  # fmt: skip
     if config.model_type == "pvt":
         y = plain_mlp(normed, **mlp, **options)
     else:
         y = dwconv_mlp(normed, grid, **mlp, relu_first=config.linear_attention, **options)
     record(trace, name, norm2=normed, mlp=y)
-    x = x + drop_path(y, path_rate, rng)
+    x = x + drop_path(y, path_rate, mlp_path_rng)
     record(trace, name, x)
     return x, probs
 
@@ -194,6 +196,11 @@ def stage_seeds(config, i, rng):
     return None if rng is None else rng.integers(2**63, size=1 + config.depths[i]).tolist()
 
 
+def split_rng(rng, count):
+    """`count` independent generators, so that each source of noise can be drawn again without the others; or Nones."""
+    return [None] * count if rng is None else [np.random.default_rng(seed) for seed in rng.integers(2**63, size=count)]
+
+
 def channels_first(x):
     """(B, H, W, C) -> (B, C, H, W), as PyTorch has it; a view."""
     return x.transpose(0, 3, 1, 2)
@@ -202,8 +209,9 @@ def channels_first(x):
 def check_pixels(pixel_values, params, config):
     """Raises ValueError with what was found and what was expected where the pictures do not fit the model."""
     expected = f"(B, {config.num_channels}, H, W)"
-    if not isinstance(pixel_values, np.ndarray) or pixel_values.ndim != 4 or pixel_values.shape[1] != config.num_channels:
-        raise ValueError(f"pixel_values have shape {np.shape(pixel_values)}; expected {expected}")
+    shape = np.shape(pixel_values)
+    if not isinstance(pixel_values, np.ndarray) or len(shape) != 4 or shape[1] != config.num_channels:
+        raise ValueError(f"pixel_values have shape {shape}; expected {expected}")
     dtype = params["stages"][0]["patch_embed"]["proj"]["weight"].dtype
     if pixel_values.dtype != dtype:
         raise ValueError(f"pixel_values are {pixel_values.dtype} and the parameters {dtype}; expected the same type")

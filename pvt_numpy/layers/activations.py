@@ -24,15 +24,15 @@ def erf(x):
     """
     if x.dtype != np.float32:
         return np.fromiter(map(math.erf, x.ravel()), x.dtype, x.size).reshape(x.shape)
-    z = np.clip(x, -4, 4)  # beyond, erf is 1 in float32
-    square = z * z
-    y = square * _ERF_POLYNOMIAL[6]
-    for coefficient in _ERF_POLYNOMIAL[5:0:-1]:
-        y += coefficient
-        y *= square
-    y += _ERF_POLYNOMIAL[0]
-    y *= z
-    return np.tanh(y, out=y)
+    with np.errstate(over="ignore"):  # beyond 4 the polynomial only grows, to infinity at last, whose tanh is 1
+        square = x * x
+        y = square * _ERF_POLYNOMIAL[6]
+        for coefficient in _ERF_POLYNOMIAL[5:0:-1]:
+            y += coefficient
+            y *= square
+        y += _ERF_POLYNOMIAL[0]
+        y *= x
+        return np.tanh(y, out=y)
 
 
 def gelu(x):
@@ -95,4 +95,80 @@ ACTIVATIONS = {
     "selu": selu,
     "silu": silu,
     "swish": silu,
+}
+
+
+def erf_backward(dy, x):
+    """erf is an integral, so its slope is what was integrated: dx = dy 2/sqrt(pi) exp(-x²)."""
+    return dy * (2 / math.sqrt(math.pi)) * np.exp(-x * x)
+
+
+def gelu_backward(dy, x):
+    """dx = dy (Φ(x) + x φ(x)), the product rule on x Φ(x); Φ's slope φ is the bell curve exp(-x²/2) / sqrt(2 pi).
+
+    >>> gelu_backward(np.ones(3), np.array([-1.0, 0.0, 1.0]))
+    array([-0.08331547,  0.5       ,  1.08331547])
+    """
+    x, dy = np.ascontiguousarray(x), np.ascontiguousarray(dy)
+    dx = np.empty_like(x)
+    numbers, above, results = x.reshape(-1), dy.reshape(-1), dx.reshape(-1)
+    for start in range(0, x.size, _BLOCK):
+        block = numbers[start : start + _BLOCK]
+        slope = erf(block * math.sqrt(0.5))
+        slope += 1
+        slope *= 0.5
+        bell = block * block
+        bell *= -0.5
+        np.exp(bell, out=bell)
+        bell *= block
+        bell *= 1 / math.sqrt(2 * math.pi)
+        slope += bell
+        np.multiply(slope, above[start : start + _BLOCK], out=results[start : start + _BLOCK])
+    return dx
+
+
+def gelu_new_backward(dy, x):
+    """With t = tanh(u), y = x (1 + t) / 2 and t's slope is (1 - t²) u'(x), u' = sqrt(2/pi) (1 + 3 · 0.044715 x²)."""
+    t = np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x))
+    inner = math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * x * x)
+    return dy * 0.5 * (1 + t + x * (1 - t * t) * inner)
+
+
+def sigmoid_backward(dy, x):
+    """With s = sigmoid(x): dx = dy s (1 - s)."""
+    s = sigmoid(x)
+    return dy * s * (1 - s)
+
+
+def quick_gelu_backward(dy, x):
+    """The product rule on x s, s = sigmoid(1.702 x): dx = dy (s + 1.702 x s (1 - s))."""
+    s = sigmoid(1.702 * x)
+    return dy * (s + 1.702 * x * s * (1 - s))
+
+
+def silu_backward(dy, x):
+    """The product rule on x s, s = sigmoid(x): dx = dy (s + x s (1 - s))."""
+    s = sigmoid(x)
+    return dy * (s + x * s * (1 - s))
+
+
+def relu_backward(dy, x):
+    """What passed forward passes backward; at 0, where there is no slope, 0 is taken, as PyTorch does."""
+    return dy * (x > 0)
+
+
+def selu_backward(dy, x):
+    """scale where x > 0, else scale * alpha * exp(x), times dy."""
+    return dy * SELU_SCALE * np.where(x > 0, x.dtype.type(1), SELU_ALPHA * np.exp(np.minimum(x, 0)))
+
+
+ACTIVATION_BACKWARDS = {
+    "gelu": gelu_backward,
+    "gelu_new": gelu_new_backward,
+    "gelu_pytorch_tanh": gelu_new_backward,
+    "quick_gelu": quick_gelu_backward,
+    "relu": relu_backward,
+    "selu": selu_backward,
+    "silu": silu_backward,
+    "swish": silu_backward,
 }

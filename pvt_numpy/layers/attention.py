@@ -7,13 +7,15 @@ SR(x) = Norm(Reshape(x, R) W^S). PVT v2, the section on linear SRA, for the pool
 
 import math
 
-from .activations import gelu
-from .convolution import conv2d
-from .dropout import dropout
-from .layernorm import layer_norm
-from .linear import linear
-from .resize import adaptive_average_pool
-from .softmax import softmax
+import numpy as np
+
+from .activations import gelu, gelu_backward
+from .convolution import conv2d, conv2d_backward
+from .dropout import dropout, dropout_factor, times
+from .layernorm import layer_norm, layer_norm_backward
+from .linear import linear, linear_backward
+from .resize import adaptive_average_pool, adaptive_average_pool_backward
+from .softmax import softmax, through_softmax
 from .trace import record
 
 POOLED = 7  # linear SRA's keys are a 7 x 7 grid at every stage and for every picture size
@@ -100,3 +102,65 @@ def as_map(x, grid):
 def tokens(x):
     """A map (B, H, W, C) as tokens (B, N, C): the same memory."""
     return x.reshape(len(x), -1, x.shape[-1])
+
+
+def attention_backward(dy, x, grid, q, kv, proj, sr=None, norm=None, *, heads, ratio, eps,
+                       probs_dropout=0.0, dropout_rate=0.0, rng=None):  # fmt: skip
+    """The gradient dy (B, N, C) of y, carried back. (Nothing in the model depends on the probs that are returned too.)
+
+    x is used twice, as queries and, reduced, as keys and values, so its gradient is the sum of two. For each head, with
+    scores S = q kᵀ / sqrt(d), P = softmax(S), o = P v and do, the gradient of o:
+
+        dv = Pᵀ do      dP = do vᵀ      dS = softmax_backward(dP)      dq = dS k / sqrt(d)      dk = dSᵀ q / sqrt(d)
+
+    Before that, proj and the merging of the heads are undone; after it q and kv, then SRA's norm and convolution.
+
+    Returns dx (B, N, C) and {"q": …, "kv": …, "proj": …}, with "sr" and "norm" where R > 1.
+    """
+    reduced, merged = x, None
+    if ratio > 1:
+        merged = conv2d(as_map(x, grid), **sr, stride=ratio)
+        reduced = layer_norm(tokens(merged), **norm, eps=eps)
+    dx, dreduced, grads = _attend_backward(dy, x, reduced, q, kv, proj, heads, probs_dropout, dropout_rate, rng)
+    if ratio > 1:
+        dmerged, grads["norm"] = layer_norm_backward(dreduced, tokens(merged), **norm, eps=eps)
+        dmap, grads["sr"] = conv2d_backward(dmerged.reshape(merged.shape), as_map(x, grid), **sr, stride=ratio)
+        dreduced = tokens(dmap)
+    return dx + dreduced, grads
+
+
+def linear_attention_backward(dy, x, grid, q, kv, proj, sr, norm, *, heads, eps,
+                              probs_dropout=0.0, dropout_rate=0.0, rng=None):  # fmt: skip
+    """As `attention_backward`; the keys' gradient passes GELU, the norm, the 1 x 1 convolution and the pooling."""
+    pooled = adaptive_average_pool(as_map(x, grid), POOLED)
+    mixed = conv2d(pooled, **sr, stride=1)
+    normed = layer_norm(tokens(mixed), **norm, eps=eps)
+    dx, dreduced, grads = _attend_backward(dy, x, gelu(normed), q, kv, proj, heads, probs_dropout, dropout_rate, rng)
+    dmixed, grads["norm"] = layer_norm_backward(gelu_backward(dreduced, normed), tokens(mixed), **norm, eps=eps)
+    dpooled, grads["sr"] = conv2d_backward(dmixed.reshape(mixed.shape), pooled, **sr, stride=1)
+    return dx + tokens(adaptive_average_pool_backward(dpooled, as_map(x, grid), POOLED)), grads
+
+
+def _attend_backward(dy, x, reduced, q, kv, proj, heads, probs_dropout, dropout_rate, rng):
+    """`_attend` carried back: dx (B, N, C) by way of the queries, dreduced (B, M, C), and the grads of q, kv, proj."""
+    C = x.shape[-1]
+    queries = split_heads(linear(x, **q), heads)
+    keys_values = linear(reduced, **kv)
+    keys, values = split_heads(keys_values[..., :C], heads), split_heads(keys_values[..., C:], heads)
+    keys = keys / math.sqrt(C // heads)
+    probs = softmax(queries @ keys.swapaxes(-1, -2))
+    kept = dropout_factor(probs, probs_dropout, rng)  # the two masks, in the forward's order
+    outer = dropout_factor(dy, dropout_rate, rng)
+    dropped = times(probs, kept)
+
+    doutput, dproj = linear_backward(times(dy, outer), merge_heads(dropped @ values), **proj)
+    doutput = split_heads(doutput, heads)
+    dvalues = dropped.swapaxes(-1, -2) @ doutput
+    dscores = through_softmax(times(doutput @ values.swapaxes(-1, -2), kept), probs)
+    dqueries = dscores @ keys
+    dkeys = dscores.swapaxes(-1, -2) @ queries / math.sqrt(C // heads)
+
+    dx, dq = linear_backward(merge_heads(dqueries), x, **q)
+    dkeys_values = np.concatenate([merge_heads(dkeys), merge_heads(dvalues)], axis=-1)
+    dreduced, dkv = linear_backward(dkeys_values, reduced, **kv)
+    return dx, dreduced, {"q": dq, "kv": dkv, "proj": dproj}

@@ -5,7 +5,7 @@ Source: `torch.nn.functional.conv2d` (a cross-correlation: the kernel is not fli
 
 import numpy as np
 
-from .linear import linear
+from .linear import linear, linear_backward
 
 
 def conv2d(x, weight, bias=None, *, stride, padding=0):
@@ -40,3 +40,26 @@ def windows(x, size, stride, padding=0):
         raise ValueError(f"a map of {x.shape[1]} x {x.shape[2]} has no window; expected at least {size} x {size}")
     view = np.lib.stride_tricks.sliding_window_view(x, (size, size), axis=(1, 2))[:, ::stride, ::stride]
     return view.transpose(0, 1, 2, 4, 5, 3)
+
+
+def conv2d_backward(dy, x, weight, bias=None, *, stride, padding=0):
+    """The gradient dy (B, H', W', C') of the output, carried back.
+
+    The convolution is a linear layer on windows, so `linear_backward` gives the kernels' gradient and each window's.
+    A pixel is in as many windows as cover it: its gradient is the sum of theirs. Pixels in no window get 0.
+
+    Returns dx (B, H, W, C) and {"weight": (C', C, k, k), "bias": (C',)}.
+    """
+    (B, H, W, C), (_, rows, columns, _), k = x.shape, dy.shape, weight.shape[-1]
+    kernels = weight.transpose(0, 2, 3, 1).reshape(len(weight), -1)
+    x_windows = windows(x, k, stride, padding).reshape(B, rows, columns, -1)
+    d_windows, grads = linear_backward(dy, x_windows, kernels, bias)
+    grads["weight"] = grads["weight"].reshape(len(weight), k, k, C).transpose(0, 3, 1, 2)
+    d_windows = d_windows.reshape(B, rows, columns, k, k, C)
+    padded = np.zeros((B, H + 2 * padding, W + 2 * padding, C), dy.dtype)
+    for i in range(k):
+        for j in range(k):
+            padded[:, i : i + rows * stride : stride, j : j + columns * stride : stride][:, :rows, :columns] += (
+                d_windows[:, :, :, i, j]
+            )
+    return padded[:, padding : padding + H, padding : padding + W], grads

@@ -9,14 +9,40 @@ def dropout(x, rate, rng=None):
 
     x (any shape); rng a `numpy.random.Generator`, or None for inference, where x itself is returned.
     """
-    return x if rng is None or rate == 0 else x * dropout_mask(x, x.shape, rate, rng)
+    return times(x, dropout_factor(x, rate, rng))
 
 
 def drop_path(x, rate, rng=None):
     """The same for a whole picture at a time: with probability `rate` a residual branch x (B, ...) is left out."""
-    return x if rng is None or rate == 0 else x * dropout_mask(x, (len(x),) + (1,) * (x.ndim - 1), rate, rng)
+    return times(x, drop_path_factor(x, rate, rng))
 
 
-def dropout_mask(x, shape, rate, rng):
-    """0 or 1 / (1 - rate) for every entry of `shape`, in x's type."""
+def dropout_backward(dy, x, rate, rng=None):
+    """y = f x with a factor f for each number, so dx = f dy. `rng` must be in the state that the forward's was in."""
+    return times(dy, dropout_factor(x, rate, rng))
+
+
+def drop_path_backward(dy, x, rate, rng=None):
+    """A branch that was left out gets no gradient. `rng` must be in the state that the forward's was in."""
+    return times(dy, drop_path_factor(x, rate, rng))
+
+
+def dropout_factor(x, rate, rng):
+    """0 or 1 / (1 - rate) for every number of x, in x's type; None where nothing is dropped."""
+    return _draw(x, x.shape, rate, rng)
+
+
+def drop_path_factor(x, rate, rng):
+    """0 or 1 / (1 - rate) for every picture of x (B, ...), shaped (B, 1, ...); None where nothing is dropped."""
+    return _draw(x, (len(x),) + (1,) * (x.ndim - 1), rate, rng)
+
+
+def times(x, factor):
+    """x times a factor that may be None, for none."""
+    return x if factor is None else x * factor
+
+
+def _draw(x, shape, rate, rng):
+    if rng is None or rate == 0:
+        return None
     return (rng.random(shape) >= rate).astype(x.dtype) / x.dtype.type(1 - rate)

@@ -1,6 +1,8 @@
 """From the last stage's tokens to the logits: v1 reads its class token, v2 averages all tokens."""
 
-from .linear import linear
+import numpy as np
+
+from .linear import linear, linear_backward
 
 
 def class_token_head(x, weight=None, bias=None):
@@ -22,3 +24,24 @@ def mean_pool_head(x, weight=None, bias=None):
 
 def _classify(pooled, weight, bias):
     return (pooled if weight is None else linear(pooled, weight, bias)), pooled
+
+
+def class_token_head_backward(dy, x, weight=None, bias=None):
+    """The gradient dy (B, num_labels) of the logits, carried back: it reaches the class token and no other directly.
+
+    Returns dx (B, 1 + N, C) and {"weight": …, "bias": …}, or {} without a head.
+    """
+    dpooled, grads = _classify_backward(dy, x[:, 0], weight, bias)
+    dx = np.zeros_like(x)
+    dx[:, 0] = dpooled
+    return dx, grads
+
+
+def mean_pool_head_backward(dy, x, weight=None, bias=None):
+    """As `class_token_head_backward`; each of the N tokens carries 1 / N of the mean and gets 1 / N of its gradient."""
+    dpooled, grads = _classify_backward(dy, x.mean(axis=1), weight, bias)
+    return np.repeat(dpooled[:, None] / x.shape[1], x.shape[1], axis=1), grads
+
+
+def _classify_backward(dy, pooled, weight, bias):
+    return (dy, {}) if weight is None else linear_backward(dy, pooled, weight, bias)

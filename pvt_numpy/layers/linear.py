@@ -22,3 +22,18 @@ def linear(x, weight, bias=None):
     if bias is not None:
         y += bias
     return y.reshape(*x.shape[:-1], weight.shape[0])
+
+
+def linear_backward(dy, x, weight, bias=None):
+    """The gradient dy (..., C') of the output, carried back to the input and the weights.
+
+    For one row, y_i = sum over j of W_ij x_j + b_i, so dL/dx_j = sum over i of dL/dy_i W_ij: the same matrix, not
+    transposed. W_ij meets x_j in every row, so its gradient is the sum over the rows of dL/dy_i x_j; b_i's, of dL/dy_i.
+
+    Returns dx (..., C) and {"weight": (C', C), "bias": (C',)}, without a bias where there is none.
+    """
+    dy_rows, x_rows = dy.reshape(-1, dy.shape[-1]), x.reshape(-1, x.shape[-1])
+    grads = {"weight": dy_rows.T @ x_rows}
+    if bias is not None:
+        grads["bias"] = dy_rows.sum(axis=0)
+    return (dy_rows @ weight).reshape(x.shape), grads

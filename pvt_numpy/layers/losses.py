@@ -6,6 +6,8 @@ Source: `transformers`' ForSequenceClassificationLoss; `torch.nn.functional.cros
 
 import numpy as np
 
+from .activations import sigmoid
+
 IGNORED = -100  # a label that PyTorch's cross-entropy leaves out
 
 
@@ -79,4 +81,41 @@ LOSSES = {
     "single_label_classification": cross_entropy,
     "regression": mean_square,
     "multi_label_classification": binary_cross_entropy,
+}
+
+
+def loss_backward(dy, logits, labels, problem_type=None):
+    """dy, the gradient of the loss itself, 1 as a rule, carried back to the logits: (B, num_labels)."""
+    return LOSS_BACKWARDS[loss_kind(logits.shape[-1], labels, problem_type)](dy, logits, labels)
+
+
+def cross_entropy_backward(dy, logits, labels, label_smoothing=0.0):
+    """What the model said less what it should have said: dlogits = dy (softmax(logits) - truth) / pictures.
+
+    For truth t, any weights that sum to 1, a picture's loss is -sum of t_k log p_k = log(sum exp z) - sum of t_k z_k,
+    and the slope of log(sum exp z) is softmax(z). Label -100 gives a row of zeros.
+    """
+    log_probs, rows, kept = _picked(logits, labels)
+    K = logits.shape[-1]
+    difference = np.exp(log_probs[rows]) - logits.dtype.type(label_smoothing / K)
+    difference[np.arange(len(rows)), kept] -= 1 - label_smoothing
+    dlogits = np.zeros_like(logits)
+    dlogits[rows] = difference * (dy / len(rows))
+    return dlogits
+
+
+def mean_square_backward(dy, logits, labels):
+    """dlogits = dy 2 (logits - labels) / numbers."""
+    return (logits - _like(logits, labels)) * (dy * 2 / logits.size)
+
+
+def binary_cross_entropy_backward(dy, logits, labels):
+    """As for cross-entropy: dlogits = dy (sigmoid(logits) - labels) / numbers."""
+    return (sigmoid(logits) - _like(logits, labels)) * (dy / logits.size)
+
+
+LOSS_BACKWARDS = {
+    "single_label_classification": cross_entropy_backward,
+    "regression": mean_square_backward,
+    "multi_label_classification": binary_cross_entropy_backward,
 }

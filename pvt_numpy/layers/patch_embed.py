@@ -5,8 +5,8 @@ kernel 2S - 1, stride S, padding S - 1. In both, a patch is flattened, projected
 convolution and a layer norm. The position table that v1 adds afterwards is in `position.py`.
 """
 
-from .convolution import conv2d
-from .layernorm import layer_norm
+from .convolution import conv2d, conv2d_backward
+from .layernorm import layer_norm, layer_norm_backward
 
 
 def patch_embed(x, proj, norm, *, stride, eps):
@@ -41,3 +41,23 @@ def _embed(x, proj, norm, stride, padding, eps):
     y = conv2d(x, **proj, stride=stride, padding=padding)
     B, H, W, C = y.shape
     return layer_norm(y.reshape(B, H * W, C), **norm, eps=eps), (H, W)
+
+
+def patch_embed_backward(dy, x, proj, norm, *, stride, eps):
+    """The gradient dy (B, N, C') of the tokens, carried back through the norm and the convolution.
+
+    Returns dx (B, H, W, C) and {"proj": …, "norm": …}, shaped as the parameters.
+    """
+    return _embed_backward(dy, x, proj, norm, stride, 0, eps)
+
+
+def overlapping_patch_embed_backward(dy, x, proj, norm, *, stride, eps):
+    """As `patch_embed_backward`; a pixel's gradient is the sum over the patches that share it."""
+    return _embed_backward(dy, x, proj, norm, stride, proj["weight"].shape[-1] // 2, eps)
+
+
+def _embed_backward(dy, x, proj, norm, stride, padding, eps):
+    y = conv2d(x, **proj, stride=stride, padding=padding)
+    dy, dnorm = layer_norm_backward(dy.reshape(y.shape), y, **norm, eps=eps)
+    dx, dproj = conv2d_backward(dy, x, **proj, stride=stride, padding=padding)
+    return dx, {"proj": dproj, "norm": dnorm}

@@ -7,7 +7,7 @@ scrambles there, and Hugging Face's raises.
 
 import numpy as np
 
-from .resize import resize_bilinear
+from .resize import resize_bilinear, resize_bilinear_backward
 
 
 def add_positions(x, grid, pos_embed, cls_token=None, *, stored_grid):
@@ -38,3 +38,29 @@ def resize_positions(pos_embed, stored_grid, grid):
     special = pos_embed.shape[1] - H * W  # 1 with a class token, else 0
     table = resize_bilinear(pos_embed[:, special:].reshape(1, H, W, C), grid)
     return np.concatenate([pos_embed[:, :special], table.reshape(1, -1, C)], axis=1)
+
+
+def add_positions_backward(dy, x, grid, pos_embed, cls_token=None, *, stored_grid):
+    """The gradient dy (B, N, C) or (B, 1 + N, C), carried back.
+
+    A sum hands its gradient to both terms. The table and the class token serve every picture, so theirs is summed over
+    the batch; the class token's is that of row 0.
+
+    Returns dx (B, N, C) and {"pos_embed": (1, N', C)}, with "cls_token" (1, 1, C) where there is one.
+    """
+    total = dy.sum(axis=0, keepdims=True)
+    grads = {"pos_embed": resize_positions_backward(total, pos_embed, stored_grid, grid)}
+    if cls_token is not None:
+        grads["cls_token"] = total[:, :1]
+        dy = dy[:, 1:]
+    return dy, grads
+
+
+def resize_positions_backward(dy, pos_embed, stored_grid, grid):
+    """The gradient dy (1, N, C) of the resized table, carried back to the stored one: (1, N', C)."""
+    if tuple(grid) == tuple(stored_grid):
+        return dy
+    C, special = dy.shape[-1], pos_embed.shape[1] - stored_grid[0] * stored_grid[1]
+    table = pos_embed[:, special:].reshape(1, *stored_grid, C)
+    dtable = resize_bilinear_backward(dy[:, special:].reshape(1, *grid, C), table, grid)
+    return np.concatenate([dy[:, :special], dtable.reshape(1, -1, C)], axis=1)

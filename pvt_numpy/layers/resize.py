@@ -64,3 +64,18 @@ def pooling_matrix(n, m):
         start, stop = i * n // m, -(-(i + 1) * n // m)
         matrix[i, start:stop] = 1 / (stop - start)
     return matrix
+
+
+def resize_bilinear_backward(dy, x, grid):
+    """The gradient dy (B, H', W', C) on the new grid, carried back to the old one: dx (B, H, W, C)."""
+    return separable_backward(dy, x, bilinear_matrix(x.shape[1], grid[0]), bilinear_matrix(x.shape[2], grid[1]))
+
+
+def adaptive_average_pool_backward(dy, x, size):
+    """The gradient dy (B, size, size, C) of the bins' means, shared out among their members: dx (B, H, W, C)."""
+    return separable_backward(dy, x, pooling_matrix(x.shape[1], size), pooling_matrix(x.shape[2], size))
+
+
+def separable_backward(dy, x, rows, columns):
+    """y = rows · x · columnsᵀ is linear in x, so dx = rowsᵀ · dy · columns: the same with the matrices transposed."""
+    return separable(dy, rows.T, columns.T)

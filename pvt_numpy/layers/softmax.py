@@ -17,5 +17,22 @@ def softmax(x):
     """
     y = x - x.max(axis=-1, keepdims=True)
     np.exp(y, out=y)
-    y /= y.sum(axis=-1, keepdims=True)
+    y *= 1 / np.einsum("...m->...", y)[..., None]  # einsum sums short rows faster than sum does
     return y
+
+
+def softmax_backward(dy, x):
+    """The gradient dy (..., M) of the weights, carried back to the scores x (..., M); returns dx (..., M).
+
+    y_i = exp(x_i) / sum gives dy_i/dx_j = y_i (1 if i = j else 0) - y_i y_j, so dx_j = y_j (dy_j - sum over i of
+    y_i dy_i): a score matters by how far its own gradient is from the average one. A dy that is the same everywhere
+    gives 0, because the weights sum to 1 whatever the scores are.
+    """
+    return through_softmax(dy, softmax(x))
+
+
+def through_softmax(dy, y):
+    """`softmax_backward` for a caller who has the weights y already."""
+    dx = dy - np.einsum("...m,...m->...", y, dy)[..., None]
+    dx *= y
+    return dx
