@@ -1,0 +1,32 @@
+"""What all tests share: the `torch` marker.
+
+A test marked `torch` compares live with PyTorch and is skipped where requirements-torch.txt is not installed. With
+PVT_REQUIRE_TORCH=1 in the environment it fails there instead, so that a run without PyTorch cannot pass for the other.
+"""
+
+import os
+import warnings
+
+import pytest
+
+collect_ignore = ["golden/make.py"]  # a script, not a module
+
+
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("torch") is not None:
+        require_torch()
+
+
+def require_torch():
+    """Imports torch, for two threads, and transformers; warnings of their own imports are not ours to fail on."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import torch
+            import transformers  # noqa: F401
+            from transformers import PvtForImageClassification, PvtV2ForImageClassification  # noqa: F401
+    except ImportError as error:
+        if os.environ.get("PVT_REQUIRE_TORCH") == "1":
+            pytest.fail(f"PVT_REQUIRE_TORCH=1, and {error}", pytrace=False)
+        pytest.skip(f"needs requirements-torch.txt: {error}")
+    torch.set_num_threads(2)
