@@ -9,8 +9,11 @@
 Read `layers/` and `model.py` to understand PVT. Each command is a module: `python -m pvt_numpy.classify --help`.
 """
 
+from .checkpoint import Model, load_model, save_model
 from .config import VARIANTS, PvtConfig, PvtV2Config
+from .image import RECIPES, preprocess
 from .model import Output, forward, pyramid
 from .parameters import init_params, parameter_shapes
 
-__all__ = ["VARIANTS", "Output", "PvtConfig", "PvtV2Config", "forward", "init_params", "parameter_shapes", "pyramid"]
+__all__ = ["RECIPES", "VARIANTS", "Model", "Output", "PvtConfig", "PvtV2Config", "forward", "init_params",
+           "load_model", "parameter_shapes", "preprocess", "pyramid", "save_model"]  # fmt: skip

@@ -3,8 +3,13 @@
 Exit status 0: all done; 1: something failed, said on stderr; 2: wrong usage (argparse); 130: stopped with Ctrl-C.
 """
 
+import argparse
 import os
 import sys
+from dataclasses import replace
+from pathlib import Path
+
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
 
 
 def run(main, name):
@@ -12,6 +17,8 @@ def run(main, name):
 
     `name` is the command's, for its messages. ValueError and OSError are what the package raises for bad input.
     """
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # a name that the console cannot show is no reason to fail
     try:
         status = main()
         sys.stdout.flush()
@@ -42,3 +49,47 @@ def printable(text):
     'a\\\\x1b[31mb'
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
+def add_model_options(parser):
+    """--model, --recipe and --local-files-only, which every command that runs a model has."""
+    from pvt_numpy.recipes import RECIPES
+
+    parser.add_argument(
+        "--model", metavar="SOURCE",
+        help="a .safetensors file of ours, a Hugging Face or timm folder, a published name (pvt_tiny) or a Hub id; "
+             "by default the model that ships in weights/",
+    )  # fmt: skip
+    parser.add_argument(
+        "--recipe", choices=sorted(RECIPES), help="how pictures are prepared; by default the model's own way"
+    )
+    parser.add_argument("--local-files-only", action="store_true", help="never download")
+
+
+def model_from(options):
+    """The model that the options of `add_model_options` ask for."""
+    from pvt_numpy.checkpoint import load_model
+    from pvt_numpy.recipes import RECIPES
+
+    model = load_model(options.model, local_files_only=options.local_files_only)
+    if options.recipe:
+        note = f"{options.recipe}, as asked for"
+        model = replace(model, preprocessing=RECIPES[options.recipe], origin=model.origin | {"recipe": note})
+    return model
+
+
+def find_images(folder):
+    """The picture files below `folder`, by their suffix, in a fixed order; links to folders are not followed."""
+    found = [Path(top, name) for top, _, names in os.walk(folder) for name in names]
+    return sorted(path for path in found if path.suffix.lower() in IMAGE_SUFFIXES)
+
+
+def whole_number(low):
+    """An argparse type: a whole number, at least `low`."""
+
+    def parse(text):
+        if not text.isdecimal() or int(text) < low:
+            raise argparse.ArgumentTypeError(f"found {text!r}, expected a whole number from {low} on")
+        return int(text)
+
+    return parse

@@ -10,7 +10,7 @@ from pvt_numpy.config import stage_grids
 
 
 def parameter_shapes(config):
-    """Dotted name -> shape of every parameter, in the order of the computation.
+    """Dotted name -> shape of every parameter, stage by stage.
 
     >>> from pvt_numpy.config import VARIANTS
     >>> sum(int(np.prod(shape)) for shape in parameter_shapes(VARIANTS["pvt_v2_b0"]).values())

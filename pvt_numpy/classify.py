@@ -1,0 +1,139 @@
+"""`python -m pvt_numpy.classify IMAGE...`: photos in, their most likely labels out. The project's main job.
+
+Each picture is prepared as the model's recipe says and run by itself; one that cannot be read is reported on stderr,
+and the others are still classified.
+"""
+
+import argparse
+import io
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from pvt_numpy.checkpoint import describe
+from pvt_numpy.cli import add_model_options, complain, find_images, model_from, printable, run, whole_number
+
+EPILOG = """examples:
+  python -m pvt_numpy.classify notebooks/golf_ball.jpg
+  python -m pvt_numpy.classify photos/ --top-k 1 --json > labels.jsonl
+  python -m pvt_numpy.classify photo.jpg --model pvt_v2_b2       (downloads it on first use)
+  cat photo.jpg | python -m pvt_numpy.classify -
+
+exit status: 0 all pictures classified; 1 some failed, said on stderr; 2 wrong usage"""
+BAR = 30  # characters for 100 %
+
+
+def main(argv=None):
+    """The command. Returns its exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pvt_numpy.classify", description="Names what photos show.", epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("images", metavar="IMAGE", nargs="*", help="a picture, a folder of pictures, or - for stdin")
+    parser.add_argument("--top-k", metavar="K", type=whole_number(1), default=5, help="labels per picture (default 5)")
+    parser.add_argument("--json", action="store_true", help="one JSON object per picture and line, for programs")
+    parser.add_argument("--list-models", action="store_true", help="show the published models, and stop")
+    add_model_options(parser)
+    options = parser.parse_args(argv)
+    if options.list_models:
+        from pvt_numpy.hub import list_models
+
+        print(list_models())
+        return 0
+    if not options.images:
+        parser.error("no IMAGE given; try: python -m pvt_numpy.classify notebooks/golf_ball.jpg")
+
+    model = model_from(options)
+    if not model.config.num_labels:
+        raise ValueError(f"{options.model}: this model has no classifier (num_labels 0); expected one with labels")
+    if not options.json:
+        print(printable(describe(model)))
+    pictures, failed = expand(options.images)
+    for picture in progress(pictures, options.json):
+        try:
+            predictions = classify(picture, model, options.top_k)
+        except (ValueError, OSError) as error:
+            complain("classify", error)
+            failed = True
+        else:
+            print(as_json(picture, options.model, predictions) if options.json else as_table(picture, predictions))
+    return 1 if failed else 0
+
+
+def expand(arguments):
+    """The pictures that the arguments name, folders opened, and whether an argument named none."""
+    pictures, failed = [], False
+    for argument in arguments:
+        if not Path(argument).is_dir():
+            pictures.append(argument)
+            continue
+        found = find_images(argument)
+        pictures += map(str, found)
+        if not found:
+            complain("classify", f"{argument}: a folder without pictures; expected .jpg, .png or other image files")
+            failed = True
+    return pictures, failed
+
+
+def classify(picture, model, top_k=5):
+    """The `top_k` most likely labels of one picture, a path or "-" for standard input, most likely first.
+
+    Returns dicts with index, label, logit and probability (the softmax over all labels).
+    """
+    from pvt_numpy.image import preprocess
+    from pvt_numpy.layers.softmax import softmax
+    from pvt_numpy.model import forward
+
+    source = io.BytesIO(sys.stdin.buffer.read()) if picture == "-" else picture
+    logits = forward(preprocess(source, **model.preprocessing), model.params, model.config).logits[0]
+    probabilities = softmax(logits.astype(np.float64))
+    order = np.argsort(-logits, kind="stable")[:top_k]
+    return [
+        {
+            "index": int(i),
+            "label": model.labels[i] if model.labels else f"LABEL_{i}",
+            "logit": float(logits[i]),
+            "probability": float(probabilities[i]),
+        }
+        for i in order
+    ]
+
+
+def as_json(picture, source, predictions):
+    """One line of JSON."""
+    name = source or "pvt_v2_b0_imagenette"
+    return json.dumps({"image": picture, "model": name, "predictions": predictions}, allow_nan=False)
+
+
+def as_table(picture, predictions):
+    """A few lines for people: label, probability, bar."""
+    width = max(len(printable(prediction["label"])) for prediction in predictions)
+    lines = [printable(picture)]
+    for prediction in predictions:
+        share = prediction["probability"]
+        lines.append(f"  {printable(prediction['label']):<{width}} {share:>7.1%}  {bar(share)}".rstrip())
+    return "\n".join(lines)
+
+
+def bar(share):
+    """`share` of a bar, in eighths of a character where the terminal can show them."""
+    try:
+        "█▏".encode(sys.stdout.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return "#" * round(share * BAR)
+    full, eighths = divmod(round(share * BAR * 8), 8)
+    return "█" * full + " ▏▎▍▌▋▊▉"[eighths].strip()
+
+
+def progress(pictures, as_json):
+    """`pictures` behind a progress bar, where stderr is a terminal and the results themselves do not show there."""
+    from tqdm import tqdm
+
+    hidden = len(pictures) < 3 or (sys.stdout.isatty() and not as_json)
+    return tqdm(pictures, unit=" pictures", disable=True if hidden else None)
+
+
+if __name__ == "__main__":
+    run(main, "classify")

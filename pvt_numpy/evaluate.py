@@ -1,0 +1,209 @@
+"""`python -m pvt_numpy.evaluate FOLDER`: how often a model is right, over a folder with one sub-folder per class.
+
+Sub-folders are named by label (`golf ball`) or by WordNet's synset number (`n03445777`). Pictures that cannot be read
+are named and counted, and count neither as right nor as wrong.
+"""
+
+import argparse
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from pvt_numpy.checkpoint import atomic_file, describe
+from pvt_numpy.cli import add_model_options, complain, find_images, model_from, printable, run, whole_number
+from pvt_numpy.image import preprocess
+from pvt_numpy.imagenet import classes
+from pvt_numpy.model import forward
+
+
+def main(argv=None):
+    """The command. Returns its exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pvt_numpy.evaluate", description="Measures top-1 and top-5 accuracy over an image folder.",
+        epilog="exit status: 0 all pictures counted; 1 some could not be read, named on stderr; 2 wrong usage",
+    )  # fmt: skip
+    parser.add_argument("folder", metavar="FOLDER", help="a sub-folder per class, named by label or synset")
+    add_model_options(parser)
+    parser.add_argument("--size", metavar="N", type=whole_number(1), help="squash to N x N, not the recipe's size")
+    parser.add_argument("--batch-size", metavar="N", type=whole_number(1), default=16, help="pictures at once (16)")
+    parser.add_argument("--workers", metavar="N", type=whole_number(1), default=2, help="threads that decode (2)")
+    parser.add_argument("--limit", metavar="N", type=whole_number(1), help="only N pictures, spread over the classes")
+    parser.add_argument("--confusion", metavar="FILE", help="draw the confusion matrix (.png, .svg, .pdf)")
+    parser.add_argument("--pytorch", action="store_true", help="run PyTorch too and name every differing prediction")
+    parser.add_argument("--json", action="store_true", help="one JSON object, for programs")
+    options = parser.parse_args(argv)
+
+    model = model_from(options)
+    if options.size:
+        size = {"height": options.size, "width": options.size}
+        model = replace(model, preprocessing=model.preprocessing | {"size": size, "do_center_crop": False})
+    pictures = labelled_pictures(options.folder, model, options.limit)
+    logits, truth, names = run_all(pictures, model, options.batch_size, options.workers, ours(model))
+    if not names:
+        raise ValueError(f"{options.folder}: none of its {len(pictures)} pictures could be read")
+    result = {"model": options.model or "pvt_v2_b0_imagenette", "folder": options.folder,
+              "unreadable": len(pictures) - len(names), **score(logits, truth, model)}  # fmt: skip
+    if options.pytorch:
+        readable = list(zip(names, truth, strict=True))
+        theirs, _, _ = run_all(readable, model, options.batch_size, options.workers, pytorch(model))
+        result["pytorch"] = score(theirs, truth, model) | {"differing": differing(names, logits, theirs)}
+        result["pytorch"]["largest_difference"] = float(np.abs(logits - theirs).max())
+    print(json.dumps(result) if options.json else as_text(result, model))
+    if options.confusion:
+        draw_confusion(options.confusion, np.array(result["confusion"]), class_names(model))
+    return 1 if result["unreadable"] else 0
+
+
+def labelled_pictures(folder, model, limit=None):
+    """(path, label index) of every picture, class by class; with a limit, the first ones of every class in turn."""
+    if not Path(folder).is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder; expected one with a sub-folder per class")
+    folders = sorted(path for path in Path(folder).iterdir() if path.is_dir())
+    if not folders:
+        raise ValueError(f"{folder}: no sub-folders; expected one per class, named by label or synset number")
+    index = label_index(model)
+    unknown = [path.name for path in folders if _plain(path.name) not in index]
+    if unknown:
+        raise ValueError(f"{folder}: {unknown[0]!r} is no label of the model; expected names such as {list(index)[:3]}")
+    groups = [[(picture, index[_plain(path.name)]) for picture in find_images(path)] for path in folders]
+    total = sum(map(len, groups))
+    if not total:
+        raise ValueError(f"{folder}: no pictures in its {len(folders)} sub-folders")
+    turns = (group[turn] for turn in range(max(map(len, groups))) for group in groups if turn < len(group))
+    return list(islice(turns, limit))
+
+
+def label_index(model):
+    """Every name by which a sub-folder can mean a label: the label itself, and ImageNet's synset number for it."""
+    names = class_names(model)
+    index = {_plain(name): i for i, name in enumerate(names)}
+    if len(names) == len(classes()):  # two names of ImageNet's stand for two classes each: there the order decides
+        return index | {synset: i for i, (synset, _) in enumerate(classes())}
+    return index | {synset: index[_plain(name)] for synset, name in classes() if _plain(name) in index}
+
+
+def class_names(model):
+    """The model's labels, or numbers where it has none."""
+    return model.labels or tuple(str(i) for i in range(model.config.num_labels))
+
+
+def _plain(name):
+    return name.lower().replace("_", " ")
+
+
+def run_all(pictures, model, batch_size, workers, predict):
+    """The logits (n, num_labels), true labels and names of all pictures that can be read; the others are reported."""
+    from tqdm import tqdm
+
+    def prepare(picture):
+        try:
+            return preprocess(picture[0], **model.preprocessing)
+        except (ValueError, OSError) as error:
+            return error
+
+    logits, truth, names = [], [], []
+    with ThreadPoolExecutor(workers) as pool, tqdm(total=len(pictures), unit=" pictures", disable=None) as bar:
+        for start in range(0, len(pictures), batch_size):
+            chunk = pictures[start : start + batch_size]
+            batch = []
+            for (path, label), pixels in zip(chunk, pool.map(prepare, chunk), strict=True):
+                if isinstance(pixels, Exception):
+                    complain("evaluate", pixels)
+                    continue
+                batch.append(pixels)
+                truth.append(label)
+                names.append(str(path))
+            if batch:
+                logits.append(predict(np.concatenate(batch)))
+            bar.update(len(chunk))
+    return np.concatenate(logits) if logits else None, np.array(truth), names
+
+
+def ours(model):
+    """Pixel values -> logits, by this package."""
+    return lambda x: forward(x, model.params, model.config).logits
+
+
+def pytorch(model):
+    """Pixel values -> logits, by transformers' model with the same parameters."""
+    try:
+        import torch
+
+        from pvt_numpy.pytorch import hf_model
+    except ImportError:
+        raise ValueError("--pytorch needs PyTorch: pip install -r requirements-torch.txt") from None
+    reference = hf_model(model.params, model.config)
+
+    def predict(x):
+        with torch.inference_mode():
+            return reference(torch.from_numpy(x)).logits.numpy()
+
+    return predict
+
+
+def score(logits, truth, model):
+    """Top-1 and top-5, right answers per class, and the confusion matrix (rows: truth, columns: prediction)."""
+    order = np.argsort(-logits, axis=1, kind="stable")
+    K = model.config.num_labels
+    confusion = np.zeros((K, K), int)
+    np.add.at(confusion, (truth, order[:, 0]), 1)
+    seen = np.flatnonzero(confusion.sum(axis=1))
+    names = class_names(model)
+    return {
+        "images": len(truth),
+        "top1": float((order[:, 0] == truth).mean()),
+        "top5": float((order[:, :5] == truth[:, None]).any(axis=1).mean()),
+        "per_class": {names[i]: float(confusion[i, i] / confusion[i].sum()) for i in seen},
+        "confusion": confusion.tolist(),
+    }
+
+
+def differing(names, logits, theirs):
+    """The pictures on which the two disagree, with both rows of logits."""
+    rows = np.flatnonzero(logits.argmax(axis=1) != theirs.argmax(axis=1))
+    return [{"image": names[r], "ours": logits[r].tolist(), "pytorch": theirs[r].tolist()} for r in rows]
+
+
+def as_text(result, model):
+    """The result for people."""
+    lines = [describe(model), "", f"{result['images']:,} pictures of {printable(result['folder'])}"]
+    if result["unreadable"]:
+        lines.append(f"{result['unreadable']} more could not be read")
+    lines += [f"top-1 {result['top1']:.2%}   top-5 {result['top5']:.2%}", ""]
+    lines += [f"  {share:>7.1%}  {printable(name)}" for name, share in result["per_class"].items()]
+    if "pytorch" in result:
+        other = result["pytorch"]
+        lines += ["", f"PyTorch: top-1 {other['top1']:.2%}, top-5 {other['top5']:.2%}; largest difference of a logit "
+                  f"{other['largest_difference']:.1e}; {len(other['differing'])} predictions differ"]  # fmt: skip
+        lines += [f"  {printable(case['image'])}: ours {np.round(case['ours'], 4).tolist()}, "
+                  f"PyTorch {np.round(case['pytorch'], 4).tolist()}" for case in other["differing"]]  # fmt: skip
+    return "\n".join(lines)
+
+
+def draw_confusion(path, confusion, names):
+    """The confusion matrix as a picture: each row adds up to 100 % of one class."""
+    from matplotlib.figure import Figure
+
+    share = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    side = max(4.0, min(20.0, 0.55 * len(names)))
+    figure = Figure(figsize=(side + 1.5, side), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    if len(names) <= 30:
+        axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
+        axes.set_yticks(range(len(names)), names)
+        for (i, j), value in np.ndenumerate(confusion):
+            if value:
+                axes.text(j, i, value, ha="center", va="center", color="white" if share[i, j] > 0.5 else "black")
+    axes.set(xlabel="predicted", ylabel="true")
+    figure.colorbar(image, label="share of the true class")
+    with atomic_file(path) as file:
+        figure.savefig(file, dpi=120, format=Path(path).suffix[1:] or "png")
+
+
+if __name__ == "__main__":
+    run(main, "evaluate")
