@@ -18,11 +18,12 @@ from pvt_numpy.config import PvtConfig, PvtV2Config, config_from_dict, config_to
 from pvt_numpy.identify import identify, known_variant, our_shapes
 from pvt_numpy.names import file_names
 from pvt_numpy.parameters import flatten, parameter_shapes, unflatten
-from pvt_numpy.sources import Source, open_source
+from pvt_numpy.sources import FOLDER_FILES, Source, open_source
 
 SHIPPED = Path(__file__).resolve().parent.parent / "weights" / "pvt_v2_b0_imagenette.safetensors"
 FORMAT_KEY, FORMAT = "pvt_numpy.format", "1"
 SHOWN_IN_FULL = 24  # wrong names listed one by one; beyond that, groups of them as `stages.2.blocks.4.*`
+SHOWN_BESIDE_HINT = 4
 
 
 @dataclass(frozen=True)
@@ -53,16 +54,15 @@ def load_model(source=None, dtype=np.float32, local_files_only=False):
     Raises ValueError or FileNotFoundError with one sentence: damaged files, and in one message every parameter that
     is missing, unexpected, of another shape, or not finite.
     """
-    dtype = np.dtype(dtype)
-    if dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
+    if dtype not in (np.float32, np.float64, "float32", "float64"):
         raise ValueError(f"dtype is {dtype}; expected float32 or float64")
-    path, name = _locate(source, local_files_only)
+    path, name, short_name = _locate(source, local_files_only)
     opened = open_source(path)
     if FORMAT_KEY in opened.metadata:
-        config, labels, preprocessing, origin = _read_metadata(opened)
+        config, labels, preprocessing, origin = _read_metadata(opened.metadata, name)
         kind, bare = "ours", False
     else:
-        identity = identify(opened, name)
+        identity = identify(opened, name, short_name)
         config, labels, preprocessing = identity.config, identity.labels, identity.preprocessing
         kind, bare, origin = identity.kind, identity.bare, identity.origin
     params = _read_params(opened, name, config, kind, bare, dtype)
@@ -122,10 +122,9 @@ def write_safetensors(path, arrays, metadata, dtype):
     The format: the header's length (8 bytes, little-endian), the header (JSON, padded with spaces to 8 bytes), the
     arrays one after another. The safetensors library, which reads our files, would order the metadata by chance.
     """
-    kinds = {"float32": ("F32", np.dtype("<f4")), "float16": ("F16", np.dtype("<f2"))}
-    if dtype not in kinds:
+    if dtype not in ("float32", "float16"):
         raise ValueError(f"dtype is {dtype!r}; expected 'float32' or 'float16'")
-    code, stored = kinds[dtype]
+    code, stored = {"float32": ("F32", np.dtype("<f4")), "float16": ("F16", np.dtype("<f2"))}[dtype]
     _refuse_too_large(arrays, stored)
     header, end = {"__metadata__": metadata}, 0
     for name, value in arrays.items():
@@ -143,6 +142,8 @@ def write_safetensors(path, arrays, metadata, dtype):
 def atomic_file(path):
     """A binary file to write into, which takes the place of `path` only when all went well."""
     path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path}: there is no folder {path.parent} to write it into")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")  # same folder: a rename, not a copy
     try:
         with open(temporary, "xb") as file:
@@ -150,9 +151,11 @@ def atomic_file(path):
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = str(path), None  # the name that the user knows
         raise
 
 
@@ -164,22 +167,19 @@ def _refuse_too_large(arrays, stored):
 
 
 def _locate(source, local_files_only):
-    """(path, the name to show) of what `load_model` was asked for."""
-    if source is None:
-        source = SHIPPED
-    path = Path(source)
-    if path.exists():
-        return path, path.name or str(path)
+    """(path, name for messages, name to note in the origin) of what `load_model` was asked for."""
+    path = SHIPPED if source is None else Path(source)
+    if path.exists() or source is None:
+        return path, str(path), (path.parent if path.name in FOLDER_FILES else path).resolve().name
     from pvt_numpy import hub
 
-    if hub.is_hub_name(source):
-        return Path(hub.download(source, local_files_only=local_files_only)), str(source)
+    if hub.is_hub_name(source) or source == path.stem:  # a bare word can only be meant as a published name
+        return Path(hub.download(source, local_files_only=local_files_only)), source, source
     raise FileNotFoundError(f"{source}: no such file or folder, and not the name of a published model")
 
 
-def _read_metadata(opened):
+def _read_metadata(metadata, path):
     """(config, labels, preprocessing, origin) out of one of our own files."""
-    path, metadata = opened.path, opened.metadata
     if metadata[FORMAT_KEY] != FORMAT:
         raise ValueError(f"{path}: {FORMAT_KEY} is {metadata[FORMAT_KEY]!r}; this version reads {FORMAT!r}")
     values = {}
@@ -246,23 +246,25 @@ def _check_names(opened, name, config, kind, bare):
     for ours, shape in parameter_shapes(config).items():
         parts = file_names(ours, kind, bare)
         expected |= {part: (shape[0] // len(parts), *shape[1:]) for part in parts}
-    missing = [part for part in expected if part not in found]
-    extra = [part for part in found if part not in expected]
-    misshapen = [
-        f"{part} is {found[part]}, expected {shape}"
-        for part, shape in expected.items()
-        if found.get(part, shape) != shape
-    ]
-    if not (missing or extra or misshapen):
-        return
     lists = {
-        "missing": _shorten(missing, expected), "unexpected": _shorten(extra, found), "of another shape": misshapen,
-    }  # fmt: skip
+        "missing": _shorten([part for part in expected if part not in found], expected),
+        "unexpected": _shorten([part for part in sorted(found) if part not in expected], found),
+        "of another shape": [
+            f"{part} is {found[part]}, expected {shape}"
+            for part, shape in expected.items()
+            if found.get(part, shape) != shape
+        ],
+    }
+    if not any(lists.values()):
+        return
+    fitting, shown = variant_name(config), known_variant(our_shapes(opened, kind, bare))
+    hint = ""
+    if shown not in (None, fitting):
+        hint = f" (these are the parameters of {shown})"
+        for what, names in lists.items():  # the hint says it all; a few examples are enough
+            lists[what] = names[:SHOWN_BESIDE_HINT] + ["..."] * (len(names) > SHOWN_BESIDE_HINT)
     said = "; ".join(f"{what}: {', '.join(names)}" for what, names in lists.items() if names)
-    shown = known_variant(our_shapes(opened, kind, bare))
-    hint = f" (these are the parameters of {shown})" if shown not in (None, variant_name(config)) else ""
-    told = variant_name(config) or "its configuration"
-    raise ValueError(f"{name}: the parameters do not fit {told}{hint}; {said}")
+    raise ValueError(f"{name}: the parameters do not fit {fitting or 'the configuration'}{hint}; {said}")
 
 
 def _shorten(names, everything):

@@ -30,15 +30,15 @@ def main(argv=None):
 
     notes = dict(note.split("=", 1) if "=" in note else parser.error(f"--origin {note}: expected KEY=TEXT")
                  for note in arguments.origin)  # fmt: skip
+    output = Path(arguments.output or _default_output(arguments.source, arguments.to))
     model = load_model(arguments.source, local_files_only=arguments.local_files_only)
     if arguments.labels:
         model = replace(model, labels=read_labels(arguments.labels, model.config.num_labels))
     model = replace(model, origin=model.origin | notes)
     print("model:", printable(describe(model)))
     if model.labels:
-        print(f"labels: {len(model.labels)}:", printable(", ".join(model.labels[:3])), "..." * (len(model.labels) > 3))
+        print("labels:", printable(", ".join(model.labels[:4])) + ", ..." * (len(model.labels) > 4))
 
-    output = Path(arguments.output or _default_output(arguments.source, arguments.to))
     if arguments.to:
         from pvt_numpy.export import export_hf, export_timm
 

@@ -38,8 +38,11 @@ class Identity:
     origin: dict[str, str]
 
 
-def identify(source, name):
-    """The Identity of `source` (a `sources.Source`), which the user knows as `name`. Raises ValueError naming it."""
+def identify(source, name, short_name):
+    """The Identity of `source` (a `sources.Source`). Raises ValueError that starts with `name`.
+
+    `short_name` is noted in the origin, which travels with the model: a file's or a folder's own name, not its path.
+    """
     kind, bare = recognise(source.shapes) or (None, False)
     if kind is None or kind == "ours":
         few = ", ".join(list(source.shapes)[:3]) or "no parameter at all"
@@ -51,7 +54,7 @@ def identify(source, name):
         recipe, preprocessing = _preprocessing(source, kind, config)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
-    origin = {"format": MAKERS[kind], "source": name, "recipe": recipe}
+    origin = {"format": MAKERS[kind], "source": short_name, "recipe": recipe}
     return Identity(kind, bare, config, labels, preprocessing, origin)
 
 
@@ -86,7 +89,8 @@ def _config(source, kind, bare):
         return config if classifies or "head.weight" in shapes else replace(config, num_labels=0)
     variant = str(values.get("architecture", "")).split(".")[0]
     if variant in VARIANTS:
-        return replace(VARIANTS[variant], num_labels=head[0], **eps)
+        channels = shapes.get("stages.0.patch_embed.proj.weight", ())[1:2] or (3,)
+        return replace(VARIANTS[variant], num_channels=channels[0], num_labels=head[0], **eps)
     return replace(_config_from_shapes(shapes, kind), num_labels=head[0], **eps)
 
 

@@ -61,8 +61,8 @@ def read_json(path):
 def _open_file(path):
     with open(path, "rb") as file:
         head = file.read(9)
-    looks_like_pickle = head[:2] == b"PK" or (head[:1] == b"\x80" and head[8:] != b"{")
-    if looks_like_pickle or path.suffix in (".pth", ".pt", ".bin"):
+    # Safetensors start with eight bytes of length and a brace; PyTorch's files are zip archives or bare pickles.
+    if head[8:] != b"{" and (head[:2] == b"PK" or head[:1] == b"\x80" or path.suffix in (".pth", ".pt", ".bin")):
         return _open_pickle(path)
     return _open_safetensors(path)
 
