@@ -1,0 +1,99 @@
+"""Where pictures and labels come from: a folder with one subfolder a class, or the drawing task.
+
+Both are a `Task`, so that the loop does not know the difference. Photos are decoded once and kept in memory, shrunk to
+somewhat more than the model's size; every epoch cuts its own random crops from them.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from pvt_numpy.image import preprocess
+from pvt_numpy.recipes import RECIPES
+
+from .augment import augment
+from .shapes import SHAPES, draw_shapes
+
+ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+DRAWN_PER_EPOCH, DRAWN_FOR_VALIDATION = 4096, 1024
+
+
+class Task(NamedTuple):
+    """What to learn.
+
+    labels      the class names, in the order of their numbers
+    size        pictures an epoch
+    batch       (indices, rng) -> pixel_values (B, 3, H, W) float32, labels (B,)
+    validation  pixel_values (n, 3, H, W), labels (n,); None without any
+    preparation the arguments for `preprocess` that a user of the trained model needs
+    """
+
+    labels: tuple[str, ...]
+    size: int
+    batch: Callable
+    validation: tuple[np.ndarray, np.ndarray] | None
+    preparation: dict
+
+
+def folder_task(train, validation, image_size, keep_size=None, smallest=0.35, jitter=0.3):
+    """The photos in train/CLASS/*, and those in validation/CLASS/* (or None) for measuring."""
+    keep = {"height": keep_size or image_size * 3 // 2, "width": keep_size or image_size * 3 // 2}
+    preparation = square_recipe(image_size)
+    files, labels, names = list_folder(train)
+    photos = np.concatenate([
+        preprocess(file, size=keep, do_rescale=False, do_normalize=False, data_format="channels_last").astype(np.uint8)
+        for file in files
+    ])  # fmt: skip
+
+    def batch(indices, rng):
+        return normalise(augment(photos[indices], image_size, rng, smallest, jitter), preparation), labels[indices]
+
+    measured = None
+    if validation is not None:
+        val_files, val_labels, val_names = list_folder(validation)
+        if val_names != names:
+            raise ValueError(f"{validation}: found the classes {', '.join(val_names)}; expected {', '.join(names)}")
+        measured = preprocess(val_files, **preparation), val_labels
+    return Task(names, len(files), batch, measured, preparation)
+
+
+def list_folder(folder):
+    """The picture files in folder/CLASS/, their class numbers, and the names of the classes in alphabetical order."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder; expected one subfolder of pictures for each class")
+    names = tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")))
+    files = [sorted(f for f in (folder / name).iterdir() if f.suffix.lower() in ENDINGS) for name in names]
+    if len(names) < 2 or not all(files):
+        found = ", ".join(f"{name} ({len(f)})" for name, f in zip(names, files, strict=True)) or "none"
+        raise ValueError(f"{folder}: found subfolders with pictures: {found}; expected two or more, none of them empty")
+    return [f for group in files for f in group], np.repeat(np.arange(len(names)), [len(f) for f in files]), names
+
+
+def shapes_task(image_size, seed):
+    """Drawn anew for every batch; the validation pictures are drawn once, from a seed that training never uses."""
+    preparation = square_recipe(image_size)
+
+    def draw(labels, rng):
+        return normalise(draw_shapes(labels, image_size, rng).astype(np.float32) / 255, preparation)
+
+    def batch(indices, rng):
+        labels = indices % len(SHAPES)
+        return draw(labels, rng), labels
+
+    val_labels = np.arange(DRAWN_FOR_VALIDATION) % len(SHAPES)
+    measured = draw(val_labels, np.random.default_rng([seed, 2**32 - 1])), val_labels
+    return Task(SHAPES, DRAWN_PER_EPOCH, batch, measured, preparation)
+
+
+def square_recipe(image_size):
+    """Hugging Face's preprocessing, which squashes to a square, at another size."""
+    return RECIPES["hf"] | {"size": {"height": image_size, "width": image_size}}
+
+
+def normalise(pictures, preparation):
+    """(B, H, W, 3) in 0..1 -> (B, 3, H, W), as `preprocess` ends: less the mean, over the deviation."""
+    mean, std = (np.asarray(preparation[key], np.float32) for key in ("image_mean", "image_std"))
+    return np.ascontiguousarray(((pictures - mean) / std).transpose(0, 3, 1, 2))

@@ -1,0 +1,113 @@
+"""All that a training is: its settings, its parameters, what the optimiser remembers, and how far it has come.
+
+Written whole into one safetensors file, atomically: a run that was stopped at any moment, even killed, goes on from
+its last checkpoint to the same numbers as one that was not stopped.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+import numpy as np
+
+from pvt_numpy.checkpoint import write_safetensors
+from pvt_numpy.config import config_from_dict, config_to_dict
+from pvt_numpy.parameters import flatten, init_params
+
+GROUPS = ("params", "means", "squares", "average")  # four arrays for every parameter
+
+LIMITS = {
+    "epochs": (1, 1e6), "minutes": (0.001, 1e6), "batch": (1, 1e5), "microbatch": (1, 1e5), "rate": (0, 10),
+    "warmup": (0, 1), "decay": (0, 10), "clip": (1e-9, 1e9), "smoothing": (0, 0.999), "averaging": (0, 0.999999),
+    "smallest_crop": (0.01, 1), "jitter": (0, 0.999), "measure_every": (1, 1e6), "seed": (0, 2**32 - 2),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What determines a training, with the defaults of the command."""
+
+    data: str  # a folder, or "shapes"
+    validation: str | None = None
+    epochs: int = 50
+    minutes: float | None = None  # the schedule follows the clock: no two runs are the same then
+    batch: int = 64
+    microbatch: int = 16  # pictures in one forward and backward pass; the gradients of a batch are summed
+    rate: float = 1e-3
+    warmup: float = 0.05  # share of the training
+    decay: float = 0.05
+    clip: float = 1.0
+    smoothing: float = 0.1
+    averaging: float = 0.998  # of the parameters, per step
+    smallest_crop: float = 0.35
+    jitter: float = 0.3
+    keep_size: int | None = None  # photos are kept in memory at this size; None: 3/2 of the model's
+    measure_every: int = 1  # epochs
+    seed: int = 0
+
+    def __post_init__(self):
+        for name, (low, high) in LIMITS.items():
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise ValueError(f"{name} is {value}; expected {low:g} to {high:g}")
+
+
+@dataclass
+class State:
+    """A training at one moment.
+
+    arrays   params, means, squares and average: each a flat dict with the model's dotted names
+    step     steps taken
+    seconds  spent training so far, over all pieces
+    sums     of this epoch so far: loss, right answers, pictures
+    history  one dict for each finished epoch
+    """
+
+    settings: Settings
+    config: object
+    arrays: dict
+    step: int = 0
+    seconds: float = 0.0
+    sums: list = field(default_factory=lambda: [0.0, 0, 0])
+    history: list = field(default_factory=list)
+
+
+def fresh(settings, config):
+    """A training that has not begun, with parameters drawn from its seed."""
+    params = flatten(init_params(config, np.random.default_rng(settings.seed)))
+    arrays = {"params": params, "average": {name: p.copy() for name, p in params.items()}}
+    for group in ("means", "squares"):
+        arrays[group] = {name: np.zeros_like(p) for name, p in params.items()}
+    return State(settings, config, arrays)
+
+
+def write_state(path, state):
+    """The state as one file, whole or not at all."""
+    progress = {"step": state.step, "seconds": state.seconds, "sums": state.sums, "history": state.history}
+    texts = {"settings": asdict(state.settings), "config": config_to_dict(state.config), "progress": progress}
+    arrays = {f"{group}/{name}": a for group in GROUPS for name, a in state.arrays[group].items()}
+    write_safetensors(path, arrays, {key: json.dumps(value) for key, value in texts.items()}, "float32")
+
+
+def read_state(path):
+    """The inverse of `write_state`. Raises FileNotFoundError or ValueError with one sentence."""
+    from safetensors import SafetensorError, safe_open
+
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: no such checkpoint; expected a folder that a training has written")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            texts = {key: json.loads(text) for key, text in (file.metadata() or {}).items()}
+            flat = {name: file.get_tensor(name).copy() for name in file.keys()}  # noqa: SIM118, not a dict
+        known = {f.name for f in fields(Settings)}
+        settings = Settings(**{key: value for key, value in texts["settings"].items() if key in known})
+        arrays = {group: {} for group in GROUPS}
+        for name, array in flat.items():
+            group, _, parameter = name.partition("/")
+            arrays[group][parameter] = array
+        config = config_from_dict(texts["config"])
+    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path}: not a checkpoint of a training ({type(error).__name__}: {error})") from None
+    order = flatten(init_params(config, np.random.default_rng(0)))  # sums over parameters keep their order
+    arrays = {group: {name: arrays[group][name] for name in order} for group in GROUPS}
+    return State(settings, config, arrays, **texts["progress"])
