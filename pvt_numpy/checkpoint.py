@@ -17,13 +17,12 @@ import numpy as np
 from pvt_numpy.config import PvtConfig, PvtV2Config, config_from_dict, config_to_dict, variant_name
 from pvt_numpy.identify import identify, known_variant, our_shapes
 from pvt_numpy.names import file_names
-from pvt_numpy.parameters import flatten, parameter_shapes, unflatten
+from pvt_numpy.parameters import channels_last, flatten, parameter_shapes, unflatten
 from pvt_numpy.sources import FOLDER_FILES, Source, open_source
 
 SHIPPED = Path(__file__).resolve().parent.parent / "weights" / "pvt_v2_b0_imagenette.safetensors"
 FORMAT_KEY, FORMAT = "pvt_numpy.format", "1"
 SHOWN_IN_FULL = 24  # wrong names listed one by one; beyond that, groups of them as `stages.2.blocks.4.*`
-SHOWN_BESIDE_HINT = 4
 
 
 @dataclass(frozen=True)
@@ -226,10 +225,7 @@ def _read_params(opened, name, config, kind, bare, dtype):
             value = (parts[0] if len(parts) == 1 else np.concatenate(parts)).astype(dtype, copy=False)
         if not np.isfinite(value).all():
             not_finite.append(ours)
-        if value.ndim == 4:
-            # PyTorch's shape (C, Cin, kh, kw) over channels-last memory: a convolution's matrix is then a free view.
-            value = np.ascontiguousarray(value.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
-        flat[ours] = value
+        flat[ours] = channels_last(value)
     if not_finite:
         raise ValueError(f"{name}: not finite (NaN or infinite): {', '.join(_shorten(not_finite, flat))}")
     return unflatten(flat)
@@ -246,23 +242,17 @@ def _check_names(opened, name, config, kind, bare):
     for ours, shape in parameter_shapes(config).items():
         parts = file_names(ours, kind, bare)
         expected |= {part: (shape[0] // len(parts), *shape[1:]) for part in parts}
+    misshapen = [part for part, shape in expected.items() if found.get(part, shape) != shape]
+    shown = [f"{part} is {found[part]}, expected {expected[part]}" for part in misshapen]
     lists = {
         "missing": _shorten([part for part in expected if part not in found], expected),
         "unexpected": _shorten([part for part in sorted(found) if part not in expected], found),
-        "of another shape": [
-            f"{part} is {found[part]}, expected {shape}"
-            for part, shape in expected.items()
-            if found.get(part, shape) != shape
-        ],
+        "of another shape": shown if len(shown) <= SHOWN_IN_FULL else [shown[0], *_shorten(misshapen[1:], expected)],
     }
     if not any(lists.values()):
         return
-    fitting, shown = variant_name(config), known_variant(our_shapes(opened, kind, bare))
-    hint = ""
-    if shown not in (None, fitting):
-        hint = f" (these are the parameters of {shown})"
-        for what, names in lists.items():  # the hint says it all; a few examples are enough
-            lists[what] = names[:SHOWN_BESIDE_HINT] + ["..."] * (len(names) > SHOWN_BESIDE_HINT)
+    fitting, other = variant_name(config), known_variant(our_shapes(opened, kind, bare))
+    hint = f" (these are the parameters of {other})" if other not in (None, fitting) else ""
     said = "; ".join(f"{what}: {', '.join(names)}" for what, names in lists.items() if names)
     raise ValueError(f"{name}: the parameters do not fit {fitting or 'the configuration'}{hint}; {said}")
 

@@ -113,5 +113,13 @@ def init_params(config, rng, dtype=np.float32):
             while (far := np.abs(value) > 2).any():
                 value[far] = rng.standard_normal(int(far.sum()))
             value *= std
-        flat[name] = value.astype(dtype)
+        flat[name] = channels_last(value.astype(dtype))
     return unflatten(flat)
+
+
+def channels_last(weight):
+    """A convolution's weight with PyTorch's shape (C', C, k, k) over channels-last memory; any other as it is.
+
+    The matrix (C', k*k*C) that `conv2d` multiplies with is then a free view of it.
+    """
+    return np.ascontiguousarray(weight.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2) if weight.ndim == 4 else weight
