@@ -1,0 +1,89 @@
+"""Writes the explorer, one self-contained HTML page on what a photo's tokens attend to: `python -m pvt_numpy.explore`.
+
+The page needs no server and no network; it opens from disk in any current browser. `pvt_numpy.explore(...)` makes the
+same page in a notebook and shows it in place. How the page is made: `explorer/`.
+"""
+
+import argparse
+import os
+import sys
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from types import ModuleType
+
+from .checkpoint import Model, atomic_file, load_model
+from .cli import printable, run
+
+COMMAND = "python -m pvt_numpy.explore"
+
+
+@dataclass(frozen=True, repr=False)
+class Page:
+    """A finished page: `html` is its text. A notebook shows it in place."""
+
+    name: str
+    html: str
+
+    def __repr__(self):
+        return f"<explorer page for {self.name}, {len(self.html.encode()) / 1e6:.2f} MB>"
+
+    def _repr_html_(self):
+        """The page in a frame of its own, so that it and the notebook leave each other's style alone."""
+        return (
+            f'<iframe title="Attention explorer" srcdoc="{escape(self.html)}" '
+            'style="width:100%;height:900px;border:0" loading="lazy"></iframe>'
+        )
+
+    def save(self, path):
+        """Writes the page; the file appears at `path` whole or not at all."""
+        with atomic_file(path) as file:
+            file.write(self.html.encode("utf-8"))
+
+
+def explore(image, model=None, path=None, *, size=None, name=None):
+    """A `Page` on what the tokens of `image` attend to, in every head of every block.
+
+    image  a path, a binary file, a Pillow image or an array
+    model  a `Model`, or what `load_model` takes; None: the model that ships
+    path   where to write the page; None: nowhere
+    size   pixels on a side (at most 512) instead of the model's own
+    name   to show for the picture; None: the file's
+    """
+    from .explorer.page import build
+
+    if not isinstance(model, Model):
+        model = load_model(model)
+    if name is None:
+        source = image if isinstance(image, str | os.PathLike) else getattr(image, "name", None)
+        name = Path(source).name if isinstance(source, str | os.PathLike) else "picture"
+    page = Page(name, build(image, model, name, size))
+    if path is not None:
+        page.save(path)
+    return page
+
+
+def main(argv=None):
+    """The command; returns its exit status."""
+    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__.split(":")[0] + ".")
+    parser.add_argument("image", metavar="IMAGE", help="a photo")
+    parser.add_argument("--model", metavar="SOURCE", help="a file, a folder or a published name; default: the shipped")
+    parser.add_argument("-o", "--output", metavar="FILE", default="explorer.html", help="default: %(default)s")
+    parser.add_argument("--size", type=int, metavar="PIXELS", help="input size, at most 512; default: the model's own")
+    options = parser.parse_args(argv)
+    page = explore(options.image, options.model, options.output, size=options.size)
+    print(f"{printable(options.output)}: {len(page.html.encode()) / 1e6:.2f} MB, open it in a browser")
+    return 0
+
+
+class _Callable(ModuleType):
+    """`pvt_numpy.explore` is this module and also the function of the same name."""
+
+    def __call__(self, *args, **kwargs):
+        return explore(*args, **kwargs)
+
+
+sys.modules[__name__].__class__ = _Callable
+
+if __name__ == "__main__":
+    run(main, COMMAND)

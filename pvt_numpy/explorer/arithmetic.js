@@ -1,0 +1,86 @@
+/* The arithmetic of one query and head: from q and k to a score, from the scores to shares that add up to 1. */
+"use strict";
+
+const LISTED = 8; // keys in the table; the others share one row
+
+function showArithmetic() {
+  const { stage, block } = state;
+  const head = state.head === MEAN ? 0 : state.head; // a mean has shares but no scores
+  const query = queryAt(stage, state.pin || state.place);
+  const scores = scoresOf(stage, block, head, query);
+  const shares = softmax(scores);
+  const order = [...shares.keys()].sort((a, b) => shares[b] - shares[a]);
+  const key = state.key !== null && state.key < stage.M ? state.key : order[0];
+  const note = state.head === MEAN && stage.heads > 1 ? " (a mean over heads has no scores of its own)" : "";
+  say(find("#arithmetic-subject"), state.pin ? "The pinned query, " : "The query under the pointer, ",
+    bold(tokenName(stage, query)), `, in stage ${stage.index + 1}, block ${block.index + 1}, head ${head + 1}${note}. `,
+    state.pin ? "" : "Pin one to hold it still.");
+  showProduct(head, query, key, scores[key]);
+  showSoftmax(scores, shares, order, key);
+}
+
+/* q, k and their products as strips, their sum and the channels that weigh most. */
+function showProduct(head, query, key, score) {
+  const { stage, block } = state;
+  const q = queryVector(stage, block, head, query);
+  const k = keyVector(stage, block, head, key);
+  const products = q.map((value, c) => value * k[c]);
+  find("#product-key").textContent = `with the key at ${keyName(stage, key)}`;
+  const strips = [["q", q, "the query"], ["k", k, "the key"], ["product", products, "query times key, channel by channel"]];
+  for (const [name, values, what] of strips) {
+    const canvas = find(`#strip-${name}`);
+    paintStrip(canvas, values, maximum(values.map(Math.abs)));
+    canvas.setAttribute("aria-label", `${stage.d} numbers of ${what}, from ${figure(minimum(values))} to ${figure(maximum(values))}`);
+  }
+  const weightiest = [...products.keys()].sort((a, b) => Math.abs(products[b]) - Math.abs(products[a])).slice(0, 4);
+  const sum = dot(q, 0, k, 0, stage.d);
+  say(find("#product-sum"), `q·k = sum of ${stage.d} products = `, bold(figure(sum)), ";  score = ", `${figure(sum)} / √${stage.d} = `,
+    bold(figure(score)));
+  say(find("#product-channels"), "Weightiest channels: ", weightiest.map((c) =>
+    `${c + 1}: ${figure(q[c], 2)} · ${figure(k[c], 2)} = ${figure(products[c], 2)}`).join(";  "), ".");
+}
+
+/* The rows of the table are made once, so that moving the query changes text and nothing else. */
+function buildContributions(onChoose) {
+  const rows = Array.from({ length: LISTED }, (_, i) => {
+    const button = element("button", { type: "button" });
+    button.addEventListener("click", () => onChoose(i));
+    const bar = element("i");
+    return element("tr", {}, element("td", {}, button), ...["q·k", "score", "e", "share"].map(() => element("td")),
+      element("td", { class: "bar" }, bar));
+  });
+  find("#contributions tbody").replaceChildren(...rows);
+  const foot = () => element("tr", {}, ...Array.from({ length: 6 }, () => element("td")));
+  find("#contributions tfoot").replaceChildren(foot(), foot());
+}
+
+function showSoftmax(scores, shares, order, key) {
+  const { stage } = state;
+  const top = scores[order[0]];
+  const powers = scores.map((score) => Math.exp(score - top));
+  listedKeys = order.slice(0, LISTED);
+  find("#contributions tbody").childNodes.forEach((row, i) => {
+    const m = order[i];
+    row.style.visibility = m === undefined ? "hidden" : "visible";
+    if (m === undefined) return;
+    const [name, product, score, power, share, bar] = row.childNodes;
+    name.firstChild.textContent = keyName(stage, m);
+    name.firstChild.setAttribute("aria-pressed", m === key);
+    product.textContent = figure(scores[m] * Math.sqrt(stage.d));
+    score.textContent = figure(scores[m]);
+    power.textContent = figure(powers[m], 4);
+    share.textContent = figure(shares[m], 5);
+    bar.firstChild.style.transform = `scaleX(${shares[m] / shares[order[0]]})`;
+  });
+  const sumOf = (values, keys) => keys.reduce((sum, m) => sum + values[m], 0);
+  const [others, total] = find("#contributions tfoot").childNodes;
+  const rest = order.slice(LISTED);
+  fillRow(others, [`the other ${rest.length}`, "", "", figure(sumOf(powers, rest), 4), figure(sumOf(shares, rest), 5)]);
+  fillRow(total, [`all ${stage.M}`, "", "", figure(sumOf(powers, order), 4), figure(sumOf(shares, order), 5)]);
+}
+
+function fillRow(row, texts) {
+  texts.forEach((text, i) => { row.childNodes[i].textContent = text; });
+}
+
+let listedKeys = []; // the keys in the table, largest share first

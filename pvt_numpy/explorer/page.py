@@ -1,0 +1,145 @@
+"""One photo and one model in, one HTML text out: the forward pass, the facts, and their insertion into the template.
+
+Nothing that comes from outside (a file's name, a label, a model's origin) reaches the page as HTML: all of it goes
+through one JSON block in which no `<` survives, and the page's code puts it in place as text.
+"""
+
+import json
+import re
+from html import escape
+from pathlib import Path
+
+import numpy as np
+
+from ..config import variant_name
+from ..layers.attention import POOLED
+from ..layers.softmax import softmax
+from ..model import forward
+from ..parameters import flatten
+from ..rollout import cell_sizes, pyramid_rollout
+from .pack import Wanted, encode, pack
+from .picture import LARGEST_INPUT, as_photo, complete, preprocess, shown_picture
+
+HERE = Path(__file__).resolve().parent
+SCRIPTS = ("numbers.js", "paint.js", "views.js", "arithmetic.js", "facts.js", "controls.js")
+SHOWN_CLASSES = 5
+
+
+def build(image, model, name, size=None):
+    """The page as text.
+
+    image  one photo: a path, a binary file, a Pillow image or an array
+    model  a `Model`
+    name   of the photo, for the page's title
+    size   pixels on a side instead of the model's own
+    """
+    recipe = complete(model.preprocessing, size)
+    photo = as_photo(image, recipe)
+    pixel_values = preprocess(photo, **recipe | {"data_format": "channels_first"})
+    H, W = pixel_values.shape[2:]
+    if max(H, W) > LARGEST_INPUT:
+        raise ValueError(f"{name}: the model reads {W} x {H} pixels; expected at most {LARGEST_INPUT} on a side "
+                         f"(give a size)")  # fmt: skip
+    dtype = model.params["stages"][0]["patch_embed"]["proj"]["weight"].dtype
+    trace = Wanted()
+    logits = forward(pixel_values.astype(dtype), model.params, model.config, trace=trace).logits[0]
+    uri, width, height, squashed = shown_picture(photo, recipe, H, W)
+    return insert(name, {
+        "file": name,
+        "picture": {"src": uri, "width": width, "height": height, "squashed": squashed},
+        "input": [H, W],
+        "model": model_facts(model, recipe),
+        "predictions": predictions(logits, model),
+        "stages": [stage | geometry(model.config, i, (H, W)) for i, stage in enumerate(pack(trace, model.config))],
+        "rollout": [packed_map(share) for share in pyramid_rollout(trace, model.config)],
+    })  # fmt: skip
+
+
+def geometry(config, i, input_hw):
+    """Where stage i's tokens and keys lie, in fractions of the picture: token (r, c) starts at (r * cell[0], …)."""
+    H, W = input_hw
+    side = cell_sizes(config)[i]
+    return {
+        "cell": [side / H, side / W],
+        "ratio": config.sr_ratios[i],
+        "pooled": POOLED if config.linear_attention else 0,
+    }
+
+
+def predictions(logits, model):
+    """The five largest logits, and the chance each stands for where the outputs mean chances; [] without a head."""
+    config = model.config
+    if not config.num_labels:
+        return []
+    kind = config.problem_type or ("regression" if config.num_labels == 1 else "single_label_classification")
+    logits = logits.astype(np.float64)
+    chances = {
+        "single_label_classification": lambda: softmax(logits).tolist(),
+        "multi_label_classification": lambda: (1 / (1 + np.exp(-logits))).tolist(),
+        "regression": lambda: [None] * len(logits),
+    }[kind]()
+    names = model.labels or [f"class {n}" for n in range(len(logits))]
+    best = np.argsort(-logits, kind="stable")[:SHOWN_CLASSES]
+    return [{"label": names[n], "logit": float(logits[n]), "probability": chances[n]} for n in best]
+
+
+def model_facts(model, recipe):
+    """Name, size, origin and recipe of the model, for people."""
+    config = model.config
+    count = sum(array.size for array in flatten(model.params).values())
+    return {
+        "name": model.origin.get("source") or variant_name(config) or config.model_type,
+        "variant": variant_name(config) or config.model_type,
+        "version": 1 if config.model_type == "pvt" else 2,
+        "parameters": count,
+        "origin": {key: value for key, value in model.origin.items() if key != "source"},
+        "preprocessing": in_words(recipe),
+    }
+
+
+def in_words(recipe):
+    """What the recipe does to a photo.
+
+    >>> in_words(complete({}))
+    'squashed to 224 × 224 (bicubic)'
+    """
+    steps, filters = [], {2: "bilinear", 3: "bicubic"}
+    if recipe["do_resize"]:
+        size, how = recipe["size"], filters.get(recipe["resample"], f"filter {recipe['resample']}")
+        if "height" in size:
+            steps.append(f"squashed to {size['width']} × {size['height']} ({how})")
+        else:
+            steps.append(", ".join(f"{key.replace('_', ' ')} resized to {n}" for key, n in size.items()) + f" ({how})")
+    if recipe["do_center_crop"]:
+        steps.append("the middle {width} × {height} cut out".format(**recipe["crop_size"]))
+    return ", ".join(steps) or "not resized"
+
+
+def packed_map(share):
+    """A map (H, W) of shares as 8-bit fractions of its largest."""
+    largest = float(share.max())
+    return {"grid": list(share.shape), "largest": largest,
+            "bytes": encode(np.rint(share / largest * 255).astype(np.uint8))}  # fmt: skip
+
+
+def insert(name, facts):
+    """The template with style, scripts and data in place."""
+    parts = {
+        "title": escape(name),
+        "style": (HERE / "style.css").read_text(encoding="utf-8"),
+        "data": as_json(facts),
+        "scripts": "\n".join((HERE / script).read_text(encoding="utf-8") for script in SCRIPTS),
+    }
+    template = (HERE / "template.html").read_text(encoding="utf-8")
+    # one pass, so that nothing inserted is ever searched for placeholders
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], template)
+
+
+def as_json(facts):
+    """JSON that may stand inside a script element: `</script>` and `<!--` cannot occur, as no < is left in it.
+
+    >>> as_json({"label": "</script>"})
+    '{"label":"\\\\u003c/script>"}'
+    """
+    text = json.dumps(facts, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c")

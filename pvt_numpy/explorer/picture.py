@@ -1,0 +1,97 @@
+"""The part of the photo that the model sees, in the photo's own resolution and proportions, as a small JPEG.
+
+The recipe is run again with its sizes scaled up and without rescaling and normalising, so whatever it cuts off is cut
+off here too. A photo that was squashed to a square is shown unsquashed: its tokens are then no squares.
+"""
+
+import base64
+import io
+import os
+
+import numpy as np
+from PIL import Image
+
+from ..image import RECIPES, open_image, preprocess
+from ..recipes import size_dict
+
+LARGEST_INPUT = 512  # pixels on a side that the explorer takes
+LONG_SIDE = 768  # pixels of the shown picture
+LARGEST_JPEG = 240_000  # bytes
+QUALITIES = (88, 76, 60, 40, 20)  # the first that is small enough is taken
+
+
+def as_photo(image, recipe):
+    """The one photo in `image` (a path, a binary file, a Pillow image or an array) as something `preprocess` reads."""
+    if isinstance(image, str | os.PathLike) or hasattr(image, "read"):
+        return open_image(image, recipe["do_convert_rgb"])
+    if isinstance(image, list | tuple) or getattr(image, "ndim", 3) > 3:
+        raise ValueError("image: found several pictures, expected one")
+    return image
+
+
+def complete(preprocessing, side=None):
+    """A model's recipe with every option spelled out; for an input of `side` pixels instead of the model's, if given.
+
+    What a recipe cuts off stays the same in proportion:
+
+    >>> complete(RECIPES["official"], 448)["size"], complete(RECIPES["official"], 448)["crop_size"]
+    ({'shortest_edge': 512}, {'height': 448, 'width': 448})
+    """
+    recipe = RECIPES["hf"] | preprocessing
+    for name in ("size", "crop_size"):
+        recipe[name] = recipe[name] and size_dict(name, recipe[name])
+    if side is None:
+        return recipe
+    if not isinstance(side, int) or not 1 <= side <= LARGEST_INPUT:
+        raise ValueError(f"size is {side!r}; expected a whole number of pixels from 1 to {LARGEST_INPUT}")
+    if not recipe["do_resize"]:
+        raise ValueError(f"size is {side}, but the model's recipe does not resize; expected no size")
+    if not recipe["do_center_crop"]:
+        return recipe | {"size": {"height": side, "width": side}}
+    crop = recipe["crop_size"]
+    return scaled(recipe, side / crop["height"], side / crop["width"])
+
+
+def scaled(recipe, y, x):
+    """The recipe with its sizes multiplied by y (heights) and x (widths)."""
+
+    def sizes(values):
+        # the other ways to give a size keep the photo's proportions, and y and x are then equal
+        return values and {key: max(1, round(n * (x if "width" in key else y))) for key, n in values.items()}
+
+    return recipe | {"size": sizes(recipe["size"]), "crop_size": sizes(recipe["crop_size"])}
+
+
+def shown_picture(photo, recipe, H, W):
+    """What the model's H x W pixels were made from: (data: URI, width, height, was it squashed)."""
+    y = x = max(1.0, LONG_SIDE / max(H, W))
+    squashed = False
+    if recipe["do_resize"] and "height" in recipe["size"]:
+        rows, columns = _pixels(photo, recipe | {"do_resize": False, "do_center_crop": False}).shape[:2]
+        ratio = (rows / recipe["size"]["height"]) / (columns / recipe["size"]["width"])
+        ratio = min(max(ratio, 1 / 8), 8)  # a strip is shown a little wider than it is
+        squashed = abs(ratio - 1) > 0.01
+        y, x = y * min(1, ratio), x * min(1, 1 / ratio)
+    try:
+        pixels = _pixels(photo, scaled(recipe, y, x) if recipe["do_resize"] else recipe)
+    except ValueError:  # the middle of a long strip, and scaled up all of it would be too large
+        pixels = _pixels(photo, recipe)
+    return *_jpeg(Image.fromarray(pixels)), squashed
+
+
+def _pixels(photo, recipe):
+    """The photo after the recipe's resizing and cutting: uint8 (H, W, 3), or (H, W) where there are no colours."""
+    raw = preprocess(photo, **recipe | {"do_rescale": False, "do_normalize": False, "data_format": "channels_last"})[0]
+    fractions = getattr(photo, "dtype", np.uint8) != np.uint8 and raw.max() <= 1
+    raw = np.clip(np.rint(raw * 255 if fractions else raw), 0, 255).astype(np.uint8)
+    return raw if raw.shape[-1] == 3 else raw[..., 0]
+
+
+def _jpeg(image):
+    """(data: URI, width, height). Nothing else that the photo's file says, such as where it was taken, survives."""
+    for quality in QUALITIES:
+        file = io.BytesIO()
+        image.save(file, "JPEG", quality=quality, optimize=True)
+        if file.tell() <= LARGEST_JPEG:
+            break
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii"), *image.size
