@@ -2,8 +2,8 @@
 
 Each function here undoes the one of the same name in `model.py`: it takes the gradient of what that returned and what
 that was given, and returns the gradient of its input and of its parameters, in the parameters' own nesting. Only the
-tokens between blocks are kept from the forward pass; inside a block everything is computed again, so that memory grows
-with the depth by one (B, N, C) array a block, and inference needs no caches.
+tokens after each half of a block are kept from the forward pass; inside a half everything is computed again, so that
+memory grows with the depth by two (B, N, C) arrays a block, and inference needs no caches.
 """
 
 import copy
@@ -53,12 +53,24 @@ def model_backward(dlogits, pixel_values, params, config, rng=None):
     return dpixels, grads
 
 
+class Halves(dict):
+    """A trace that keeps nothing but the tokens after each half of every block."""
+
+    def __setitem__(self, name, array):
+        if ".blocks." in name and name.count(".") == 3:
+            super().__setitem__(name, array)
+
+    def update(self, named):
+        super().update((name, array) for name, array in named if name.endswith(".residual1"))
+
+
 def _there_and_back(measure, pixel_values, params, config, rng):
     """Forward, then `measure(logits) -> (value, dlogits)`, then backward: value, logits, dpixels, grads."""
     v1, head = config.model_type == "pvt", params.get("head", {})
     replay = copy.deepcopy(rng)
     seeds = [stage_seeds(config, i, replay) for i in range(len(params["stages"]))]
-    outputs = list(trunk(pixel_values, params, config, rng=rng, output_hidden_states=True))
+    halves = Halves()
+    outputs = list(trunk(pixel_values, params, config, rng=rng, trace=halves))
 
     tokens = outputs[-1].tokens
     last = layer_norm(tokens, **params["norm"], eps=config.layer_norm_eps) if v1 else tokens
@@ -74,31 +86,34 @@ def _there_and_back(measure, pixel_values, params, config, rng):
     inputs = [pixel_values.transpose(0, 2, 3, 1), *(output.map for output in outputs[:-1])]
     for i in reversed(range(len(inputs))):
         dmap, dstage = stage_backward(dy, inputs[i], **params["stages"][i], config=config, i=i, seeds=seeds[i],
-                                      states=outputs[i].states)  # fmt: skip
+                                      halves=halves)  # fmt: skip
         grads["stages"].insert(0, dstage)
         dy = dmap.reshape(len(dmap), -1, dmap.shape[-1])
     return value, logits, channels_first(dmap), grads
 
 
 def stage_backward(dy, x, patch_embed, blocks, norm=None, pos_embed=None, cls_token=None, *, config, i, seeds=None,
-                   states=None):  # fmt: skip
+                   halves=None):  # fmt: skip
     """The gradient dy (B, N, C) of the stage's tokens, carried back.
 
-    states: the tokens after each block, where the caller has them from `stage(…, output_hidden_states=True)`.
+    halves: the forward's trace, or as much of it as `Halves` keeps, where the caller has it.
 
     Returns dx (B, H, W, C) and the stage's gradients.
     """
     parameters = {"norm": norm, "pos_embed": pos_embed, "cls_token": cls_token, "config": config, "i": i}
-    if states is None:
-        states = stage(x, patch_embed, blocks, **parameters, seeds=seeds, output_hidden_states=True).states
+    if halves is None:
+        halves = Halves()
+        stage(x, patch_embed, blocks, **parameters, seeds=seeds, trace=halves)
+    names = [f"stages.{i}.blocks.{j}" for j in range(len(blocks))]
     rngs = [None if seeds is None else np.random.default_rng(seed) for seed in seeds or [None] * (1 + len(blocks))]
     tokens, grid = embed(x, patch_embed, pos_embed, cls_token, config=config, i=i, rng=copy.deepcopy(rngs[0]))
     grads = {"blocks": []}
     if norm is not None:
-        dy, grads["norm"] = layer_norm_backward(dy, states[-1], **norm, eps=config.layer_norm_eps)
+        dy, grads["norm"] = layer_norm_backward(dy, halves[names[-1]], **norm, eps=config.layer_norm_eps)
     for j in reversed(range(len(blocks))):
-        entered = states[j - 1] if j else tokens
-        dy, dblock = block_backward(dy, entered, grid, **blocks[j], config=config, i=i, j=j, rng=rngs[1 + j])
+        entered, middle = halves[names[j - 1]] if j else tokens, halves[f"{names[j]}.residual1"]
+        dy, dblock = block_backward(dy, entered, grid, **blocks[j], config=config, i=i, j=j, rng=rngs[1 + j],
+                                    middle=middle)  # fmt: skip
         grads["blocks"].insert(0, dblock)
     dx, dembed = embed_backward(dy, x, patch_embed, pos_embed, cls_token, config=config, i=i, rng=rngs[0])
     return dx, grads | dembed
@@ -116,11 +131,13 @@ def embed_backward(dy, x, patches, pos_embed=None, cls_token=None, *, config, i,
     return dx, grads
 
 
-def block_backward(dy, x, grid, norm1, attn, norm2, mlp, *, config, i, j, rng=None):
+def block_backward(dy, x, grid, norm1, attn, norm2, mlp, *, config, i, j, rng=None, middle=None):
     """The gradient dy (B, N, C) of a block's tokens, carried back.
 
     Each half is x + branch(norm(x)): the gradient passes unchanged along x, and what comes back through the branch is
     added to it. This unbroken path is what lets a deep model learn.
+
+    middle: the tokens between the two halves, where the caller has them.
 
     Returns dx (B, N, C) and {"norm1": …, "attn": …, "norm2": …, "mlp": …}.
     """
@@ -136,7 +153,8 @@ def block_backward(dy, x, grid, norm1, attn, norm2, mlp, *, config, i, j, rng=No
 
     normed1 = layer_norm(x, **norm1, eps=eps)
     path = drop_path_factor(x, path_rate, attn_path_rng)
-    middle = x + times(attend(normed1, grid, **attn, **options, rng=copy.deepcopy(attn_rng))[0], path)
+    if middle is None:
+        middle = x + times(attend(normed1, grid, **attn, **options, rng=copy.deepcopy(attn_rng))[0], path)
     normed2 = layer_norm(middle, **norm2, eps=eps)
 
     dbranch = drop_path_backward(dy, dy, path_rate, mlp_path_rng)
