@@ -18,7 +18,7 @@ def pytest_runtest_setup(item):
 
 
 def require_torch():
-    """Imports torch, for two threads, and transformers; warnings of their own imports are not ours to fail on."""
+    """Imports torch, for one thread, and transformers; warnings of their own imports are not ours to fail on."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -29,4 +29,4 @@ def require_torch():
         if os.environ.get("PVT_REQUIRE_TORCH") == "1":
             pytest.fail(f"PVT_REQUIRE_TORCH=1, and {error}", pytrace=False)
         pytest.skip(f"needs requirements-torch.txt: {error}")
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
