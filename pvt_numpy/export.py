@@ -90,14 +90,14 @@ def export_timm(folder, model, dtype="float32"):
 
 
 def hf_config(config):
-    """`config` as Hugging Face's config.json has it, without the labels; a ValueError where that cannot express it.
+    """`config` as Hugging Face's config.json has it, without class names; a ValueError where that cannot express it.
 
     Hugging Face's v1 convolution takes its kernel from `strides` and its stride from `patch_sizes`, and makes its
     position tables for a square image halved at every stage; this is the one place that writes such files, and
     `config.config_from_dict` the one that reads them.
     """
     values = config_to_dict(config)
-    del values["patch_norm_eps"], values["num_labels"]
+    del values["patch_norm_eps"]  # num_labels stays: without it PvtConfig takes 1000, whatever id2label says
     values["mlp_ratios"] = [int(ratio) if ratio == int(ratio) else ratio for ratio in config.mlp_ratios]
     if config.model_type == "pvt":
         values["patch_sizes"], values["strides"] = config.strides, config.patch_sizes

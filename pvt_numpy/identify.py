@@ -59,10 +59,11 @@ def identify(source, name, short_name):
 
 
 def known_variant(shapes):
-    """The published variant that has exactly these parameters (our name -> shape), whatever head and image size."""
+    """The published variant that has these parameters (our name -> shape), whatever its head and its pictures."""
 
     def body(shapes):
-        return {name: shape for name, shape in shapes.items() if not name.startswith("head.") and "pos_" not in name}
+        depends = ("head.", "stages.0.patch_embed.proj.weight")  # on the number of labels and of colours
+        return {n: shape for n, shape in shapes.items() if not n.startswith(depends) and not n.endswith("pos_embed")}
 
     return next((v for v, config in VARIANTS.items() if body(parameter_shapes(config)) == body(shapes)), None)
 
