@@ -1,0 +1,32 @@
+"""The pictures. Each function takes arrays or a trace of `forward` and returns a matplotlib Figure.
+
+    photo = plots.photo_of(x, **model.preprocessing)       # the picture as the model sees it
+    plots.pyramid(photo, maps)                             # photo and four stages, to scale
+    plots.patches(photo, {"v1": …, "v2": …})               # which pixels a token is made from
+    plots.kernels(weight)                                  # the first embedding's kernels
+    plots.attention(photo, trace, config, stage=0)         # one token asks: every head, keys as boxes
+    plots.attention_stages(photo, trace, config)           # the same place asks in all stages
+    plots.statistics(trace, config)                        # entropy and distance of every head
+    plots.class_attention(photo, trace, config)            # v1's class token
+    plots.rollout(photo, trace, config)                    # attention followed back to the picture
+    plots.positions(pos_embed, (7, 7), (10, 14))           # v1's position table, before and after resizing
+    plots.cost(config)                                     # full attention against SRA
+    plots.difference(lines)                                # against PyTorch, layer by layer
+
+A notebook shows a Figure that ends a cell; `save` writes one to a file; `python -m pvt_numpy.plots --help` draws from
+the shell. Stages, blocks and heads count from 0, as in the trace; a query is a pixel (y, x), the same in all stages.
+matplotlib is imported when the first picture is drawn, and pyplot never: no display is needed.
+"""
+
+from .attention import attention, attention_stages, class_attention, key_boxes, statistics
+from .cost import attention_cost, cost
+from .difference import difference, from_golden, live
+from .patches import kernels, patches, seen_pixels
+from .positions import position_similarity, positions
+from .pyramid import pca_colours, pyramid
+from .rollout import rollout
+from .style import photo_of, save
+
+__all__ = ["attention", "attention_cost", "attention_stages", "class_attention", "cost", "difference", "from_golden",
+           "key_boxes", "kernels", "live", "patches", "pca_colours", "photo_of", "position_similarity", "positions",
+           "pyramid", "rollout", "save", "seen_pixels", "statistics"]  # fmt: skip

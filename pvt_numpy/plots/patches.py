@@ -1,0 +1,108 @@
+"""Patches: which pixels a token is made from, without and with overlap, and the kernels that read them."""
+
+import numpy as np
+
+from .style import (
+    BLUE,
+    GREY,
+    ORANGE,
+    STAGE_COLOURS,
+    bare,
+    cells_of,
+    middle,
+    new_figure,
+    picture,
+    show_photo,
+    times,
+)
+
+AROUND = 12  # pixels shown on every side of a patch
+
+
+def seen_pixels(config, stage, token):
+    """The pixels a token (row, column) is made from by the patch embeddings alone: (top, left, bottom, right).
+
+    The last two are past the end. v2's padding reaches outside the picture, so numbers can be negative or too large.
+
+    >>> from pvt_numpy.config import VARIANTS
+    >>> seen_pixels(VARIANTS["pvt_tiny"], 0, (1, 2)), seen_pixels(VARIANTS["pvt_v2_b0"], 0, (1, 2))
+    ((4, 8, 8, 12), (1, 5, 8, 12))
+    """
+    first, last = list(token), list(token)
+    for i in range(stage, -1, -1):
+        patch, stride = config.patch_sizes[i], config.strides[i]
+        padding = patch // 2 if config.model_type == "pvt_v2" else 0
+        first = [at * stride - padding for at in first]
+        last = [at * stride - padding + patch - 1 for at in last]
+    return first[0], first[1], last[0] + 1, last[1] + 1
+
+
+def _frame(axes, box, colour, **options):
+    """A rectangle around pixels (top, left, bottom, right)."""
+    from matplotlib.patches import Rectangle
+
+    top, left, bottom, right = box
+    options = {"fill": False, "linewidth": 2} | options
+    return axes.add_patch(Rectangle((left, top), right - left, bottom - top, edgecolor=colour, **options))
+
+
+@picture
+def patches(photo, configs, *, pixel=None):
+    """For each configuration: one token's patch and its right neighbour's close up, and what a token sees by stage.
+
+    White dots are the middles of all patches.
+
+    photo    (H, W, 3), see `photo_of`
+    configs  label -> configuration
+    pixel    (y, x): the token there. None: the middle
+    """
+    pixel = middle(photo, pixel)
+    H, W = photo.shape[:2]
+    figure = new_figure(3.1 * 2 * len(configs), 4.0)
+    panels = figure.subplots(1, 2 * len(configs))
+    for (label, config), near, far in zip(configs.items(), panels[::2], panels[1::2], strict=True):
+        patch, stride = config.patch_sizes[0], config.strides[0]
+        row, column = (at // stride for at in pixel)
+        show_photo(near, photo).set_interpolation("nearest")
+        for at, colour in (((row, column + 1), ORANGE), ((row, column), BLUE)):
+            _frame(near, seen_pixels(config, 0, at), colour, linewidth=3)
+        top, left, bottom, right = seen_pixels(config, 0, (row, column))
+        y, x = np.mgrid[top % stride - stride : H + stride : stride, left % stride - stride : W + stride : stride]
+        near.scatter(x + patch / 2, y + patch / 2, s=9, color="white", edgecolor=GREY, linewidth=0.5)
+        near.set(xlim=(left - AROUND, right + AROUND), ylim=(bottom + AROUND, top - AROUND))
+        near.set_title(f"{label}: patches of {times(patch, patch)}, step {stride}\n"
+                       f"neighbours share {patch * max(0, patch - stride)} of {patch * patch} pixels")  # fmt: skip
+        show_photo(far, photo, grey=True)
+        for i in range(config.num_encoder_blocks):
+            cell = cells_of(config, i)
+            box = seen_pixels(config, i, (pixel[0] // cell, pixel[1] // cell))
+            _frame(far, box, STAGE_COLOURS[i % 4], label=f"stage {i}: {times(box[2] - box[0], box[3] - box[1])}")
+        far.set(xlim=(0, W), ylim=(H, 0), title=f"{label}: what a token is made from\n(patch embeddings alone)")
+        far.legend(loc="upper center", bbox_to_anchor=(0.5, 0), ncols=2, fontsize=9, handlelength=1, columnspacing=1)
+    return figure
+
+
+def kernel_images(weight):
+    """Kernels (C, 3, k, k) as pictures (C, k, k, 3): mid-grey is 0, and each kernel's largest number is full scale."""
+    images = np.moveaxis(weight, 1, -1)
+    largest = np.abs(images).max(axis=(1, 2, 3), keepdims=True)
+    return 0.5 + 0.5 * images / np.where(largest > 0, largest, 1)
+
+
+@picture
+def kernels(weight):
+    """The first patch embedding's kernels (C, 3, k, k), one small colour picture for each channel they make."""
+    if weight.shape[1] != 3:
+        raise ValueError(f"the kernels read {weight.shape[1]} channels; expected 3, red, green and blue")
+    images = kernel_images(weight)
+    columns = 8 if len(images) <= 32 else 16
+    rows = -(-len(images) // columns)
+    figure = new_figure(0.62 * columns + 0.6, 0.78 * rows + 0.9)
+    figure.suptitle(f"{times(*weight.shape)}: {len(images)} kernels of {times(*weight.shape[2:])} pixels\n"
+                    "grey 0, brighter positive, darker negative", fontsize=11)  # fmt: skip
+    for c, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
+        bare(axes)
+        if c < len(images):
+            axes.imshow(images[c])
+            axes.set_title(str(c), fontsize=8, color=GREY, pad=2)
+    return figure

@@ -1,0 +1,54 @@
+"""v1's position table: how alike the positions are, before and after the table is resized."""
+
+import numpy as np
+
+from ..layers.position import resize_positions
+from .style import bare, new_figure, picture, scale_bar, similarity, times
+
+TILES = 8  # at most so many positions by the side get a tile
+ZOOM = 4
+
+
+def position_similarity(pos_embed, grid):
+    """The cosine between all pairs of rows of a table (1, N, C), class row left out: (H, W, H, W)."""
+    H, W = grid
+    rows = pos_embed[0, pos_embed.shape[1] - H * W :]
+    rows = rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), np.finfo(rows.dtype).tiny)
+    return (rows @ rows.T).reshape(H, W, H, W)
+
+
+def mosaic(alike):
+    """(H, W, H, W) -> a picture of tiles with NaN between them, one a position, and the positions' rows and columns.
+
+    Every similarity is ZOOM x ZOOM dots, so that the gap can be narrower than a position.
+    """
+    H, W = alike.shape[:2]
+    rows, columns = (np.unique(np.linspace(0, n - 1, min(n, TILES)).round().astype(int)) for n in (H, W))
+    high, wide, gap = H * ZOOM, W * ZOOM, max(1, max(H, W) * ZOOM // 8)
+    canvas = np.full((len(rows) * (high + gap) - gap, len(columns) * (wide + gap) - gap), np.nan, alike.dtype)
+    for a, row in enumerate(rows):
+        for b, column in enumerate(columns):
+            top, left = a * (high + gap), b * (wide + gap)
+            canvas[top : top + high, left : left + wide] = np.kron(alike[row, column], np.ones((ZOOM, ZOOM)))
+    return canvas, rows, columns
+
+
+@picture
+def positions(pos_embed, stored_grid, grid, *, title=""):
+    """Each tile: how alike one position is to all others. Left the learned table, right the same on another grid.
+
+    pos_embed    (1, N, C), with or without a class row
+    stored_grid  (H, W) it was learned on;  grid: the (H, W) it is resized to
+    """
+    tables = {"learned": (pos_embed, stored_grid), "resized": (resize_positions(pos_embed, stored_grid, grid), grid)}
+    figure = new_figure(11.5, 5.6 * max(1, grid[0] / grid[1]) ** 0.5, title or None)
+    panels = figure.subplots(1, 2, width_ratios=[1, min(2.0, grid[1] / grid[0])])
+    for axes, (label, (table, size)) in zip(panels, tables.items(), strict=True):
+        canvas, rows, columns = mosaic(position_similarity(table, size))
+        drawn = axes.imshow(canvas, cmap=similarity(), vmin=-1, vmax=1)
+        bare(axes)
+        every = (len(rows), len(columns)) == tuple(size)
+        axes.set_title(f"{label}: {times(*size)} positions × {table.shape[-1]}\n"
+                       f"one tile for {'each' if every else f'{times(len(rows), len(columns))} of them'}")  # fmt: skip
+    scale_bar(figure, drawn, panels, "cosine")
+    return figure

@@ -1,0 +1,56 @@
+"""Pyramid rollout over the photo, from the head back to the first stage."""
+
+import numpy as np
+
+from ..rollout import pyramid_rollout
+from .style import (
+    balance,
+    bare,
+    cells_of,
+    mark_query,
+    middle,
+    new_figure,
+    picture,
+    scale_bar,
+    show_photo,
+    times,
+    token_at,
+)
+
+RANGE = 4.0  # shares from a quarter to four times the mean have a colour of their own
+
+
+@picture
+def rollout(photo, trace, config, *, stage=None, pixel=None):
+    """The shares of `pyramid_rollout` in every stage, last stage first: red has more than the mean, blue less.
+
+    stage  whose token at `pixel` (y, x) is followed back; None: what the head reads. The rest as in `attention`.
+    """
+    from matplotlib.colors import LogNorm
+
+    query = None
+    if stage is not None:
+        cell = cells_of(config, stage)
+        query = (stage, *token_at(middle(photo, pixel), trace[f"stages.{stage}.grid"], cell))
+    maps = pyramid_rollout(trace, config, query=query)
+    figure = new_figure(2.75 * (len(maps) + 1) + 0.8, 2.75 * photo.shape[0] / photo.shape[1] + 1.1)
+    panels = figure.subplots(1, len(maps) + 1)
+    show_photo(panels[0], photo)
+    panels[0].set_title("picture\n" + times(*photo.shape[:2]))
+    if query:
+        mark_query(panels[0], query[1:], cell)
+    for i, panel in zip(reversed(range(len(maps))), panels[1:], strict=True):
+        relative = np.clip(maps[i] * maps[i].size, 1 / RANGE, RANGE)
+        show_photo(panel, photo, grey=True)
+        (H, W), cell = maps[i].shape, cells_of(config, i)
+        norm = LogNorm(1 / RANGE, RANGE)
+        drawn = panel.imshow(relative, extent=(0, W * cell, H * cell, 0), cmap=balance(), norm=norm)
+        panel.set(title=f"entering stage {i}\n{times(H, W)}", xlim=(0, photo.shape[1]), ylim=(photo.shape[0], 0))
+        bare(panel)
+    start = "the class token" if config.model_type == "pvt" else "the mean over all tokens"
+    start = start if query is None else f"token ({query[1]}, {query[2]}) of stage {stage}"
+    figure.suptitle(f"pyramid rollout: what {start} could have come from")
+    bar = scale_bar(figure, drawn, panels, "share, times the mean")
+    bar.set_ticks([1 / 4, 1 / 2, 1, 2, 4], labels=["¼", "½", "1", "2", "4"])
+    bar.minorticks_off()
+    return figure
