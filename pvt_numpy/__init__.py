@@ -9,11 +9,21 @@
 Read `layers/` and `model.py` to understand PVT. Each command is a module: `python -m pvt_numpy.classify --help`.
 """
 
+from importlib import import_module
+
 from .checkpoint import Model, load_model, save_model
 from .config import VARIANTS, PvtConfig, PvtV2Config
 from .image import RECIPES, preprocess
 from .model import Output, forward, pyramid
 from .parameters import init_params, parameter_shapes
 
-__all__ = ["RECIPES", "VARIANTS", "Model", "Output", "PvtConfig", "PvtV2Config", "forward", "init_params",
-           "load_model", "parameter_shapes", "preprocess", "pyramid", "save_model"]  # fmt: skip
+__all__ = ["RECIPES", "VARIANTS", "Model", "Output", "PvtConfig", "PvtV2Config", "explore", "forward",
+           "init_params", "load_model", "parameter_shapes", "preprocess", "pyramid", "save_model"]  # fmt: skip
+
+
+def __getattr__(name):
+    """`pvt_numpy.explore` is a command and a function: its module can be called. It is imported when first asked for,
+    so that `python -m pvt_numpy.explore` does not find it imported already, which Python warns about."""
+    if name == "explore":
+        return import_module(".explore", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

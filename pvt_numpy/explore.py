@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 from .checkpoint import Model, atomic_file, load_model
-from .cli import printable, run
+from .cli import add_model_options, model_from, printable, run, whole_number
 
 COMMAND = "python -m pvt_numpy.explore"
 
@@ -65,14 +65,16 @@ def explore(image, model=None, path=None, *, size=None, name=None):
 
 def main(argv=None):
     """The command; returns its exit status."""
-    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__.split(":")[0] + ".")
+    parser = argparse.ArgumentParser(prog=COMMAND, description="Writes one HTML page that shows what a photo's tokens "
+                                     "attend to. It needs no network and opens in any browser.")  # fmt: skip
     parser.add_argument("image", metavar="IMAGE", help="a photo")
-    parser.add_argument("--model", metavar="SOURCE", help="a file, a folder or a published name; default: the shipped")
     parser.add_argument("-o", "--output", metavar="FILE", default="explorer.html", help="default: %(default)s")
-    parser.add_argument("--size", type=int, metavar="PIXELS", help="input size, at most 512; default: the model's own")
+    parser.add_argument("--size", type=whole_number(1), metavar="PIXELS",
+                        help="side of the model's input, at most 512; default: as the model's recipe says")  # fmt: skip
+    add_model_options(parser)
     options = parser.parse_args(argv)
-    page = explore(options.image, options.model, options.output, size=options.size)
-    print(f"{printable(options.output)}: {len(page.html.encode()) / 1e6:.2f} MB, open it in a browser")
+    page = explore(options.image, model_from(options), options.output, size=options.size)
+    print(f"{printable(options.output)}: {len(page.html.encode()) / 1e6:.2f} MB; open it in a browser")
     return 0
 
 
@@ -86,4 +88,4 @@ class _Callable(ModuleType):
 sys.modules[__name__].__class__ = _Callable
 
 if __name__ == "__main__":
-    run(main, COMMAND)
+    run(main, "explore")

@@ -1,7 +1,7 @@
 /* The arithmetic of one query and head: from q and k to a score, from the scores to shares that add up to 1. */
 "use strict";
 
-const LISTED = 8; // keys in the table; the others share one row
+const LISTED = 10; // keys in the table; the others share one row
 
 function showArithmetic() {
   const { stage, block } = state;
@@ -22,10 +22,16 @@ function showArithmetic() {
 /* q, k and their products as strips, their sum and the channels that weigh most. */
 function showProduct(head, query, key, score) {
   const { stage, block } = state;
+  find("#product-key").textContent = `with the key ${keyName(stage, key)}`;
+  find(".strips").classList.toggle("absent", stage.onlyScores);
+  if (stage.onlyScores) {
+    say(find("#product-sum"), `q·k / √${stage.d} = `, bold(figure(score)));
+    say(find("#product-channels"), "To keep the file small, this stage has its scores on this page, but not the q and k they come from.");
+    return;
+  }
   const q = queryVector(stage, block, head, query);
   const k = keyVector(stage, block, head, key);
   const products = q.map((value, c) => value * k[c]);
-  find("#product-key").textContent = `with the key at ${keyName(stage, key)}`;
   const strips = [["q", q, "the query"], ["k", k, "the key"], ["product", products, "query times key, channel by channel"]];
   for (const [name, values, what] of strips) {
     const canvas = find(`#strip-${name}`);
@@ -76,7 +82,18 @@ function showSoftmax(scores, shares, order, key) {
   const [others, total] = find("#contributions tfoot").childNodes;
   const rest = order.slice(LISTED);
   fillRow(others, [`the other ${rest.length}`, "", "", figure(sumOf(powers, rest), 4), figure(sumOf(shares, rest), 5)]);
+  showScoreMaps(scores, shares);
   fillRow(total, [`all ${stage.M}`, "", "", figure(sumOf(powers, order), 4), figure(sumOf(shares, order), 5)]);
+}
+
+/* The keys in their places, before and after softmax. */
+function showScoreMaps(scores, shares) {
+  const { stage } = state;
+  const [rows, columns] = stage.keyGrid;
+  pixelMap(find("#score-map"), spanned(scores.subarray(stage.special)), rows, columns, RAMP_TABLE);
+  pixelMap(find("#share-map"), shades(shares.subarray(stage.special), maximum(shares)), rows, columns, RAMP_TABLE);
+  say(find("#score-note"), `${stage.M} scores, ${figure(minimum(scores), 2)} to ${figure(maximum(scores), 2)}`);
+  say(find("#share-note"), `${stage.M} shares, ${percent(minimum(shares))} to ${percent(maximum(shares))}`);
 }
 
 function fillRow(row, texts) {

@@ -29,23 +29,30 @@ function announce() {
 }
 
 function choose(changes) {
-  const stage = changes.stage || state.stage;
-  const other = stage !== state.stage;
+  const other = changes.stage && changes.stage !== state.stage;
   Object.assign(state, { key: null }, changes);
-  if (other || !state.block) {
-    state.block = changes.block || stage.blocks[stage.blocks.length - 1];
-    state.head = Math.min(state.head, stage.heads - 1);
-    state.place.classToken = state.place.classToken && stage.classToken;
-    buildMultiples();
-    for (const { button, block, head } of multiples) button.addEventListener("click", () => choose({ block, head }));
-    showShapes();
-    showFlow();
-  }
+  if (other) showStage();
   markChoice();
   request();
 }
 
-const chooseStage = (i) => page.stages[i] && choose({ stage: page.stages[i] });
+/* To stage i, to the last of its blocks; the head stays where the stage has it. */
+function chooseStage(i) {
+  const stage = page.stages[i];
+  if (!stage || stage === state.stage) return;
+  choose({
+    stage, block: stage.blocks[stage.blocks.length - 1], head: Math.min(state.head, stage.heads - 1),
+    place: { ...state.place, classToken: state.place.classToken && stage.classToken },
+  });
+}
+
+/* What changes with the stage only. */
+function showStage() {
+  buildMultiples();
+  for (const { button, block, head } of multiples) button.addEventListener("click", () => choose({ block, head }));
+  showShapes();
+  showFlow();
+}
 
 /* The neighbour `by` places away in a list, round and round. */
 function turn(list, current, by) {
@@ -134,6 +141,12 @@ function onMultiplesKey(event) {
   next.button.focus();
 }
 
+/* A first view worth looking at: the block whose mean attention from the middle is least even. */
+function sharpest(stage) {
+  const peak = (block) => maximum(attentionOf(stage, block, MEAN, queryAt(stage, state.place)));
+  return stage.blocks.reduce((best, block) => (peak(block) > peak(best) ? block : best));
+}
+
 function listen() {
   photo.addEventListener("pointermove", (event) => movePlace(placeUnder(event)));
   photo.addEventListener("pointerdown", (event) => movePlace(placeUnder(event)));
@@ -159,7 +172,8 @@ function start() {
   const image = find("#photo img");
   image.decode().catch(() => null).then(() => {
     buildPyramid(image, chooseStage);
-    choose({});
+    const stage = page.stages[Math.min(1, page.stages.length - 1)];
+    choose({ stage, block: sharpest(stage) });
     listen();
     document.body.dataset.ready = "yes";
   });

@@ -39,9 +39,10 @@ page.stages.forEach((stage, index) => {
     (stage.pooled ? stage.grid[axis] / stage.pooled : stage.ratio));
 });
 
+/* q and k of a block, or its score table where q and k are not on this page. */
 function vectors(stage, block) {
   if (!block.vectors) {
-    block.vectors = {
+    block.vectors = stage.onlyScores ? { scores: restore(block.scores, block.scoresScale, stage.bits, stage.M) } : {
       q: restore(block.q, block.qScale, stage.bits, stage.d),
       k: restore(block.k, block.kScale, stage.bits, stage.d),
     };
@@ -66,14 +67,18 @@ function dot(a, aStart, b, bStart, length) {
   return sum;
 }
 
-/* q·k / √d of query n and all M keys. */
+/* q·k / √d of query n and key m. */
+function scoreOf(stage, { q, k, scores }, head, n, m) {
+  const { d, N, M } = stage;
+  if (scores) return scores[(head * N + n) * M + m];
+  return dot(q, (head * N + n) * d, k, (head * M + m) * d, d) / Math.sqrt(d);
+}
+
+/* The scores of query n and all M keys. */
 function scoresOf(stage, block, head, n) {
-  const { q, k } = vectors(stage, block);
-  const { d, M } = stage;
-  const scores = new Float64Array(M);
-  for (let m = 0; m < M; m++) {
-    scores[m] = dot(q, (head * stage.N + n) * d, k, (head * M + m) * d, d) / Math.sqrt(d);
-  }
+  const numbers = vectors(stage, block);
+  const scores = new Float64Array(stage.M);
+  for (let m = 0; m < stage.M; m++) scores[m] = scoreOf(stage, numbers, head, n, m);
   return scores;
 }
 
@@ -100,14 +105,10 @@ function attentionOf(stage, block, head, n) {
    keys in it, so these are worked out once for each head and kept. */
 function readersOf(stage, block, head, m) {
   if (head === MEAN) return meanOverHeads(stage, stage.N, (one) => readersOf(stage, block, one, m));
-  const { q, k } = vectors(stage, block);
-  const { d, N, M } = stage;
+  const numbers = vectors(stage, block);
   const totals = denominators(stage, block, head);
-  const readers = new Float64Array(N);
-  for (let n = 0; n < N; n++) {
-    const score = dot(q, (head * N + n) * d, k, (head * M + m) * d, d) / Math.sqrt(d);
-    readers[n] = Math.exp(score - totals[n]);
-  }
+  const readers = new Float64Array(stage.N);
+  for (let n = 0; n < stage.N; n++) readers[n] = Math.exp(scoreOf(stage, numbers, head, n, m) - totals[n]);
   return readers;
 }
 

@@ -3,8 +3,9 @@
 A score table has heads * N * M numbers, the queries and keys it comes from only (N + M) * C: the page stores these and
 does softmax(q kᵀ / sqrt(d)) itself, so that a reader can follow every number down to the products it is made of.
 
-Rounding: each token's q (and k) of one head is divided by its largest number and stored in 16 or 8 bits. What the
-rounding does to the probabilities is measured here against the forward pass, for all of them, and shown on the page.
+Rounding: each token's q (and k) of one head is divided by its largest number and stored in 16 or 8 bits. Where that is
+too much and there are fewer keys than channels, the scores take their place. What the rounding does to the
+probabilities is measured here against the forward pass, for all of them, and shown on the page.
 Left out: values and everything behind the probabilities, which the page does not show.
 """
 
@@ -39,12 +40,16 @@ class Wanted(dict):
 class Share:
     """How much of one stage the page keeps.
 
+    level   how much was given up, in order: 0 nothing; 1 precision; 2 q and k; 3 queries or blocks
     bits    of each number in q and k
+    scores  whether the score table is kept instead of q and k
     stride  every so many rows and columns of queries (keys are always complete)
     every   every so many blocks, counted from the last
     """
 
+    level: int = 0
     bits: int = 16
+    scores: bool = False
     stride: int = 1
     every: int = 1
 
@@ -70,35 +75,43 @@ class Stage:
     def cost(self, share):
         """Characters of base64."""
         rows, columns = self.rows(share)
-        n = len(rows) * len(columns)
-        qk = (n + self.special + self.M) * (self.C * share.bits // 8 + 4 * self.heads)
-        return (len(self.blocks(share)) * qk + n * self.C) * 4 // 3
+        n, d = len(rows) * len(columns), self.C // self.heads
+        if share.scores:
+            block = (n + self.special) * (self.M + 4)
+        else:
+            block = (n + self.special + self.M) * (d * share.bits // 8 + 4)
+        return (len(self.blocks(share)) * self.heads * block + n * self.C) * 4 // 3
 
     def smaller(self, share):
-        """The next smaller share, or None: first fewer bits, then the middle of many blocks, then a coarser grid."""
+        """The next smaller share, or None: fewer bits; scores only; some of many blocks; a coarser grid of queries."""
         if share.bits == 16:
-            return replace(share, bits=8)
+            return replace(share, level=1, bits=8)
+        table = replace(share, level=2, scores=True)
+        if self.cost(table) < self.cost(share):
+            return table
         if len(self.blocks(share)) > 8:
-            return replace(share, every=share.every + 1)
+            return replace(share, level=3, every=share.every + 1)
         if share.stride < min(COARSEST, max(self.grid)):
-            return replace(share, stride=share.stride + 1)
-        return replace(share, every=share.every + 1) if len(self.blocks(share)) > 1 else None
+            return replace(share, level=3, stride=share.stride + 1)
+        return replace(share, level=3, every=share.every + 1) if len(self.blocks(share)) > 1 else None
 
 
 def shares(stages, budget=BUDGET):
-    """One `Share` per stage, so that all together cost at most `budget`: the costliest stage gives way first.
+    """One `Share` per stage, so that all together cost at most `budget`.
+
+    The stage that has given up least gives way first, and among equals the costliest.
 
     >>> b0 = [Stage((56, 56), 49, 0, 2, 1, 32), Stage((7, 7), 49, 0, 2, 8, 256)]
-    >>> shares(b0), shares(b0, 400_000)[0]
-    ([Share(bits=16, stride=1, every=1), Share(bits=16, stride=1, every=1)], Share(bits=8, stride=1, every=1))
+    >>> [share.bits for share in shares(b0)], [share.bits for share in shares(b0, 800_000)]
+    ([16, 16], [8, 16])
     """
     chosen = [Share() for _ in stages]
     while sum(map(Stage.cost, stages, chosen)) > budget:
-        costs = [stage.cost(share) if stage.smaller(share) else 0 for stage, share in zip(stages, chosen, strict=True)]
-        i = int(np.argmax(costs))
-        if not costs[i]:
+        givers = [i for i, stage in enumerate(stages) if stage.smaller(chosen[i])]
+        if not givers:
             raise ValueError("the model's queries and keys do not fit in a page, however few are kept; expected a "
                              "smaller picture or model")  # fmt: skip
+        i = min(givers, key=lambda i: (stages[i].smaller(chosen[i]).level, -stages[i].cost(chosen[i])))
         chosen[i] = stages[i].smaller(chosen[i])
     return chosen
 
@@ -126,7 +139,7 @@ def _pack_stage(trace, i, stage, share):
     blocks, score_errors, prob_errors = [], [], []
     for j in stage.blocks(share):
         q, k, probs = (trace[f"stages.{i}.blocks.{j}.attn.{name}"][0] for name in ("q", "k", "probs"))
-        block, score_error, prob_error = _pack_block(q[:, queries], k, probs[:, queries], share.bits)
+        block, score_error, prob_error = _pack_block(q[:, queries], k, probs[:, queries], share)
         blocks.append({"index": j, **block})
         score_errors.append(score_error)
         prob_errors.append(prob_error)
@@ -134,19 +147,22 @@ def _pack_stage(trace, i, stage, share):
     return {
         "grid": [H, W], "heads": stage.heads, "channels": stage.C, "keys": stage.M, "classToken": bool(stage.special),
         "depth": stage.depth, "rows": list(rows), "columns": list(columns), "stride": share.stride,
-        "bits": share.bits, "blocks": blocks, "features": features,
+        "bits": share.bits, "onlyScores": share.scores, "blocks": blocks, "features": features,
         "errors": {"score": max(score_errors), "probability": max(prob_errors), "cosine": cosine_error},
     }  # fmt: skip
 
 
-def _pack_block(q, k, probs, bits):
-    """q (heads, n, d) and k (heads, M, d) as integers and scales, and the largest errors this makes."""
-    (q_whole, q_scale), (k_whole, k_scale) = quantise(q, bits), quantise(k, bits)
+def _pack_block(q, k, probs, share):
+    """q (heads, n, d) and k (heads, M, d), or their scores, as integers and scales; the largest errors this makes."""
     d = q.shape[-1]
-    # float64, as the page's own JavaScript computes
-    scores = (q_whole * q_scale[..., None]) @ (k_whole * k_scale[..., None]).swapaxes(-1, -2) / math.sqrt(d)
     exact = q.astype(np.float64) @ k.astype(np.float64).swapaxes(-1, -2) / math.sqrt(d)
-    block = {"q": encode(q_whole), "qScale": encode(q_scale), "k": encode(k_whole), "kScale": encode(k_scale)}
+    stored = {"scores": exact} if share.scores else {"q": q, "k": k}
+    block, restored = {}, {}
+    for name, values in stored.items():
+        whole, scale = quantise(values, share.bits)
+        block |= {name: encode(whole), f"{name}Scale": encode(scale)}
+        restored[name] = whole * scale[..., None].astype(np.float64)
+    scores = restored["scores"] if share.scores else restored["q"] @ restored["k"].swapaxes(-1, -2) / math.sqrt(d)
     return block, float(np.abs(scores - exact).max()), float(np.abs(softmax(scores) - probs).max())
 
 

@@ -32,9 +32,15 @@ function tableOf(colour) {
 const RAMP_TABLE = tableOf(rampColour);
 const VEIL_TABLE = tableOf(veilColour);
 
-/* Values as brightness 0..1: the square root of the share of the largest, so that small shares can be seen. */
+/* Values as brightness 0..1, in proportion to the largest. */
 function shades(values, largest = maximum(values)) {
-  return values.map((value) => Math.sqrt(Math.max(0, value) / (largest || 1)));
+  return values.map((value) => value / (largest || 1));
+}
+
+/* Values of either sign as brightness: 0 for the smallest, 1 for the largest. */
+function spanned(values) {
+  const [low, high] = [minimum(values), maximum(values)];
+  return values.map((value) => (value - low) / (high - low || 1));
 }
 
 /* Cosines as brightness: from the smallest in the picture to 1. */
@@ -111,14 +117,16 @@ function line(context, x0, y0, x1, y1) {
   context.lineTo(x1, y1);
 }
 
-/* A box around one cell, readable on any photo: a dark rim outside, the ink inside. Small cells get a ring around. */
+/* A box around one cell, readable on any photo: a dark rim outside, the ink inside. Small cells get a larger box. */
 function paintBox({ context, width, height }, row, column, cell, ink) {
   let [x, y, w, h] = [column * cell[1] * width, row * cell[0] * height, cell[1] * width, cell[0] * height];
-  if (Math.min(w, h) < 12) {
-    const grow = (12 - Math.min(w, h)) / 2;
+  const least = width < 300 ? 8 : 12;
+  if (Math.min(w, h) < least) {
+    const grow = (least - Math.min(w, h)) / 2;
     [x, y, w, h] = [x - grow, y - grow, w + 2 * grow, h + 2 * grow];
   }
-  for (const [style, lineWidth] of [["rgba(0, 0, 0, 0.75)", 5], [ink, 2.5]]) {
+  const thick = width < 300 ? 1.5 : 2.5;
+  for (const [style, lineWidth] of [["rgba(0, 0, 0, 0.75)", 2 * thick], [ink, thick]]) {
     context.strokeStyle = style;
     context.lineWidth = lineWidth;
     context.strokeRect(x, y, w, h);

@@ -2,7 +2,7 @@
 "use strict";
 
 const state = {
-  stage: page.stages[Math.min(1, page.stages.length - 1)],
+  stage: null, // one of page.stages
   block: null, // one of stage.blocks
   head: MEAN,
   place: { x: 0.5, y: 0.5, classToken: false }, // the query, kept when the stage changes
@@ -26,8 +26,8 @@ function say(target, ...parts) {
 }
 
 const bold = (text) => ({ bold: text });
-const percent = (share) => `${(100 * share).toFixed(share < 0.0995 ? 2 : 1)} %`;
-const times = (...sizes) => sizes.join(" × ");
+const percent = (share) => `${(100 * share).toFixed(share < 0.0995 ? 2 : 1)}\u00a0%`;
+const times = (...sizes) => sizes.join("\u00a0×\u00a0");
 
 /* Plain digits; 1.2e-7 for what would otherwise show as 0. */
 function figure(value, digits = 3) {
@@ -47,6 +47,9 @@ function keyName(stage, m) {
   const key = keyOf(stage, m);
   return key ? `row ${key.row + 1}, column ${key.column + 1}` : "class token";
 }
+
+/* 2nd, 3rd, 4th. */
+const ordinal = (n) => `${n}${["th", "st", "nd", "rd"][n] || "th"}`;
 
 function chosenName() {
   const { stage, block, head } = state;
@@ -113,14 +116,14 @@ function captionOf(place, values) {
   const best = values.indexOf(maximum(values));
   if (reverse) {
     const total = values.reduce((a, b) => a + b, 0) / stage.N;
-    return [`Key ${keyName(stage, keyAt(stage, place))} is read most by the query at `, bold(tokenName(stage, best)), ": ",
+    return [`The key ${keyName(stage, keyAt(stage, place))} is read most by the query `, bold(tokenName(stage, best)), ": ",
       bold(percent(values[best])), ". On average, queries read ", bold(percent(total)), " from it; if all keys were alike, it would be ",
       percent(1 / stage.M), "."];
   }
   const effective = Math.exp(values.reduce((sum, p) => sum - (p > 0 ? p * Math.log(p) : 0), 0));
   const query = queryAt(stage, place);
   const name = query < stage.special ? "The class token" : `Query ${tokenName(stage, query)}`;
-  return [`${name} reads most from the key at `, bold(keyName(stage, best)), ": ", bold(percent(values[best])), ". If all ",
+  return [`${name} reads most from the key `, bold(keyName(stage, best)), ": ", bold(percent(values[best])), ". If all ",
     `${stage.M} keys were alike, each would get ${percent(1 / stage.M)}. It spreads as widely as an even choice among `,
     bold(effective.toFixed(1)), " keys."];
 }
@@ -156,21 +159,27 @@ let multiples = []; // {button, canvas, block, head} of the current stage, made 
 function buildMultiples() {
   const { stage } = state;
   const heads = [...(stage.heads > 1 ? [MEAN] : []), ...Array(stage.heads).keys()];
+  const lines = Math.ceil(heads.length / 6);
+  const columns = Math.ceil(heads.length / lines);
   const box = find("#multiples");
-  box.style.gridTemplateColumns = `3.1rem repeat(${heads.length}, minmax(26px, ${stage.heads > 2 ? 72 : 96}px))`;
-  const header = heads.map((head) => element("span", { class: "name" }, head === MEAN ? "mean" : `head ${head + 1}`));
-  box.replaceChildren(element("span"), ...header);
+  box.style.gridTemplateColumns = `3.4rem repeat(${columns}, minmax(0, 92px))`;
+  box.replaceChildren();
   multiples = [];
   for (const block of stage.blocks) {
-    box.append(element("span", { class: "name row-name" }, `block ${block.index + 1}`));
-    for (const head of heads) {
-      const canvas = element("canvas");
-      const name = head === MEAN ? "mean of the heads" : `head ${head + 1}`;
-      const button = element("button", { type: "button", "aria-label": `Block ${block.index + 1}, ${name}` }, canvas);
-      multiples.push({ button, canvas, block, head });
-      box.append(button);
-    }
+    const row = heads.map((head) => smallMultiple(block, head));
+    multiples.push(...row);
+    box.append(element("span", { class: "row-name", style: `grid-row: span ${lines}` }, `block ${block.index + 1}`),
+      ...row.map(({ button }) => button));
+    // an unfinished last line is filled, so that the next block starts at the left
+    for (let i = row.length; i < lines * columns; i++) box.append(element("span"));
   }
+}
+
+function smallMultiple(block, head) {
+  const canvas = element("canvas");
+  const short = head === MEAN ? "mean" : `head ${head + 1}`;
+  const button = element("button", { type: "button", "aria-label": `Block ${block.index + 1}, ${short}` }, canvas, short);
+  return { button, canvas, block, head };
 }
 
 function markChoice() {
@@ -201,6 +210,8 @@ function showShapes() {
     ["scores, and probabilities", times(heads, N, M)], ["scores without reduction", times(heads, N, N)]];
   find("#shapes tbody").replaceChildren(...rows.map(([name, shape]) =>
     element("tr", {}, element("td", {}, name), element("td", {}, shape))));
+  find("#reduction i").style.width = `${100 * Math.min(1, M / N)}%`;
+  find("#reduction").setAttribute("aria-label", `The score table drawn to scale: ${times(N, M)} inside ${times(N, N)}`);
   say(find("#shapes-note"), `Heads × rows × columns, in each of the ${stage.depth} blocks of stage ${stage.index + 1}: `,
     `${heads} ${heads > 1 ? "heads" : "head"} of ${d} channels. `, ...keptOf(stage));
 }
@@ -209,7 +220,7 @@ function showShapes() {
 function keptOf(stage) {
   const notes = [];
   if (stage.stride > 1) {
-    notes.push(`To keep the file small, only every ${stage.stride}th row and column of queries can be chosen `,
+    notes.push(`To keep the file small, only every ${ordinal(stage.stride)} row and column of queries can be chosen `,
       `(${stage.rows.length} × ${stage.columns.length} of ${times(...stage.grid)}); keys are complete. `);
   }
   if (stage.blocks.length < stage.depth) {
