@@ -78,7 +78,7 @@ function paintPlace(surface, place, ink) {
   paintBox(surface, token.row, token.column, reverse ? stage.keyCell : stage.cell, ink);
 }
 
-/* One photo with its veil, the grids and the marked places. Returns the values it shows. */
+/* One photo with its veil, the grids and the marked places; in white the key picked in the arithmetic. Returns the values it shows. */
 function showAttention(canvas, place, marks) {
   const { stage, block, head, reverse } = state;
   const surface = fit(canvas);
@@ -88,6 +88,8 @@ function showAttention(canvas, place, marks) {
   if (canvas.id === "photo-canvas") paintGrid(surface, ...stage.grid, stage.cell, 0.09);
   paintGrid(surface, ...stage.keyGrid, stage.keyCell, 0.22);
   for (const [where, ink] of marks) paintPlace(surface, where, ink);
+  const key = place === (state.pin || state.place) && !reverse && state.key !== null && keyOf(stage, state.key);
+  if (key) paintBox(surface, key.row, key.column, stage.keyCell, INKS.key);
   return values;
 }
 
