@@ -17,7 +17,6 @@ from .augment import augment
 from .shapes import SHAPES, draw_shapes
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-DRAWN_PER_EPOCH, DRAWN_FOR_VALIDATION = 4096, 1024
 
 
 class Task(NamedTuple):
@@ -72,7 +71,7 @@ def list_folder(folder):
     return [f for group in files for f in group], np.repeat(np.arange(len(names)), [len(f) for f in files]), names
 
 
-def shapes_task(image_size, seed):
+def shapes_task(image_size, seed, size=4096, validation=1024):
     """Drawn anew for every batch; the validation pictures are drawn once, from a seed that training never uses."""
     preparation = square_recipe(image_size)
 
@@ -83,9 +82,9 @@ def shapes_task(image_size, seed):
         labels = indices % len(SHAPES)
         return draw(labels, rng), labels
 
-    val_labels = np.arange(DRAWN_FOR_VALIDATION) % len(SHAPES)
+    val_labels = np.arange(validation) % len(SHAPES)
     measured = draw(val_labels, np.random.default_rng([seed, 2**32 - 1])), val_labels
-    return Task(SHAPES, DRAWN_PER_EPOCH, batch, measured, preparation)
+    return Task(SHAPES, size, batch, measured, preparation)
 
 
 def square_recipe(image_size):

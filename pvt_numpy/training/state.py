@@ -19,7 +19,8 @@ GROUPS = ("params", "means", "squares", "average")  # four arrays for every para
 LIMITS = {
     "epochs": (1, 1e6), "minutes": (0.001, 1e6), "batch": (1, 1e5), "microbatch": (1, 1e5), "rate": (0, 10),
     "warmup": (0, 1), "decay": (0, 10), "clip": (1e-9, 1e9), "smoothing": (0, 0.999), "averaging": (0, 0.999999),
-    "smallest_crop": (0.01, 1), "jitter": (0, 0.999), "measure_every": (1, 1e6), "seed": (0, 2**32 - 2),
+    "smallest_crop": (0.01, 1), "jitter": (0, 0.999), "measure_every": (1, 1e6), "drawn": (1, 1e9),
+    "seed": (0, 2**32 - 2),
 }  # fmt: skip
 
 
@@ -43,6 +44,7 @@ class Settings:
     jitter: float = 0.3
     keep_size: int | None = None  # photos are kept in memory at this size; None: 3/2 of the model's
     measure_every: int = 1  # epochs
+    drawn: int = 4096  # pictures an epoch of the drawing task
     seed: int = 0
 
     def __post_init__(self):
