@@ -162,6 +162,7 @@ def block(x, grid, norm1, attn, norm2, mlp, *, config, i, j, rng=None, trace=Non
     attn_rng, attn_path_rng, mlp_rng, mlp_path_rng = split_rng(rng, 4)
 
     normed = layer_norm(x, **norm1, eps=eps)
+    record(trace, name, norm1=normed)
     options = {"heads": config.num_attention_heads[i], "eps": config.embed_eps, "trace": trace, "name": f"{name}.attn",
                "probs_dropout": config.attention_probs_dropout_prob, "dropout_rate": config.hidden_dropout_prob,
                "rng": attn_rng}  # fmt: skip
@@ -169,18 +170,19 @@ def block(x, grid, norm1, attn, norm2, mlp, *, config, i, j, rng=None, trace=Non
         y, probs = linear_attention(normed, grid, **attn, **options)
     else:
         y, probs = attention(normed, grid, **attn, ratio=config.sr_ratios[i], **options)
-    record(trace, name, norm1=normed, attn=y)
+    record(trace, name, attn=y)
     x = x + drop_path(y, path_rate, attn_path_rng)
     record(trace, name, residual1=x)
 
     normed = layer_norm(x, **norm2, eps=eps)
+    record(trace, name, norm2=normed)
     options = {"act": config.hidden_act, "trace": trace, "name": f"{name}.mlp",
                "dropout_rate": config.hidden_dropout_prob, "rng": mlp_rng}  # fmt: skip
     if config.model_type == "pvt":
         y = plain_mlp(normed, **mlp, **options)
     else:
         y = dwconv_mlp(normed, grid, **mlp, relu_first=config.linear_attention, **options)
-    record(trace, name, norm2=normed, mlp=y)
+    record(trace, name, mlp=y)
     x = x + drop_path(y, path_rate, mlp_path_rng)
     record(trace, name, x)
     return x, probs
