@@ -24,7 +24,7 @@ from pvt_numpy.config import VARIANTS, config_to_dict  # noqa: E402
 from pvt_numpy.golden import digests, params_hash, seeded_params, seeded_pixels  # noqa: E402
 from pvt_numpy.parameters import flatten  # noqa: E402
 
-SHAPES = {"pvt_tiny": (2, 3, 224, 224), "pvt_v2_b0": (2, 3, 224, 224), "pvt_v2_b2_li": (2, 3, 97, 130)}
+SHAPES = {"pvt_tiny": (1, 3, 224, 224), "pvt_v2_b0": (1, 3, 224, 224), "pvt_v2_b2_li": (2, 3, 50, 67)}
 V1_SHAPE, V2_SHAPE = (2, 3, 64, 64), (2, 3, 75, 101)
 RESIZED, SHIPPED = "pvt_tiny_resized", "shipped"
 
@@ -52,7 +52,7 @@ def compute(name, number):
         from pvt_numpy.checkpoint import load_model
 
         model = load_model(dtype=np.float64)
-        config, params, shape, seed = model.config, model.params, (2, 3, 224, 224), number
+        config, params, shape, seed = model.config, model.params, (1, 3, 224, 224), number
     else:
         config, shape, seed = case(name, number)
         params = seeded_params(config, seed)
