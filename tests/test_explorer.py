@@ -179,7 +179,7 @@ def test_what_a_small_budget_gives_up_is_told_and_the_rest_stays_true(kind):
             assert np.prod([len(stage["rows"]), len(stage["columns"])]) == len(stage_tokens(stage))
             seen |= {("bits", stage["bits"]), ("stride", stage["stride"]), ("blocks", len(stage["blocks"])),
                      ("scores", stage["onlyScores"])}  # fmt: skip
-    assert {("bits", 8), ("bits", 16), ("stride", 1), ("stride", 2)} <= seen
+    assert {("bits", 8), ("bits", 16), ("stride", 1), ("stride", 2), ("scores", True), ("scores", False)} <= seen
     with pytest.raises(ValueError, match="do not fit in a page"):
         pack(trace, config, 100)
 
