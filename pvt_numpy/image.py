@@ -1,0 +1,341 @@
+"""The image processor: a photo in any common form becomes the float32 numbers that the model reads.
+
+Pillow decodes and resizes; the rest is arranging: turn upright, convert to RGB, crop, rescale, normalise.
+Inside, a picture is an array (H, W, C); `preprocess` gives (B, C, H, W), as in PyTorch.
+
+Source: transformers' `PvtImageProcessorPil` and the evaluation transform of the official PVT repository (torchvision's
+Resize and CenterCrop). Where the two disagree there is an option, and RECIPES names the published combinations.
+Left out: padding to a common size, colour profiles, and frames after the first.
+"""
+
+import contextlib
+import io
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from .recipes import (
+    BICUBIC,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    RECIPES,
+    SIZE_224,
+    check_options,
+    preprocessing_from_hf,
+    preprocessing_from_timm,
+    size_dict,
+    target_size,
+)
+
+__all__ = ["RECIPES", "open_image", "preprocess", "preprocessing_from_hf", "preprocessing_from_timm"]
+
+MAX_RESIZED_PIXELS = 4096 * 4096  # far above any input of these models; a 1 x 20000 strip would pass it
+
+# EXIF orientation says how the camera was held; the transposition that turns the stored rows upright again
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def preprocess(
+    images,
+    *,
+    do_resize=True,
+    size=SIZE_224,
+    resample=BICUBIC,
+    do_center_crop=False,
+    crop_size=None,
+    crop_offset="floor",
+    do_rescale=True,
+    rescale_factor=1 / 255,
+    do_normalize=True,
+    image_mean=IMAGENET_MEAN,
+    image_std=IMAGENET_STD,
+    do_convert_rgb=True,
+    data_format="channels_first",
+    input_data_format=None,
+):
+    """Pixel values for the model: (B, C, H, W) float32. The defaults are Hugging Face's.
+
+    images             a path, a binary file, a Pillow image, an array (HWC, CHW or HW; a fourth axis in front is a
+                       batch), or a list of these
+    size               {"height", "width"}: squash; {"shortest_edge"}: keep the shape; also n, (height, width),
+                       {"shortest_edge", "longest_edge"} and {"max_height", "max_width"}
+    resample           Pillow's filter: 2 bilinear, 3 bicubic
+    crop_size          as size, but height and width only; a smaller picture gets black edges
+    crop_offset        half of an odd margin: "floor" (Hugging Face) or "round" (torchvision: official and timm)
+    rescale_factor     turns 0..255 into 0..1; pass do_rescale=False for arrays that are already there
+    image_mean, _std   one number per channel, or one for all; x becomes (x - mean) / std
+    do_convert_rgb     grey and palette become RGB, transparent parts white; False keeps the channels there are
+    data_format        "channels_last" gives (B, H, W, C)
+    input_data_format  where the channels of an array are, if its shape leaves that open
+
+    >>> preprocess(np.zeros((300, 400, 3), np.uint8), **RECIPES["official"]).shape
+    (1, 3, 224, 224)
+    """
+    check_options({
+        "do_resize": do_resize, "size": size, "resample": resample,
+        "do_center_crop": do_center_crop, "crop_size": crop_size, "crop_offset": crop_offset,
+        "do_rescale": do_rescale, "rescale_factor": rescale_factor,
+        "do_normalize": do_normalize, "image_mean": image_mean, "image_std": image_std,
+        "do_convert_rgb": do_convert_rgb, "data_format": data_format, "input_data_format": input_data_format,
+    })  # fmt: skip
+    batch = []
+    for name, image in _named(images):
+        pixels = _to_pixels(image, name, do_convert_rgb, input_data_format)
+        if do_resize:
+            pixels = resize(pixels, size, resample, name)
+        if do_center_crop:
+            pixels = center_crop(pixels, crop_size, crop_offset)
+        if do_rescale:
+            pixels = rescale(pixels, rescale_factor, name)
+        if do_normalize:
+            pixels = normalize(pixels, image_mean, image_std)
+        batch.append(pixels.astype(np.float32))
+
+    shapes = sorted({pixels.shape for pixels in batch})
+    if len(shapes) > 1:
+        raise ValueError(
+            f"images: found results of unequal shape (height, width, channels) {shapes[0]} and {shapes[-1]}, "
+            "expected equal ones: give size as height and width, or a crop_size"
+        )
+    batch = np.stack(batch)
+    return batch if data_format == "channels_last" else np.ascontiguousarray(np.moveaxis(batch, -1, 1))
+
+
+# The four steps, on one picture (H, W, C)
+
+
+def resize(pixels, size, resample, name="image"):
+    """Pillow's resize, which works on 8 bits: floats 0..1 go through 0..255 and back, as in transformers."""
+    height, width = target_size(*pixels.shape[:2], size)
+    if not 0 < height * width <= MAX_RESIZED_PIXELS:
+        raise ValueError(
+            f"{name}: found {pixels.shape[1]} x {pixels.shape[0]} pixels, which size={size} would turn into "
+            f"{width} x {height}, expected a result of 1 to {MAX_RESIZED_PIXELS:,} pixels"
+        )
+    eight_bits, were_fractions = _to_8_bits(pixels, name)
+    channels = pixels.shape[2]
+    # Pillow knows pictures of 3 and 4 channels (and weighs colours by the fourth); others go one channel at a time
+    parts = [eight_bits] if channels in (3, 4) else list(np.moveaxis(eight_bits, -1, 0))
+    parts = [np.asarray(Image.fromarray(part).resize((width, height), resample)) for part in parts]
+    resized = parts[0] if channels in (3, 4) else np.stack(parts, axis=-1)
+    return rescale(resized, 1 / 255) if were_fractions else resized
+
+
+def _to_8_bits(pixels, name):
+    """The picture as uint8, and whether it was fractions 0..1 before."""
+    if pixels.dtype == np.uint8:
+        return pixels, False
+    low, high = pixels.min(), pixels.max()
+    if low >= 0 and high <= 255 and np.allclose(pixels, pixels.astype(int)):
+        return pixels.astype(np.uint8), False
+    if low >= 0 and high <= 1:
+        return (pixels.astype(np.float64) * 255).astype(np.float32).astype(np.uint8), True
+    raise ValueError(
+        f"{name}: found {pixels.dtype} values from {low} to {high}, "
+        "expected whole numbers 0..255 or fractions 0..1, which are what can be resized"
+    )
+
+
+def center_crop(pixels, crop_size, crop_offset="floor"):
+    """The middle of the picture; a picture smaller than the crop stands in the middle of black.
+
+    >>> center_crop(np.arange(7).reshape(1, 7, 1), (1, 4)).ravel()  # a margin of 3: 1 left, 2 right
+    array([1, 2, 3, 4])
+    >>> center_crop(np.arange(7).reshape(1, 7, 1), (1, 4), "round").ravel()  # torchvision: 2 left, 1 right
+    array([2, 3, 4, 5])
+    """
+    crop_size = size_dict("crop_size", crop_size)
+    height, width = crop_size["height"], crop_size["width"]
+    top, left = (_offset(margin, crop_offset) for margin in (pixels.shape[0] - height, pixels.shape[1] - width))
+    inside = pixels[max(top, 0) : top + height, max(left, 0) : left + width]
+    black = np.zeros((height, width, pixels.shape[2]), pixels.dtype)
+    y, x = max(-top, 0), max(-left, 0)
+    black[y : y + inside.shape[0], x : x + inside.shape[1]] = inside
+    return black
+
+
+def _offset(margin, crop_offset):
+    """Pixels cut in front; below 0, black pixels added there."""
+    if crop_offset == "floor":
+        return margin // 2
+    return round(margin / 2) if margin >= 0 else -(-margin // 2)
+
+
+def rescale(pixels, factor, name="image"):
+    """Multiplied in float64 and rounded once to float32, as in transformers."""
+    if pixels.dtype.kind == "f" and factor < 0.01 and 0 < pixels.max() <= 1:
+        warnings.warn(
+            f"{name}: its values already lie in 0..1 and are now multiplied by {factor:.6g} again; "
+            "pass do_rescale=False to keep them",
+            stacklevel=3,
+        )
+    return (pixels.astype(np.float64) * factor).astype(np.float32)
+
+
+def normalize(pixels, mean, std):
+    """(x - mean) / std, channel by channel, in float32."""
+    channels = pixels.shape[2]
+    for name, values in (("image_mean", mean), ("image_std", std)):
+        if np.size(values) not in (1, channels):
+            raise ValueError(f"{name}: found {np.size(values)} values, expected 1 or {channels}, one per channel")
+    return (pixels.astype(np.float32) - np.float32(mean)) / np.float32(std)
+
+
+# From any kind of picture to an array (H, W, C)
+
+
+def _named(images):
+    """(name for messages, picture) for each picture."""
+    if isinstance(images, np.ndarray) and images.ndim == 4:
+        images = list(images)
+    if not isinstance(images, list | tuple):
+        return [("image", images)]
+    if not images:
+        raise ValueError("images: found an empty list, expected at least one picture")
+    return [(f"images[{i}]", image) for i, image in enumerate(images)]
+
+
+def _to_pixels(image, name, do_convert_rgb, input_data_format):
+    if isinstance(image, Image.Image):
+        with _one_sentence(name):
+            image = _upright(image, do_convert_rgb)
+    elif isinstance(image, str | os.PathLike) or hasattr(image, "read"):
+        image = open_image(image, do_convert_rgb)
+    elif hasattr(image, "__array__"):
+        return _array_pixels(np.asarray(image), name, do_convert_rgb, input_data_format)
+    else:
+        raise ValueError(f"{name}: found {type(image).__name__}, expected a path, binary file, Pillow image or array")
+    pixels = np.asarray(image)
+    return pixels if pixels.ndim == 3 else pixels[..., None]
+
+
+def open_image(source, do_convert_rgb=True):
+    """The picture in a file (a path, or a file opened in binary mode) as a Pillow image: decoded, its first frame,
+    turned upright, 8 bits per channel, RGB unless told otherwise. FileNotFoundError or ValueError if it cannot be."""
+    if hasattr(source, "read"):
+        name = source.name if isinstance(getattr(source, "name", None), str) else "the given file"
+    elif isinstance(source, str | os.PathLike):
+        name = os.fspath(source)
+    else:
+        raise ValueError(f"source: found {type(source).__name__}, expected a path or a file opened in binary mode")
+    try:
+        data = source.read() if hasattr(source, "read") else Path(source).read_bytes()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{name}: no such file, expected an image") from None
+    except OSError as error:
+        found = "a folder" if os.path.isdir(name) else f"a file that cannot be read ({error.strerror or error})"
+        raise ValueError(f"{name}: found {found}, expected an image file") from None
+    except UnicodeDecodeError:
+        data = "not UTF-8"
+    if not isinstance(data, bytes):
+        raise ValueError(f"{name}: found a file opened as text, expected binary mode")
+    if not data:
+        raise ValueError(f"{name}: found an empty file (0 bytes), expected an image")
+
+    with _one_sentence(name), Image.open(io.BytesIO(data)) as image:
+        return _upright(image, do_convert_rgb)
+
+
+@contextlib.contextmanager
+def _one_sentence(name):
+    """Whatever goes wrong while Pillow decodes becomes one ValueError, and nothing else is printed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a picture is either good or refused
+        warnings.simplefilter("error", Image.DecompressionBombWarning)  # refuse before decoding, not after
+        try:
+            yield
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+            limit = f"at most {Image.MAX_IMAGE_PIXELS:,} pixels (PIL.Image.MAX_IMAGE_PIXELS)"
+            raise ValueError(f"{name}: found a picture of decompression-bomb size, expected {limit}") from None
+        except UnidentifiedImageError:
+            raise ValueError(f"{name}: found no image format that Pillow knows, expected an image") from None
+        except Exception as error:  # damaged files make Pillow raise OSError, SyntaxError, struct.error, KeyError, …
+            raise ValueError(f"{name}: found a damaged, cut-off or unsupported image ({error})") from error
+
+
+def _upright(image, do_convert_rgb):
+    """A new Pillow image: decoded, rotated as EXIF says, 8 bits per channel, RGB if asked for."""
+    image.load()
+    if 0 in image.size:
+        raise ValueError("it has no pixels")
+    orientation = None
+    with contextlib.suppress(Exception):  # a damaged EXIF block says nothing; the pixels are still good
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    image = image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image.copy()
+    if image.mode == "F" or image.mode.startswith("I"):
+        image = _grey_8_bits(image)
+    if do_convert_rgb:
+        image = _rgb(image)
+    image.info.clear()  # else the same EXIF would rotate it again
+    return image
+
+
+def _grey_8_bits(image):
+    """16 bits per pixel to the nearest of 8 (65535 is white). Pillow's own conversion clips everything above 255."""
+    grey = np.asarray(image)
+    low, high = grey.min(), grey.max()
+    if image.mode == "F" or low < 0 or high > 65535:
+        raise ValueError(f"grey values of type {grey.dtype} from {low} to {high}; 8 or 16 bits expected")
+    return Image.fromarray(((grey.astype(np.uint32) + 128) // 257).astype(np.uint8))
+
+
+def _rgb(image):
+    """RGB; whatever is transparent lies on white, as in transformers."""
+    if image.mode in ("LA", "PA", "RGBA", "RGBa") or image.info.get("transparency") is not None:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+def _array_pixels(pixels, name, do_convert_rgb, input_data_format):
+    if pixels.dtype.kind not in "buif" or pixels.ndim not in (2, 3) or 0 in pixels.shape:
+        raise ValueError(
+            f"{name}: found an array of {pixels.dtype} with shape {pixels.shape}, "
+            "expected numbers in the shape (height, width, channels), (channels, height, width) or (height, width)"
+        )
+    if not np.isfinite(pixels).all():
+        raise ValueError(f"{name}: found NaN or infinite values, expected finite ones")
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    elif _channels_come_first(pixels.shape, name, input_data_format):
+        pixels = np.moveaxis(pixels, 0, -1)
+    return _rgb_array(pixels, name) if do_convert_rgb else pixels
+
+
+def _channels_come_first(shape, name, input_data_format):
+    if input_data_format is not None:
+        return input_data_format == "channels_first"
+    first, last = shape[0] in (1, 3, 4), shape[-1] in (1, 3, 4)
+    if first == last:
+        reason = "both ends of the shape could be" if first else "neither end of the shape is"
+        raise ValueError(
+            f"{name}: found shape {shape}, where {reason} 1, 3 or 4 channels; "
+            'pass input_data_format="channels_first" or "channels_last"'
+        )
+    return first
+
+
+def _rgb_array(pixels, name):
+    """Grey three times over; RGBA laid on white. (Other channel counts stay: they have no colours to convert.)"""
+    channels = pixels.shape[2]
+    if channels == 1:
+        return np.repeat(pixels, 3, axis=2)
+    if channels != 4:
+        return pixels
+    white = 1.0 if pixels.dtype.kind == "f" else 255
+    if pixels.min() < 0 or pixels.max() > white:
+        raise ValueError(f"{name}: found RGBA values from {pixels.min()} to {pixels.max()}, expected 0..{white:g}")
+    alpha = pixels[..., 3:] / white
+    blend = alpha * pixels[..., :3] + (1 - alpha) * white
+    return blend.astype(pixels.dtype) if pixels.dtype.kind == "f" else np.round(blend).astype(pixels.dtype)
