@@ -360,6 +360,20 @@ def _leaf(params, name):
     return params
 
 
+@pytest.mark.parametrize("signed", [False, True])
+def test_overlay_stretches_maps_over_the_photo(signed):
+    maps = {"coarse": np.array([[0.0, 2.0]]), "fine": np.array([[1.0, -3.0, 0.5]] * 2)}
+    figure = plots.overlay(np.zeros((8, 12, 3)), maps, label="what", signed=signed, marked=(0, 1))
+    panels = [axes for axes in figure.axes if axes.get_title()]
+    assert [axes.get_title() for axes in panels] == ["coarse\n1 × 2", "fine\n2 × 3"]
+    for axes, values in zip(panels, maps.values(), strict=True):
+        np.testing.assert_array_equal(axes.images[-1].get_array(), values)
+        assert axes.images[-1].get_extent() == [0, 12, 8, 0]
+        assert axes.images[-1].get_clim() == (-3 if signed else 0, 3)
+    assert query(panels[1]) == (4, 0, 4, 4)
+    assert "what" in shown(figure)
+
+
 def test_a_wrong_query_stage_block_or_head_is_named(v2):
     photo, trace, _, _ = v2
     for options, found in (({"pixel": (64, 0)}, "pixel 64,0"), ({"pixel": (0, 96)}, "pixel 0,96"),

@@ -1,0 +1,148 @@
+"""Makes the notebooks from their sources and runs them: `python notebooks/build.py [01 04 ...]`, from the checkout.
+
+A notebook is written once, as `source/NAME.py`, where a line `# %%` starts a code cell and `# %% [markdown]` a text
+cell, whose lines begin with `# `. This script turns it into `NAME.ipynb`, runs it in a fresh kernel and keeps what it
+showed, so that the pictures are there on a repository page. A code cell that starts with `# %% varies` prints what no
+two runs have in common, timings for instance.
+
+`tests/test_notebooks.py` runs every notebook and fails where `compare` finds that the outputs kept are not those of
+the code. Needs nbformat, nbclient and ipykernel.
+"""
+
+import argparse
+import base64
+import io
+import json
+import re
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+SOURCES = HERE / "source"
+TIME_LIMIT = 300  # seconds for one cell; the notebooks themselves are made to take less than 90 on two cores
+NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+TOLERANCE = 2e-3  # relative, for numbers that were printed: rounding differs from processor to processor
+THUMBNAIL, SHADE = 24, 24  # pictures are compared as 24 x 24 blocks, which may differ by 24 of 255
+
+
+def cells_of(text):
+    """A source's cells as (kind, tags, text). What stands before the first marker is the file's own header.
+
+    >>> cells_of("# %% [markdown]" + chr(10) + "# Hello" + chr(10) + "# %% varies" + chr(10) + "1 + 1")
+    [('markdown', [], 'Hello'), ('code', ['varies'], '1 + 1')]
+    """
+    cells = []
+    for line in text.splitlines():
+        if line.startswith("# %%"):
+            marker = line.removeprefix("# %%").split()
+            kind = "markdown" if "[markdown]" in marker else "code"
+            cells.append((kind, [word for word in marker if word != "[markdown]"], []))
+        elif cells:
+            kind, _, lines = cells[-1]
+            lines.append(line.removeprefix("#").removeprefix(" ") if kind == "markdown" else line)
+    return [(kind, tags, "\n".join(lines).strip("\n")) for kind, tags, lines in cells]
+
+
+def unexecuted(source):
+    """The notebook of a source file, without outputs."""
+    import nbformat
+
+    cells = []
+    for number, (kind, tags, text) in enumerate(cells_of(source.read_text(encoding="utf-8"))):
+        new = nbformat.v4.new_markdown_cell if kind == "markdown" else nbformat.v4.new_code_cell
+        cells.append(new(text, id=f"cell-{number:02}", metadata={"tags": tags} if tags else {}))
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    return nbformat.v4.new_notebook(
+        cells=cells, metadata={"kernelspec": kernel, "language_info": {"name": "python", "file_extension": ".py"}}
+    )
+
+
+def executed(notebook):
+    """The same notebook, run from the top in a fresh kernel in this folder. Raises where a cell does."""
+    from nbclient import NotebookClient
+
+    notebook = notebook.copy()
+    NotebookClient(notebook, timeout=TIME_LIMIT, kernel_name="python3", record_timing=False, coalesce_streams=True,
+                   resources={"metadata": {"path": str(HERE)}}).execute()  # fmt: skip
+    notebook.metadata = {"kernelspec": notebook.metadata["kernelspec"],
+                         "language_info": {"name": "python", "file_extension": ".py"}}  # fmt: skip
+    return notebook
+
+
+def compare(kept, fresh):
+    """Sentences about outputs of `kept` that are not those of `fresh`, a run of the same code; none: they belong."""
+    wrong = []
+    if [cell.source for cell in kept.cells] != [cell.source for cell in fresh.cells]:
+        return ["the cells are not those of the source"]
+    for old, new in zip(kept.cells, fresh.cells, strict=True):
+        if old.cell_type != "code" or "varies" in old.metadata.get("tags", []):
+            continue
+        before, after = _shown(old), _shown(new)
+        where = f"cell {old.id} ({old.source.strip().splitlines()[0][:60]})"
+        if [kind for kind, _ in before] != [kind for kind, _ in after]:
+            wrong.append(f"{where} shows {[kind for kind, _ in after]}, and {[kind for kind, _ in before]} was kept")
+            continue
+        for (kind, was), (_, now) in zip(before, after, strict=True):
+            same = _same_picture(was, now) if kind == "picture" else _same_text(was, now)
+            if not same:
+                wrong.append(f"{where} shows another {kind}" + (f": {now[:200]!r}" if kind == "text" else ""))
+    return wrong
+
+
+def _shown(cell):
+    """What a cell shows, as ("text", words) and ("picture", base64) in order; warnings on stderr are left out."""
+    shown = []
+    for output in cell.outputs:
+        if output.output_type == "stream":
+            if output.name == "stdout":
+                if shown and shown[-1][0] == "text":
+                    shown[-1] = ("text", shown[-1][1] + output.text)  # a kernel may send one print in two parts
+                else:
+                    shown.append(("text", output.text))
+        else:
+            data = output.get("data", {})
+            picture = data.get("image/png") or data.get("image/jpeg")
+            text = data.get("text/html") or data.get("text/plain", "")
+            shown.append(("picture", picture) if picture else ("text", text))
+    return shown
+
+
+def _same_text(was, now):
+    """Equal but for the last digits of numbers."""
+    if NUMBER.sub("#", was) != NUMBER.sub("#", now):
+        return False
+    pairs = zip(map(float, NUMBER.findall(was)), map(float, NUMBER.findall(now)), strict=True)
+    return all(abs(a - b) <= TOLERANCE * max(abs(a), abs(b), 1e-3) for a, b in pairs)
+
+
+def _same_picture(was, now):
+    import numpy as np
+    from PIL import Image
+
+    pictures = (Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB") for data in (was, now))
+    first, second = (
+        np.asarray(picture.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX), int) for picture in pictures
+    )
+    return np.abs(first - second).max() <= SHADE
+
+
+def sources(numbers=()):
+    """The source files, or those whose names start with one of `numbers`."""
+    return [path for path in sorted(SOURCES.glob("*.py")) if not numbers or path.name.startswith(tuple(numbers))]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("numbers", nargs="*", metavar="NUMBER", help="which, 01 for instance (default: all)")
+    for source in sources(parser.parse_args().numbers):
+        start = time.perf_counter()
+        notebook = executed(unexecuted(source))
+        target = HERE / f"{source.stem}.ipynb"
+        text = json.dumps(notebook, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
+        target.write_text(text, encoding="utf-8", newline="\n")
+        print(f"{target.name}: {time.perf_counter() - start:.0f} s, {target.stat().st_size / 1e6:.2f} MB")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

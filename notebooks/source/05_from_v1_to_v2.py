@@ -1,0 +1,416 @@
+"""05: position tables against zero padding, other picture sizes, linear SRA."""
+# ruff: noqa: B018, E402, E501
+
+# %% [markdown]
+# # 5 · From v1 to v2
+#
+# PVT v2 keeps the pyramid and changes three things: patches overlap (notebook 2), the position table is gone, replaced by a depthwise convolution inside the MLP,
+# and attention has a variant whose cost grows only linearly with the picture. This notebook is about the second and the third.
+#
+# **What you will do.** Show that attention by itself does not know where a token is; look at v1's position table and resize it; build the depthwise convolution with loops, then vectorised;
+# watch zero padding tell the tokens of a blank picture where they are, and read positions out of real features; run the same weights at eight picture sizes; build the pooling of linear SRA.
+#
+# **What you will learn.** Why a transformer needs positions at all, how a border of zeros can replace a learned table, what happens to both when the picture's size changes, and where the linear cost of linear SRA comes from.
+#
+# **What you need.** NumPy; notebook 3, or an idea of what attention is. About 40 minutes. Stages and blocks count from 0, as in the code; the papers count stages from 1.
+
+# %%
+import sys
+
+sys.path.insert(0, "..")  # the package, one folder up
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+import pvt_numpy
+from pvt_numpy import plots
+from pvt_numpy.checkpoint import Model
+from pvt_numpy.layers.attention import attention
+from pvt_numpy.layers.depthwise import depthwise_conv2d
+from pvt_numpy.layers.position import resize_positions
+from pvt_numpy.layers.resize import adaptive_average_pool, bilinear_matrix
+from pvt_numpy.layers.softmax import softmax
+
+PHOTO = "golf_ball.jpg"  # or a photo of yours
+
+model = pvt_numpy.load_model()  # PVT v2 b0
+config = model.config
+x = pvt_numpy.preprocess(PHOTO, **model.preprocessing)
+photo = plots.photo_of(x, **model.preprocessing)
+
+# %% [markdown]
+# ## Attention does not know where
+#
+# In $\mathrm{Softmax}(q k^\top/\sqrt{d})\,v$ no index of a token appears, only its content. Shuffle the tokens, and the outputs are the same, shuffled. Here is the last stage's attention layer of the model ($R = 1$, so every token is a key), on random tokens:
+
+# %%
+rng = np.random.default_rng(0)
+layer = model.params["stages"][3]["blocks"][0]["attn"]
+tokens = rng.standard_normal((1, 49, 256)).astype(np.float32)
+order = rng.permutation(49)
+
+straight, _ = attention(tokens, (7, 7), **layer, heads=8, ratio=1, eps=1e-6)
+shuffled, _ = attention(tokens[:, order], (7, 7), **layer, heads=8, ratio=1, eps=1e-6)
+print("shuffled in, shuffled out:", np.allclose(straight[:, order], shuffled, atol=1e-5))
+
+# %% [markdown]
+# The linear layers and norms treat every token alike as well. So a transformer made of these alone could not tell a photo from the same photo cut into tiles and shuffled. Something has to say where each token is.
+#
+# (SRA's convolution, where $R > 1$, does look at a token's place *inside* its $R \times R$ square. But all squares are treated alike.)
+#
+# ## v1: a table
+#
+# PVT v1 learns one vector per position and adds it to the tokens of each stage; in the last stage a class token comes first and has a row of its own:
+#
+# $$z = \mathrm{LN}(\mathrm{patches}\,W) + E_\mathrm{pos}, \qquad E_\mathrm{pos} \in \mathbb{R}^{N \times C}.$$
+#
+# A small v1 model was trained for this project. Its table of stage 0 has $16 \times 16$ positions (pictures of 64 pixels, patches of 4). Each tile below shows how alike one position's vector is to all others.
+# On the right is the same table, resized for a picture that is half as wide again.
+
+# %%
+nano = Path("../weights/pvt_v1_nano_imagenette.safetensors")
+if nano.exists():
+    v1, trained = pvt_numpy.load_model(nano), "trained"
+else:  # the same architecture before training: its tables are noise
+    v1_config = pvt_numpy.PvtConfig(image_size=64, depths=(2, 2, 2, 2), hidden_sizes=(32, 64, 96, 128),
+                                    num_attention_heads=(1, 2, 3, 4), mlp_ratios=(4, 4, 4, 4), num_labels=10)
+    v1 = Model(v1_config, pvt_numpy.init_params(v1_config, rng))
+    trained = "NOT TRAINED"
+table = v1.params["stages"][0]["pos_embed"]
+side = int(table.shape[1] ** 0.5)
+print(f"{trained}: pos_embed {table.shape}, for a grid of {side} x {side}")
+plots.positions(table, (side, side), (side, side * 3 // 2), title=f"v1, stage 0, {trained}")
+
+# %% [markdown]
+# Nobody told the model that position 17 lies below position 1: whatever structure the tiles show was learned from photos. How strong is it?
+
+# %%
+alike = plots.position_similarity(table, (side, side))
+near = np.mean([alike[:-1, :, 1:, :].diagonal(0, 0, 2).diagonal(0, 0, 1).mean(),
+                alike[:, :-1, :, 1:].diagonal(0, 1, 3).diagonal(0, 0, 1).mean()])
+away = alike[0, 0, side // 2 :, side // 2 :].mean()
+print(f"{trained}: cosine of direct neighbours {near:.2f}; of the corner with the opposite quarter {away:.2f}")
+
+# %% [markdown]
+# ### Another picture size
+#
+# A table for $16 \times 16$ positions does not fit a grid of $16 \times 24$. The remedy is to resize it like a picture, bilinearly, every channel for itself; the class token's row is left alone.
+# (Both PyTorch versions get this wrong away from the trained size: the official code compares every stage's grid with stage 1's, and Hugging Face's raises an error.)
+# First with loops. A new cell's centre is put on the old grid, and the four nearest old centres are mixed:
+
+# %%
+def resize_by_hand(table, old, new):
+    """table (1, H * W, C) on a grid `old`, for a grid `new`; centres of cells correspond, edges repeat."""
+    H, W = old
+    cells = table.reshape(H, W, -1)
+    out = np.zeros((*new, cells.shape[-1]), table.dtype)
+    for i in range(new[0]):
+        for j in range(new[1]):
+            y = min(max((i + 0.5) * H / new[0] - 0.5, 0), H - 1)
+            z = min(max((j + 0.5) * W / new[1] - 0.5, 0), W - 1)
+            top, left = int(y), int(z)
+            below, right = min(top + 1, H - 1), min(left + 1, W - 1)
+            dy, dz = y - top, z - left
+            out[i, j] = (
+                (1 - dy) * ((1 - dz) * cells[top, left] + dz * cells[top, right])
+                + dy * ((1 - dz) * cells[below, left] + dz * cells[below, right])
+            )
+    return out.reshape(1, new[0] * new[1], -1)
+
+
+by_hand = resize_by_hand(table, (side, side), (20, 31))
+print("equals the package:", np.allclose(by_hand, resize_positions(table, (side, side), (20, 31)), atol=1e-6))
+
+# %% [markdown]
+# Vectorised, it is one small matrix for the rows and one for the columns; each row of such a matrix mixes two old samples:
+
+# %%
+print(bilinear_matrix(3, 6))
+rows, columns = bilinear_matrix(side, 20), bilinear_matrix(side, 31)
+vectorised = np.einsum("ih,jw,hwc->ijc", rows, columns, table.reshape(side, side, -1), optimize=True)
+print("equals by hand:", np.allclose(vectorised.reshape(by_hand.shape), by_hand, atol=1e-6))
+
+# %% [markdown]
+# ## v2: a border of zeros
+#
+# PVT v2 has no table. In its section on convolutional feed-forward it puts a $3 \times 3$ *depthwise* convolution with zero padding between the two linear layers of each MLP:
+#
+# $$\mathrm{MLP}(x) = \mathrm{GELU}(\mathrm{DWConv}(x W_1))\, W_2 .$$
+#
+# Depthwise means: each channel has its own $3 \times 3$ kernel and sees no other channel. With loops:
+
+# %%
+def depthwise_by_hand(x, weight, bias):
+    """x (H, W, C), weight (C, 1, 3, 3), bias (C,): one number after the other."""
+    H, W, C = x.shape
+    y = np.zeros_like(x)
+    for row in range(H):
+        for column in range(W):
+            for c in range(C):
+                total = bias[c]
+                for i in range(3):
+                    for j in range(3):
+                        r, s = row + i - 1, column + j - 1
+                        if 0 <= r < H and 0 <= s < W:  # outside there are zeros
+                            total += weight[c, 0, i, j] * x[r, s, c]
+                y[row, column, c] = total
+    return y
+
+
+def depthwise_shifted(x, weight, bias):
+    """The same, vectorised: nine shifted copies of the whole map, each times one number per channel."""
+    H, W, C = x.shape
+    padded = np.pad(x, ((1, 1), (1, 1), (0, 0)))
+    y = np.broadcast_to(bias, x.shape).copy()
+    for i in range(3):
+        for j in range(3):
+            y += padded[i : i + H, j : j + W] * weight[:, 0, i, j]
+    return y
+
+
+dwconv = model.params["stages"][2]["blocks"][0]["mlp"]["dwconv"]
+small = rng.standard_normal((5, 6, len(dwconv["bias"]))).astype(np.float32)[..., :16]
+few = {"weight": dwconv["weight"][:16], "bias": dwconv["bias"][:16]}
+slow, shifted = depthwise_by_hand(small, **few), depthwise_shifted(small, **few)
+packaged = depthwise_conv2d(small[None], **few)[0]
+print("by hand = shifted:", np.allclose(slow, shifted, atol=1e-5))
+print("shifted = package:", np.allclose(shifted, packaged, atol=1e-5))
+
+# %% varies
+import timeit
+
+large = rng.standard_normal((28, 28, 16)).astype(np.float32)
+ways = {
+    "by hand": lambda: depthwise_by_hand(large, **few),
+    "shifted": lambda: depthwise_shifted(large, **few),
+    "package": lambda: depthwise_conv2d(large[None], **few),
+}
+for name, function in ways.items():
+    print(f"{name}: {min(timeit.repeat(function, number=1, repeat=2)) * 1e3:.2f} ms")
+
+# %% [markdown]
+# A convolution treats every place alike, too. Except at the border: there, some of the nine inputs are zeros. On a map of ones with a kernel of ones, the output counts the inputs that were inside:
+
+# %%
+ones = np.ones((1, 5, 6, 1), np.float32)
+print(depthwise_conv2d(ones, np.ones((1, 1, 3, 3), np.float32))[0, :, :, 0])
+
+# %% [markdown]
+# So a token at the border can know that it is at the border. The next convolution tells its neighbours, and so on, one token further with every block. We can watch it: give the model a **blank picture**, one colour everywhere. All differences between tokens then come from the padding.
+
+# %%
+blank = np.broadcast_to(x.mean(axis=(2, 3), keepdims=True), x.shape).copy()
+blank_trace = {}
+pvt_numpy.forward(blank, model.params, config, trace=blank_trace)
+
+
+def differs(name, stage):
+    """Which tokens (H, W) differ from the one in the middle by more than rounding."""
+    H, W = blank_trace[f"stages.{stage}.grid"]
+    tokens = blank_trace[name][0].reshape(H, W, -1)
+    middle = tokens[H // 2, W // 2]
+    return np.abs(tokens - middle).max(axis=-1) > 1e-4 * np.abs(middle).max()
+
+
+for stage in range(4):
+    for part in ("tokens", "blocks.0.residual1", "blocks.0", "blocks.1"):
+        which = differs(f"stages.{stage}.{part}", stage)
+        H, W = which.shape
+        rows = which[:, W // 2].argmin()
+        print(f"stages.{stage}.{part:20} {H:2} x {W:2}: {rows} rows differ at the top, {which.mean():3.0%} of all")
+
+# %% [markdown]
+# Read the first four lines. The patch embedding pads as well, so one row differs at once. Attention adds nothing (`residual1` is the token after attention): it treats all tokens alike. Each MLP pushes the front one row further.
+# The front moves one token per block, but tokens grow from 4 to 32 pixels, so from stage 2 on hardly a token is left that the border has not reached. In colours:
+
+# %%
+plots.pyramid(plots.photo_of(blank, **model.preprocessing), [blank_trace[f"stages.{i}"] for i in range(4)])
+
+# %% [markdown]
+# A picture without any content, and the last stages know top from bottom and left from right. Without the zeros nothing of this happens. If the map is continued by its own edge instead, the same layer gives the same output everywhere:
+
+# %%
+width = len(dwconv["bias"])
+constant = np.broadcast_to(rng.standard_normal(width).astype(np.float32), (1, 14, 14, width))
+with_zeros = depthwise_conv2d(constant, **dwconv)
+longer = np.pad(constant, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
+continued = depthwise_conv2d(longer, **dwconv)[:, 1:-1, 1:-1]
+
+
+def spread_over_map(y):
+    return np.ptp(y, axis=(1, 2)).max()
+
+
+print(f"largest minus smallest: zeros {spread_over_map(with_zeros):.1f}; continued {spread_over_map(continued):.1f}")
+
+# %% [markdown]
+# ### Can the position be read from real features?
+#
+# A blank picture is a special case. For a fair test, cut 16 squares out of the photo, each turned by a random quarter turn so that content says nothing about place. From the tokens of eight of them, fit a *linear* map to the token's row and column;
+# test it on the other eight. $R^2 = 1$ means the position can be read off exactly, $0$ means not at all.
+
+# %%
+picture = Image.open(PHOTO).convert("RGB")
+crops = []
+for _ in range(16):
+    size = int(rng.integers(min(picture.size) // 2, min(picture.size) * 7 // 8))
+    left, top = (int(rng.integers(0, n - size + 1)) for n in picture.size)
+    crops.append(picture.crop((left, top, left + size, top + size)).rotate(90 * int(rng.integers(4))))
+crops = pvt_numpy.preprocess(crops, **model.preprocessing)
+halves = []
+for half in (crops[:8], crops[8:]):
+    halves.append({})
+    pvt_numpy.forward(half, model.params, config, trace=halves[-1])
+
+
+def position_r2(name, stage):
+    """How well rows and columns can be read from the tokens called `name`, on pictures not used for the fit."""
+    H, W = halves[0][f"stages.{stage}.grid"]
+    where = np.tile(np.stack(np.indices((H, W)).reshape(2, -1), axis=-1) / (H - 1) * 2 - 1, (8, 1))
+    fit, test = (half[name].reshape(8 * H * W, -1).astype(np.float64) for half in halves)
+    mean = fit.mean(axis=0)
+    fit, test = fit - mean, test - mean
+    solution = np.linalg.solve(fit.T @ fit + 1e-3 * len(fit) * np.eye(fit.shape[1]), fit.T @ where)
+    return 1 - ((test @ solution - where) ** 2).sum() / (where**2).sum()
+
+
+for stage in range(4):
+    before, after = (position_r2(f"stages.{stage}.{part}", stage) for part in ("patch_embed", "blocks.1"))
+    print(f"stage {stage}: R² = {before:.2f} on entering, {after:.2f} on leaving")
+
+# %% [markdown]
+# In the first stages a token does not know where it is; in the last, more than half of the variance of its place can be read from it. Position is not given to v2, it seeps in from the border.
+
+# %% [markdown]
+# ## Any picture size
+#
+# A table belongs to one grid. Zeros at the border belong to every grid. The same weights, at eight sizes; v2 pads its patches, so odd sizes lose nothing and a grid has $\lceil H / \mathrm{stride} \rceil$ rows:
+
+# %%
+for H, W in ((96, 96), (128, 128), (160, 160), (224, 224), (225, 301), (224, 320), (320, 320), (448, 448)):
+    recipe = model.preprocessing | {"size": {"height": H, "width": W}}
+    output = pvt_numpy.forward(pvt_numpy.preprocess(PHOTO, **recipe), model.params, config, output_hidden_states=True)
+    probabilities = softmax(output.logits[0])
+    grids = ", ".join(f"{s.shape[2]}x{s.shape[3]}" for s in output.hidden_states)
+    print(f"{H} x {W}: grids {grids}; {model.labels[probabilities.argmax()]} {probabilities.max():.0%}")
+
+# %% [markdown]
+# The shipped model was trained at 96 and 128 pixels only, and still works at 448. (One photo shows that it works, not how well: `python -m pvt_numpy.evaluate` measures that.)
+
+# %%
+wide = model.preprocessing | {"size": {"height": 160, "width": 288}}
+wide_x = pvt_numpy.preprocess(PHOTO, **wide)
+plots.pyramid(plots.photo_of(wide_x, **wide), pvt_numpy.pyramid(wide_x, model.params, config))
+
+# %% [markdown]
+# ## Linear SRA
+#
+# With ratio $R$, SRA has $M = hw / R^2$ keys for $hw$ queries: the table shrinks by $R^2$, but still grows with the *square* of the number of pixels. PVT v2's section on linear SRA gives
+#
+# $$\Omega(\mathrm{SRA}) = \frac{2 h^2 w^2 c}{R^2} + h w c^2 R^2, \qquad \Omega(\text{linear SRA}) = 2 h w P^2 c, \quad P = 7 .$$
+#
+# The first term of the left formula and the right formula are the two products $qk^\top$ and $pv$: $2NMc$ multiply-adds with $N = hw$ and $M = hw/R^2$ or $M = P^2 = 49$.
+# (The second term is the reducing convolution. Counting one multiplication for each output, input channel and tap gives $\frac{hw}{R^2} \cdot c \cdot c R^2 = h w c^2$, without the $R^2$ that the paper prints; `plots.attention_cost` counts this way.)
+#
+# Linear SRA does not choose a ratio at all: it averages the map into $7 \times 7$ bins, at every stage and for every picture. Where 7 does not divide the grid the bins are uneven and overlap: bin $i$ of $n$ rows runs from $\lfloor i n / 7 \rfloor$ to $\lceil (i + 1) n / 7 \rceil$. With loops:
+
+# %%
+def pool_by_hand(x, size):
+    """x (H, W, C) averaged in size x size bins."""
+    H, W, C = x.shape
+    y = np.zeros((size, size, C), x.dtype)
+    for i in range(size):
+        for j in range(size):
+            rows = slice(i * H // size, -(-(i + 1) * H // size))  # -(-a // b) rounds up
+            columns = slice(j * W // size, -(-(j + 1) * W // size))
+            y[i, j] = x[rows, columns].mean(axis=(0, 1))
+    return y
+
+
+grid = rng.standard_normal((10, 13, 4))
+print("equals the package:", np.allclose(pool_by_hand(grid, 7), adaptive_average_pool(grid[None], 7)[0]))
+print("bins of 10 rows:", [(i * 10 // 7, -(-(i + 1) * 10 // 7)) for i in range(7)])
+
+# %% varies
+grid = rng.standard_normal((80, 80, 64)).astype(np.float32)
+ways = {"49 bins by hand": lambda: pool_by_hand(grid, 7), "package": lambda: adaptive_average_pool(grid[None], 7)}
+for name, function in ways.items():
+    print(f"{name}: {min(timeit.repeat(function, number=1, repeat=5)) * 1e3:.2f} ms")
+
+# %% [markdown]
+# Here the loop over 49 bins is the quick one: each turn is a large NumPy mean. The package writes the pooling as a matrix for the rows and one for the columns all the same,
+# because then it is three lines, shared with the resizing above, and its gradient is the same product with both matrices transposed. It is a thousandth of a forward pass.
+#
+# What it saves depends on the size. At 224 pixels SRA already has $7 \times 7$ keys in every stage, so the two tables are equally large and linear SRA only saves the large convolutions. Above, the curves part:
+
+# %%
+plots.cost(config, title="attention of PVT v2 b0 as the picture grows")
+
+# %%
+for side in (224, 448, 896):
+    for kind in ("full", "SRA", "linear SRA"):
+        macs, largest = plots.attention_cost(config, (side, side), kind)
+        print(f"{side} pixels, {kind:10}: {macs / 1e9:8.3f} billion multiply-adds, "
+              f"largest score table {4 * largest / 2**20:9.2f} MiB")
+
+# %% [markdown]
+# ## Exercises
+#
+# **1.** How many blocks would it take for the border to reach the middle of stage 0 (56 × 56), if there were only stage 0?
+#
+# <details><summary>Solution</summary>
+#
+# One row is reached by the patch embedding, and each block adds one; the middle is 28 rows from the border. So 27 blocks. The pyramid is what makes it fast: a token of stage 3 is as wide as eight of stage 0.
+#
+# </details>
+#
+# **2.** Shuffling tokens changed nothing for attention with $R = 1$. Try it with the attention layer of stage 0 and $R = 8$. What do you expect if you shuffle whole $8 \times 8$ squares instead of tokens?
+#
+# <details><summary>Solution</summary>
+#
+# Shuffled tokens give other outputs: the convolution has a different weight for every place in its square, so other tokens at these places make other keys. Shuffling whole squares only permutes the keys, and a sum over keys does not care about their order, so the outputs are the shuffled ones again:
+#
+# ```python
+# layer = model.params["stages"][0]["blocks"][0]["attn"]
+# grid = rng.standard_normal((1, 7, 8, 7, 8, 32)).astype(np.float32)      # square row, row, square column, column
+# order = rng.permutation(7)
+# a, _ = attention(grid.reshape(1, 3136, 32), (56, 56), **layer, heads=1, ratio=8, eps=1e-6)
+# b, _ = attention(grid[:, order].reshape(1, 3136, 32), (56, 56), **layer, heads=1, ratio=8, eps=1e-6)
+# np.allclose(a.reshape(grid.shape)[:, order], b.reshape(grid.shape), atol=1e-4)
+# ```
+#
+# </details>
+#
+# **3.** At which picture side do SRA and linear SRA need equally many multiply-adds? Use `plots.attention_cost`.
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# for side in range(128, 289, 32):
+#     print(side, [plots.attention_cost(config, (side, side), kind)[0] for kind in ("SRA", "linear SRA")])
+# ```
+#
+# SRA is cheaper at 192 and dearer at 224: below about 200 pixels its key grid is smaller than $7 \times 7$.
+#
+# </details>
+
+# %% [markdown]
+# ## The check
+#
+# These hold for every photo.
+
+# %%
+assert np.abs(straight[:, order] - shuffled).max() < 1e-4  # attention alone does not know where
+parts = ("tokens", "blocks.0.residual1", "blocks.0", "blocks.1")
+fronts = [differs(f"stages.0.{part}", 0)[:, 28].argmin() for part in parts]
+assert fronts == [1, 1, 2, 3]  # the border's news: not by attention, one row further by each MLP
+assert spread_over_map(continued) < 1e-4 < spread_over_map(with_zeros)  # it is the zeros
+assert position_r2("stages.3.blocks.1", 3) > position_r2("stages.0.patch_embed", 0) + 0.2
+assert np.abs(by_hand - resize_positions(table, (round(table.shape[1] ** 0.5),) * 2, (20, 31))).max() < 1e-6
+macs = [[plots.attention_cost(config, (n, n), kind)[0] for n in (448, 896)] for kind in ("full", "SRA", "linear SRA")]
+growth = [large / small for small, large in macs]
+assert min(growth[:2]) > 10  # four times the pixels ...
+assert 3.5 < growth[2] < 4.1  # ... and linear means four times the cost
+print("all checks passed")

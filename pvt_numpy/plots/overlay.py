@@ -1,0 +1,35 @@
+"""Any maps over the photo, one beside the other: what a reader has computed and wants to see."""
+
+import numpy as np
+
+from .style import balance, bare, heat, mark_query, new_figure, picture, scale_bar, show_photo, times
+
+
+@picture
+def overlay(photo, maps, *, label, signed=False, marked=None):
+    """Each map (H, W) stretched over the whole photo, all in one scale.
+
+    maps    title -> (H, W), of any sizes
+    label   what the colours are
+    signed  False: from 0, transparent, to the largest; True: around a transparent 0, blue below and red above
+    marked  (row, column) of a cell to frame in every map, or None
+    """
+    H, W = photo.shape[:2]
+    columns = min(len(maps), 5)
+    rows = -(-len(maps) // columns)
+    side = min(3.2, 13 / columns)
+    figure = new_figure(columns * side + 0.9, rows * (side * H / W + 0.55) + 0.2)
+    axes = figure.subplots(rows, columns, squeeze=False)
+    largest = max(np.abs(values).max() for values in maps.values()) or 1
+    for panel, (title, values) in zip(axes.flat, maps.items(), strict=False):
+        show_photo(panel, photo, grey=True)
+        drawn = panel.imshow(values, extent=(0, W, H, 0), cmap=balance() if signed else heat(),
+                             vmin=-largest if signed else 0, vmax=largest)  # fmt: skip
+        panel.set(title=f"{title}\n{times(*values.shape)}", xlim=(0, W), ylim=(H, 0))
+        bare(panel)
+        if marked is not None:
+            mark_query(panel, marked, W / values.shape[1])
+    for panel in axes.flat[len(maps) :]:
+        panel.set_visible(False)
+    scale_bar(figure, drawn, axes, label)
+    return figure
