@@ -1,0 +1,67 @@
+"""The README is a promise: every block in it runs and prints what it shows."""
+
+import doctest
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from readme_blocks import README, blocks, commands
+
+ROOT = README.parent
+CHECKER = doctest.OutputChecker()
+SETTINGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+def run_command(command):
+    """What a shell prints for `command` in the project's folder, with this Python first on the path."""
+    scripts = str(Path(sys.executable).parent)
+    environment = os.environ | {"PATH": scripts + os.pathsep + os.environ["PATH"], "PYTHONIOENCODING": "utf-8"}
+    done = subprocess.run(command, shell=True, cwd=ROOT, env=environment, capture_output=True, timeout=300)
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout.decode()
+
+
+def check(command, expected):
+    found = run_command(command)
+    assert CHECKER.check_output(expected, found, SETTINGS), f"$ {command}\nREADME:\n{expected}\nfound:\n{found}"
+
+
+CONSOLE = [pair for block in blocks("console") for pair in commands(block)]
+WITH_TORCH = [pair for block in blocks("console torch") for pair in commands(block)]
+
+
+@pytest.mark.parametrize(("command", "expected"), CONSOLE, ids=[command for command, _ in CONSOLE])
+def test_console_blocks(command, expected):
+    check(command, expected)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(("command", "expected"), WITH_TORCH, ids=[command for command, _ in WITH_TORCH])
+def test_console_blocks_with_pytorch(command, expected, torch):
+    check(command, expected)
+
+
+def test_python_blocks():
+    assert blocks("python")
+    for block in blocks("python"):
+        done = subprocess.run([sys.executable, "-c", block], cwd=ROOT, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        shown = [line.split("# ", 1)[1] for line in block.splitlines() if line.startswith("print(") and "# " in line]
+        assert done.stdout.splitlines() == shown
+
+
+def test_there_is_no_other_kind_of_block_and_the_integration_runs_the_set_up():
+    fences = re.findall(r"^```(.+)$", README.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert set(fences) <= {"sh", "console", "console torch", "python"}
+    integration = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    for n in range(len(blocks("sh"))):
+        assert f"readme_block {n}\n" in integration
+
+
+def test_links_lead_somewhere():
+    text = README.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", text) + re.findall(r'src="(?!https?:)([^"]+)"', text):
+        assert (ROOT / target).exists(), target
