@@ -7,7 +7,6 @@ the pixels and every parameter the digest (see `pvt_numpy/golden.py`) of the gra
 import json
 import platform
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -21,6 +20,7 @@ def main():
     import transformers
     from model_cases import KINDS, case, torch_gradients
 
+    from pvt_numpy.config import config_to_dict
     from pvt_numpy.golden import digest, params_hash
 
     for name in KINDS:
@@ -33,8 +33,9 @@ def main():
             "versions": {"torch": torch.__version__, "transformers": transformers.__version__,
                          "numpy": np.__version__, "python": platform.python_version()},
             "written_by": "tests/golden_gradients/make_gradients.py",
-            "config": asdict(config),
-            "pixels_shape": x.shape,
+            "config": config_to_dict(config),
+            "params_seed": list(KINDS).index(name),
+            "pixels": {"shape": x.shape, "seed": list(KINDS).index(name) + 50},
             "labels": None if labels is None else labels.tolist(),
             "params_sha256": params_hash(params),
             "loss": loss,
