@@ -57,6 +57,7 @@ def explore(image, model=None, path=None, *, size=None, name=None):
     if name is None:
         source = image if isinstance(image, str | os.PathLike) else getattr(image, "name", None)
         name = Path(source).name if isinstance(source, str | os.PathLike) else "picture"
+    name = name.encode("utf-8", "replace").decode()  # a file's name may hold bytes that are no text
     page = Page(name, build(image, model, name, size))
     if path is not None:
         page.save(path)

@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from explorer_pages import GOLF_BALL, data_of, page_of, shipped, small_model
 
@@ -33,6 +34,19 @@ def test_a_recipe_that_gives_a_larger_picture_needs_a_size():
     with pytest.raises(ValueError, match="640 x 640 pixels; expected at most 512"):
         explore(GOLF_BALL, model)
     assert data_of(explore(GOLF_BALL, model, size=96).html)["input"] == [96, 96]
+
+
+def test_outputs_that_are_no_numbers_are_refused():
+    model = small_model("v2")
+    head = {"weight": model.params["head"]["weight"], "bias": np.full(4, np.nan, np.float32)}
+    with pytest.raises(ValueError, match=r"golf_ball\.jpg: the model's outputs are not finite"):
+        explore(GOLF_BALL, replace(model, params=model.params | {"head": head}))
+
+
+def test_a_file_s_name_that_is_no_text_is_shown_as_far_as_it_is(tmp_path):
+    page = explore(GOLF_BALL, small_model("v2"), name="caf\udce9.jpg")
+    page.save(tmp_path / "page.html")
+    assert data_of((tmp_path / "page.html").read_text(encoding="utf-8"))["file"] == "caf?.jpg"
 
 
 def command(*arguments, **options):

@@ -4,6 +4,7 @@
 const photo = find("#photo canvas");
 let drawn = false; // whether a frame is already on order
 let announcing = 0;
+let news = ""; // what else to say then
 const frameTimes = []; // milliseconds of work in the last frames, for anyone who wants to measure
 
 function request() {
@@ -25,7 +26,8 @@ function request() {
 }
 
 function announce() {
-  find("#live").textContent = `${chosenName()}. ${find("#caption").textContent}`;
+  find("#live").textContent = `${news}${chosenName()}. ${find("#caption").textContent}`;
+  news = "";
 }
 
 function choose(changes) {
@@ -94,6 +96,7 @@ function step(rows, columns, far) {
 }
 
 function togglePin(place) {
+  news = place ? "Pinned. " : state.pin ? "Unpinned. " : "";
   choose({ pin: place });
 }
 

@@ -43,6 +43,8 @@ def build(image, model, name, size=None):
     dtype = model.params["stages"][0]["patch_embed"]["proj"]["weight"].dtype
     trace = Wanted()
     logits = forward(pixel_values.astype(dtype), model.params, model.config, trace=trace).logits[0]
+    if not np.isfinite(logits).all():
+        raise ValueError(f"{name}: the model's outputs are not finite; expected numbers")
     uri, width, height, squashed = shown_picture(photo, recipe, H, W)
     return insert(name, {
         "file": name,

@@ -98,7 +98,8 @@ function showPhoto() {
   if (state.pin) marks.unshift([state.pin, INKS.pin]);
   const values = showAttention(find("#photo-canvas"), state.place, marks);
   find("#legend-high").textContent = percent(maximum(values));
-  say(find("#caption"), ...captionOf(state.place, values));
+  const { short, more } = captionOf(state.place, values);
+  say(find("#caption"), ...short, ...more);
 }
 
 function showPinned() {
@@ -109,25 +110,40 @@ function showPinned() {
     return;
   }
   const values = showAttention(canvas, state.pin, [[state.pin, INKS.pin]]);
-  say(find("#pinned-caption"), ...captionOf(state.pin, values).slice(0, 4));
+  say(find("#pinned-caption"), ...captionOf(state.pin, values).short);
 }
 
-/* A sentence on what a place reads from, or is read by; the first four parts are the short form. */
+/* A sentence on what a place reads from, or is read by, and the comparison with an even choice. */
 function captionOf(place, values) {
-  const { stage, reverse } = state;
-  const best = values.indexOf(maximum(values));
-  if (reverse) {
-    const total = values.reduce((a, b) => a + b, 0) / stage.N;
-    return [`The key ${keyName(stage, keyAt(stage, place))} is read most by the query `, bold(tokenName(stage, best)), ": ",
-      bold(percent(values[best])), ". On average, queries read ", bold(percent(total)), " from it; if all keys were alike, it would be ",
-      percent(1 / stage.M), "."];
-  }
-  const effective = Math.exp(values.reduce((sum, p) => sum - (p > 0 ? p * Math.log(p) : 0), 0));
+  return state.reverse ? readersInWords(place, values) : attentionInWords(place, values);
+}
+
+function attentionInWords(place, values) {
+  const { stage } = state;
   const query = queryAt(stage, place);
-  const name = query < stage.special ? "The class token" : `Query ${tokenName(stage, query)}`;
-  return [`${name} reads most from the key `, bold(keyName(stage, best)), ": ", bold(percent(values[best])), ". If all ",
-    `${stage.M} keys were alike, each would get ${percent(1 / stage.M)}. It spreads as widely as an even choice among `,
-    bold(effective.toFixed(1)), " keys."];
+  const effective = Math.exp(values.reduce((sum, p) => sum - (p > 0 ? p * Math.log(p) : 0), 0));
+  return {
+    short: [query < stage.special ? "The class token" : `Query ${tokenName(stage, query)}`, " reads most from ",
+      ...keyInWords(stage, values.indexOf(maximum(values))), ": ", bold(percent(maximum(values))), "."],
+    more: [` If all ${stage.M} keys were alike, each would get ${percent(1 / stage.M)}. It spreads as widely as an even `,
+      "choice among ", bold(effective.toFixed(1)), " keys."],
+  };
+}
+
+function readersInWords(place, values) {
+  const { stage } = state;
+  const reader = values.indexOf(maximum(values));
+  const average = values.reduce((a, b) => a + b, 0) / stage.N;
+  const [article, key] = keyInWords(stage, keyAt(stage, place));
+  return {
+    short: [article.replace("the", "The"), key, " is read most by ", reader < stage.special ? "" : "the query ",
+      bold(reader < stage.special ? "the class token" : tokenName(stage, reader)), ": ", bold(percent(values[reader])), "."],
+    more: [" On average, queries read ", bold(percent(average)), ` from it; if all keys were alike, it would be ${percent(1 / stage.M)}.`],
+  };
+}
+
+function keyInWords(stage, m) {
+  return m < stage.special ? ["the ", bold("class token")] : ["the key ", bold(keyName(stage, m))];
 }
 
 function showSimilar() {
@@ -184,17 +200,27 @@ function smallMultiple(block, head) {
   return { button, canvas, block, head };
 }
 
+/* Scrolls the box of small pictures, and nothing else, so that this one can be seen. */
+function reveal(button) {
+  const box = find("#multiples");
+  const top = button.offsetTop - box.offsetTop;
+  const hidden = top - 4 < box.scrollTop || top + 4 + button.offsetHeight > box.scrollTop + box.clientHeight;
+  if (hidden) box.scrollTop = top - (box.clientHeight - button.offsetHeight) / 2;
+}
+
 function markChoice() {
   for (const { button, block, head } of multiples) {
     const chosen = block === state.block && (head === state.head || state.stage.heads === 1);
     button.setAttribute("aria-pressed", chosen);
     button.tabIndex = chosen ? 0 : -1;
+    if (chosen) reveal(button);
   }
   find("#pyramid").childNodes.forEach((button, i) => button.setAttribute("aria-pressed", i === state.stage.index));
   find("#forward").setAttribute("aria-pressed", !state.reverse);
   find("#reverse").setAttribute("aria-pressed", state.reverse);
   find("#pin-button").textContent = state.pin ? "Unpin" : "Pin";
-  find("#class-button").hidden = !state.stage.classToken;
+  find("#class-button").hidden = !page.stages.some((stage) => stage.classToken);
+  find("#class-button").disabled = !state.stage.classToken;
   find("#class-button").setAttribute("aria-pressed", state.place.classToken);
   find("#chosen").textContent = chosenName();
 }
