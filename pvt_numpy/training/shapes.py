@@ -1,7 +1,7 @@
 """The built-in drawing task: which shape is it? Endless, offline, and hard to learn by heart.
 
-Every picture is drawn anew with Pillow: a shape of random colour, size, place and turn on a noisy background of another
-colour. Colour, size and place say nothing about the class; only the outline does.
+Every picture is drawn anew with Pillow: a bright shape of random colour, size, place and turn on a dark, noisy ground
+of another colour. Colour, size and place say nothing about the class; only the outline does.
 """
 
 import math
@@ -23,12 +23,9 @@ def draw_shapes(labels, size, rng):
 
 
 def _draw(shape, size, rng):
-    ground = rng.uniform(0, 255, 3)
-    ink = rng.uniform(0, 255, 3)
-    while np.abs(ink - ground).max() < 90:  # so that the shape can be seen
-        ink = rng.uniform(0, 255, 3)
+    ground, ink = rng.uniform(0, 90, 3), rng.uniform(130, 255, 3)
     side = size * _FINER
-    radius = side * rng.uniform(0.2, 0.36)
+    radius = side * rng.uniform(0.26, 0.42)
     x, y = rng.uniform(radius, side - radius, 2)
     turn = rng.uniform(0, 2 * math.pi)
 
@@ -43,7 +40,7 @@ def _draw(shape, size, rng):
         corners = [(radius * distance, turn + angle) for distance, angle in _outline(shape)]
         pen.polygon([(x + r * math.cos(a), y + r * math.sin(a)) for r, a in corners], fill=255)
     share = np.asarray(mask.resize((size, size), Image.Resampling.BOX), np.float64)[..., None] / 255
-    picture = ground + (ink - ground) * share + rng.normal(0, 12, (size, size, 3))
+    picture = ground + (ink - ground) * share + rng.normal(0, 8, (size, size, 3))
     return np.clip(picture, 0, 255).astype(np.uint8)
 
 
