@@ -126,7 +126,8 @@ def _config_from_shapes(shapes, kind):
     for stage, width in zip(stages, widths, strict=True):
         reduction = f"{stage}.blocks.0.attn.sr.weight"
         ratios.append(shape(reduction, 4)[2] if reduction in shapes else 1)
-        mlp_ratios.append(_ratio(shape(f"{stage}.blocks.0.mlp.fc1.weight", 2)[0], width))
+        hidden = shape(f"{stage}.blocks.0.mlp.fc1.weight", 2)[0]
+        mlp_ratios.append(hidden / width if hidden % width else hidden // width)
     fields = {
         "num_encoder_blocks": len(stages),
         "num_channels": embeds[0][1],
@@ -145,18 +146,6 @@ def _config_from_shapes(shapes, kind):
     ratios = PvtV2Config().sr_ratios[: len(stages)] if linear else tuple(ratios)
     strides = tuple((patch + 1) // 2 for patch in patches)  # the paper: a kernel of 2S - 1 for a stride of S
     return PvtV2Config(**fields, strides=strides, sr_ratios=ratios, linear_attention=linear)
-
-
-def _ratio(hidden, width):
-    """The mlp_ratio for which int(width * ratio) is `hidden`, whole where it can be.
-
-    >>> _ratio(512, 64), int(49 * _ratio(29, 49))
-    (8, 29)
-    """
-    if hidden % width == 0:
-        return hidden // width
-    ratio = hidden / width
-    return ratio if int(width * ratio) == hidden else math.nextafter(ratio, math.inf)
 
 
 def _image_size(tokens, patch):

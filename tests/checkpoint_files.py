@@ -4,8 +4,9 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
-from pvt_numpy.checkpoint import Model
+from pvt_numpy.checkpoint import Model, load_model, write_safetensors
 from pvt_numpy.config import PvtConfig, PvtV2Config
 from pvt_numpy.names import file_names
 from pvt_numpy.parameters import flatten, parameter_shapes, unflatten
@@ -17,6 +18,7 @@ LINEAR = replace(V2, linear_attention=True)
 # Few parameters, for what needs no recognition by shape.
 SMALL_V1 = PvtConfig(depths=(1, 1, 2, 1), hidden_sizes=(8, 8, 20, 16), image_size=64, num_labels=4, patch_norm_eps=1e-5)
 SMALL_V2 = PvtV2Config(depths=(1, 2, 1, 1), hidden_sizes=(8, 8, 20, 16), num_labels=4)
+SPLIT = {"layer_norm_eps": 1e-6, "patch_norm_eps": 1e-5}  # the epsilons of the official code and of timm
 
 
 def make_model(config, seed=0, **fields):
@@ -33,6 +35,12 @@ def state_dict(model, kind, bare=False):
         names = file_names(name, kind, bare)
         state |= zip(names, map(np.ascontiguousarray, np.split(value, len(names))), strict=True)
     return state
+
+
+def bare_file(path, model, kind):
+    """A state dict as a safetensors file without anything beside it."""
+    write_safetensors(path, state_dict(model, kind), {}, "float32")
+    return path
 
 
 def write_raw(path, header, data=b""):
@@ -53,3 +61,22 @@ def assert_same_params(params, expected):
     for name, value in params.items():
         assert value.dtype == expected[name].dtype, name
         np.testing.assert_array_equal(value, expected[name], err_msg=name)
+
+
+def rewrite(path, change):
+    """Applies `change(header)` to a file's header, the arrays unchanged."""
+    raw = path.read_bytes()
+    size = int.from_bytes(raw[:8], "little")
+    header = json.loads(raw[8 : 8 + size])
+    change(header)
+    return write_raw(path, header, raw[8 + size :])
+
+
+def refused(source):
+    """The one sentence with which loading `source` is refused; it starts with the file's name."""
+    with pytest.raises(ValueError, match=".") as caught:
+        load_model(source)
+    message = str(caught.value)
+    assert message.startswith(str(source)), message
+    assert "\n" not in message
+    return message

@@ -1,4 +1,4 @@
-"""Our own file: exact, strict, deterministic, atomic, modest in memory; and every damage is one sentence."""
+"""Our own file: exact, strict, deterministic, atomic, modest in memory. Damage: test_damaged_files.py."""
 
 import errno
 import json
@@ -11,7 +11,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from checkpoint_files import SMALL_V1, SMALL_V2, assert_same_params, make_model, state_dict, write_json, write_raw
+from checkpoint_files import (
+    SMALL_V1,
+    SMALL_V2,
+    assert_same_params,
+    make_model,
+    refused,
+    rewrite,
+    state_dict,
+    write_json,
+    write_raw,
+)
 
 from pvt_numpy import checkpoint
 from pvt_numpy.checkpoint import SHIPPED, Model, describe, load_model, save_model
@@ -36,25 +46,6 @@ def model():
 def saved(tmp_path, model):
     save_model(tmp_path / "m.safetensors", model)
     return tmp_path / "m.safetensors"
-
-
-def rewrite(path, change):
-    """Applies `change(header)` to a file's header, the arrays unchanged."""
-    raw = path.read_bytes()
-    size = int.from_bytes(raw[:8], "little")
-    header = json.loads(raw[8 : 8 + size])
-    change(header)
-    return write_raw(path, header, raw[8 + size :])
-
-
-def refused(source):
-    """The one sentence with which loading `source` is refused; it starts with the file's name."""
-    with pytest.raises(ValueError, match=".") as caught:
-        load_model(source)
-    message = str(caught.value)
-    assert message.startswith(str(source)), message
-    assert "\n" not in message
-    return message
 
 
 # --- what goes in comes out ---
@@ -104,6 +95,7 @@ def test_the_file_is_plain_safetensors(saved, model):
     assert arrays.keys() == flatten(model.params).keys()
     for name, value in flatten(model.params).items():
         np.testing.assert_array_equal(arrays[name], value)
+    assert int.from_bytes(saved.read_bytes()[:8], "little") % 8 == 0, "arrays start where a processor likes to read"
 
 
 def test_equal_models_give_equal_bytes(tmp_path, saved, model):
@@ -204,18 +196,10 @@ def test_more_blocks_than_the_file_could_hold(saved):
 
     def change(header):
         config = json.loads(header["__metadata__"]["config"])
-        config["depths"][2] = 10**15
+        config["depths"][2] = 30_000
         header["__metadata__"]["config"] = json.dumps(config)
 
-    assert "1000000000000004 blocks (depths)" in refused(rewrite(saved, change))
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_parameters_that_are_no_numbers_are_named(saved, model, value):
-    raw = bytearray(saved.read_bytes())
-    raw[-4:] = np.float32(value).tobytes()  # the last number of the last array
-    saved.write_bytes(raw)
-    assert refused(saved).endswith("not finite (NaN or infinite): head.bias")
+    assert "30004 blocks (depths)" in refused(rewrite(saved, change))
 
 
 def test_a_float64_file_beyond_float32_is_not_quietly_infinite(saved, model):
@@ -355,111 +339,6 @@ def test_memory_while_loading(tmp_path, kind):
         assert limit / 2 < tracemalloc.get_traced_memory()[1] <= limit
     finally:
         tracemalloc.stop()
-
-
-# --- damage ---
-
-HEADERS = {
-    "empty": b"",
-    "three bytes": b"abc",
-    "no header": (10**9).to_bytes(8, "little") + b"{}",
-    "huge header": (2**63).to_bytes(8, "little") + b"{}",
-    "text": b"This is not a model at all.\n" * 4,
-    "picture": b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(100),
-}
-LIES = {
-    "not JSON": b"{nothing",
-    "a list": b"[1, 2]",
-    "not UTF-8": b'{"\xff": 1}',
-    "unknown type": {"x": {"dtype": "F99", "shape": [1], "data_offsets": [0, 4]}},
-    "overlap": {n: {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]} for n in "xy"},
-    "gap": {"x": {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]}},
-    "shape and size": {"x": {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]}},
-    "1 GB in 1 kB": {"x": {"dtype": "F32", "shape": [250_000_000], "data_offsets": [0, 10**9]}},
-    "overflow": {"x": {"dtype": "F32", "shape": [2**62, 8], "data_offsets": [0, 4]}},
-    "negative": {"x": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}},
-    "metadata of numbers": {"__metadata__": {"pvt_numpy.format": 1}},
-}
-
-
-@pytest.mark.parametrize("content", HEADERS.values(), ids=HEADERS)
-def test_files_that_are_no_safetensors(tmp_path, content):
-    (tmp_path / "m.safetensors").write_bytes(content)
-    assert "is not a whole safetensors file: " in refused(tmp_path / "m.safetensors")
-
-
-@pytest.mark.parametrize("header", LIES.values(), ids=LIES)
-def test_headers_that_lie(tmp_path, header):
-    path = write_raw(tmp_path / "m.safetensors", header, bytes(4))
-    tracemalloc.start()
-    try:
-        assert "is not a whole safetensors file: " in refused(path)
-        assert tracemalloc.get_traced_memory()[1] < 5e6, "memory was given to a claim"
-    finally:
-        tracemalloc.stop()
-
-
-@pytest.mark.parametrize("kept", [0.1, 0.5, 0.999])
-def test_cut_off_files(saved, kept):
-    raw = saved.read_bytes()
-    saved.write_bytes(raw[: int(kept * len(raw))])
-    assert "is not a whole safetensors file: " in refused(saved)
-
-
-@pytest.mark.parametrize("code", ["I32", "F8_E4M3", "BOOL"])
-def test_parameters_that_are_not_floating_point(saved, code):
-    def change(header):
-        entry = header["head.bias"]
-        start, end = entry["data_offsets"]
-        entry["dtype"] = code
-        if code != "I32":  # one byte each: spread what is left over another array
-            entry["data_offsets"][1] = start + 4
-            header["rest"] = {"dtype": "U8", "shape": [end - start - 4], "data_offsets": [start + 4, end]}
-
-    message = refused(rewrite(saved, change))
-    if code == "I32":
-        assert "head.bias is of type I32; expected F64, F32, F16 or BF16" in message
-
-
-METADATA = {
-    "format": ("pvt_numpy.format", "2", "pvt_numpy.format is '2'; this version reads '1'"),
-    "no config": ("config", None, "the metadata lacks 'config'"),
-    "config no JSON": ("config", "{", "the metadata's 'config' is not valid JSON"),
-    "config nested": ("config", "[" * 100_000, "the metadata's 'config' is not valid JSON"),
-    "config list": ("config", "[1]", "the metadata's 'config' is a JSON list"),
-    "config empty": ("config", "{}", "model_type is None; expected 'pvt' or 'pvt_v2'"),
-    "config field": ("config", '{"model_type": "pvt_v2", "depths": [2, 2, 2, -1]}', "depths[3] is -1"),
-    "no labels": ("labels", None, "the metadata lacks 'labels'"),
-    "few labels": ("labels", '["a"]', "the metadata has 1 labels; expected 4 texts"),
-    "labels no text": ("labels", "[1, 2, 3, 4]", "expected 4 texts"),
-    "labels dict": ("labels", '{"0": "a"}', "the metadata's 'labels' is a JSON dict"),
-    "preprocessing unknown": ("preprocessing", '{"do_magic": true}', "unknown entries: do_magic"),
-    "preprocessing value": ("preprocessing", '{"size": "big"}', "'preprocessing': size: found 'big'"),
-    "origin": ("origin", "3", "the metadata's 'origin' is a JSON int"),
-}
-
-
-@pytest.mark.parametrize(("key", "value", "said"), METADATA.values(), ids=METADATA)
-def test_damaged_metadata(saved, key, value, said):
-    def change(header):
-        if value is None:
-            del header["__metadata__"][key]
-        else:
-            header["__metadata__"][key] = value
-
-    assert said in refused(rewrite(saved, change))
-
-
-def test_our_names_without_our_metadata(saved):
-    assert "lack the metadata of our files" in refused(rewrite(saved, lambda header: header.pop("__metadata__")))
-
-
-def test_no_such_file(tmp_path):
-    for source in (tmp_path / "none.safetensors", str(tmp_path / "none.safetensors"), "none.safetensors"):
-        with pytest.raises(FileNotFoundError, match="no such file or folder, and not the name of a published model"):
-            load_model(source)
-    with pytest.raises(ValueError, match=r"'pvt_tny'; did you mean pvt_tiny\?"):
-        load_model("pvt_tny")
 
 
 def test_describe_tells_both_epsilons():
