@@ -1,0 +1,42 @@
+"""`import pvt_numpy` is light: no heavy package comes with it, and it takes little longer than NumPy itself."""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+HEAVY = ("torch", "transformers", "timm", "matplotlib", "huggingface_hub", "tqdm")
+LIMIT = 0.3  # seconds beyond NumPy's own import
+
+
+def fresh(code):
+    """What a new Python prints for `code`, run from the checkout."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("COV", "PYTEST"))}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True,
+                          encoding="utf-8", check=True)  # fmt: skip
+    return done.stdout
+
+
+@pytest.mark.parametrize("module", ["pvt_numpy", "pvt_numpy.model", "pvt_numpy.classify", "pvt_numpy.validate"])
+def test_no_heavy_package_is_imported(module):
+    loaded = fresh(f"import sys, {module}; print(*sys.modules)").split()
+    assert module in loaded
+    assert not set(HEAVY) & set(loaded)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "pvt_numpy" / "layers").glob("*.py")), ids=lambda path: path.stem)
+def test_the_arithmetic_needs_numpy_and_its_neighbours_alone(path):
+    imports = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+               if isinstance(node, (ast.Import, ast.ImportFrom))]  # fmt: skip
+    outside = {alias.name for node in imports if isinstance(node, ast.Import) for alias in node.names}
+    outside |= {node.module for node in imports if isinstance(node, ast.ImportFrom) and node.level != 1}
+    assert outside <= {"numpy", "math"}
+
+
+def test_it_is_quick():
+    code = "import time, numpy; start = time.perf_counter(); import pvt_numpy; print(time.perf_counter() - start)"
+    assert min(float(fresh(code)) for _ in range(5)) < LIMIT
