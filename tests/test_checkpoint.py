@@ -299,8 +299,6 @@ class TestAtomic:
         assert load_model(saved).origin == {}
 
 
-# --- memory ---
-
 MEASURE = """
 import sys, tracemalloc
 import numpy as np
