@@ -222,7 +222,8 @@ plots.difference({name: wrong[name] for name in ("correct", "eps", "gelu")}, tit
 params32 = golden.seeded_params(config, reference["params"]["seed"], np.float32)
 hidden, _ = run(*compare.broken("eps", config, params32), np.float32)
 print("wrong epsilon noticed in float32:", compare.first_departure(hidden, compare.TOLERANCES["float32"]) is not None)
-print("wrong epsilon noticed in float64:", compare.first_departure(wrong["eps"], compare.TOLERANCES["float64"]) is not None)
+noticed = compare.first_departure(wrong["eps"], compare.TOLERANCES["float64"]) is not None
+print("wrong epsilon noticed in float64:", noticed)
 
 # %% [markdown]
 # The fourth mistake needs a v1 model: its position table read column by column.

@@ -1,0 +1,240 @@
+"""01: from a photo to four maps of features and a label, one step at a time."""
+# ruff: noqa: B018, E402, E501
+
+# %% [markdown]
+# # 1 · An image becomes a pyramid
+#
+# The Pyramid Vision Transformer (PVT; Wang et al., 2021) turns a picture into four maps of features, each half as wide as the one before. This notebook follows one photo through the whole network, with the numbers on the table.
+#
+# **What you will do.** Prepare a photo, run the model, read its answer; open the four stages and look at them; walk through one stage by calling its parts; compare places of the picture by their features; write the classifier's last step with loops.
+#
+# **What you will learn.** What a token is; why four stages and not one; which shapes occur where; what the pyramid is good for besides naming the picture.
+#
+# **What you need.** NumPy, and a rough idea of neural networks: a layer is a function with learned numbers. No PyTorch, no network. About 20 minutes. Stages and blocks count from 0, as in the code; the paper counts stages from 1.
+
+# %%
+import sys
+
+sys.path.insert(0, "..")  # the package, one folder up
+
+import numpy as np
+from PIL import Image
+
+import pvt_numpy
+from pvt_numpy import plots
+from pvt_numpy.layers.attention import as_map, attention, tokens
+from pvt_numpy.layers.head import mean_pool_head
+from pvt_numpy.layers.layernorm import layer_norm
+from pvt_numpy.layers.mlp import dwconv_mlp
+from pvt_numpy.layers.patch_embed import overlapping_patch_embed
+from pvt_numpy.layers.softmax import softmax
+
+PHOTO = "golf_ball.jpg"  # or a photo of yours: a tench, an English springer, a church, a French horn ...
+
+model = pvt_numpy.load_model()  # PVT v2 b0, the model that ships: ten classes, 3.4 million numbers
+config, params = model.config, model.params
+print(model.labels)
+
+# %% [markdown]
+# ## From photo to numbers
+#
+# A network wants numbers of a known size and range. The model's *recipe* says which: resize to 224 × 224, divide by 255, subtract each colour's mean, divide by its standard deviation (both measured on ImageNet).
+
+# %%
+def preprocess_by_hand(path):
+    """The recipe, step by step: (1, 3, 224, 224)."""
+    picture = Image.open(path).convert("RGB").resize((224, 224), Image.Resampling.BICUBIC)
+    pixels = np.asarray(picture, np.float32)  # (H, W, 3), from 0 to 255
+    for c, (mean, std) in enumerate(zip((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), strict=True)):
+        pixels = pixels.copy()
+        pixels[..., c] = (pixels[..., c] / 255 - mean) / std
+    return pixels.transpose(2, 0, 1)[None]  # colours first, and a batch of one
+
+
+x = pvt_numpy.preprocess(PHOTO, **model.preprocessing)
+by_hand = preprocess_by_hand(PHOTO)
+print(x.shape, x.dtype, "equals by hand:", np.allclose(x, by_hand, atol=1e-5))
+print(f"from {x.min():.2f} to {x.max():.2f}, mean {x.mean():.2f}")
+
+# %% [markdown]
+# ## The answer
+#
+# `forward` takes pixels, parameters and configuration. With a dict for `trace` it leaves every intermediate result there. The ten *logits* become probabilities by the softmax, $p_k = e^{z_k} / \sum_j e^{z_j}$.
+
+# %%
+trace = {}
+output = pvt_numpy.forward(x, params, config, trace=trace)
+probabilities = softmax(output.logits[0])
+for k in np.argsort(-probabilities)[:5]:
+    print(f"{model.labels[k]:18} logit {output.logits[0, k]:6.2f}   probability {probabilities[k]:.3f}")
+
+# %% [markdown]
+# ## The pyramid
+#
+# What happened on the way? Here is the photo with the four stages, once to scale (a token drawn as wide as a pixel of the photo) and once enlarged. A map has 32 to 256 channels; the colours show its three strongest directions (principal components), so *tokens of like colour have like features*. Colours of different stages cannot be compared.
+
+# %%
+photo = plots.photo_of(x, **model.preprocessing)
+maps = pvt_numpy.pyramid(x, params, config)
+plots.pyramid(photo, maps)
+
+# %% [markdown]
+# A **token** is one cell of such a map: a vector of $C$ numbers that stands for a square of the photo. From stage to stage a token covers twice the width and height and has more channels:
+
+# %%
+print("stage   grid      tokens   channels   pixels per token   numbers in the map")
+for i, features in enumerate(maps):
+    _, C, H, W = features.shape
+    print(f"{i}       {H:2} x {W:2}   {H * W:6}   {C:8}   {224 // H:7} x {224 // W:<6}   {features.size:11}")
+print(f"the photo itself has {x.size} numbers")
+
+# %% [markdown]
+# The Vision Transformer (ViT), which came before, keeps a single grid of $14 \times 14$ tokens from the first layer to the last. That is enough to name a picture. To *find* things in it, object detection and segmentation need a fine map, and networks for them expect what convolutional networks have always given: maps at strides 4, 8, 16 and 32.
+# PVT gives these (PVT, section "Feature Pyramid for Transformer"), so that it can replace a ResNet in such a system without other changes.
+#
+# A fine map has many tokens, and attention between $N$ tokens costs $N^2$. How PVT affords $56 \times 56 = 3136$ tokens is the subject of notebook 3.
+
+# %% [markdown]
+# ## Inside one stage
+#
+# All four stages have the same two parts:
+#
+# 1. a **patch embedding** makes a coarser grid of wider tokens (notebook 2);
+# 2. a few **Transformer blocks** let the tokens exchange information; each block adds the result of attention to its input, and then the result of an MLP:
+#
+# $$y = x + \mathrm{Attention}(\mathrm{LN}(x)), \qquad z = y + \mathrm{MLP}(\mathrm{LN}(y)).$$
+#
+# (PVT v2 ends a stage with one more norm.) Let us walk through stage 2 with the package's own layers. It receives the map of stage 1 and has two blocks.
+
+# %%
+i = 2
+stage = params["stages"][i]
+below = maps[1].transpose(0, 2, 3, 1)  # (1, 28, 28, 64): inside, channels come last
+
+x_i, grid = overlapping_patch_embed(below, **stage["patch_embed"], stride=config.strides[i], eps=config.embed_eps)
+print("after the patch embedding", x_i.shape, grid)
+
+for block in stage["blocks"]:
+    eps = config.layer_norm_eps
+    attended, probs = attention(layer_norm(x_i, **block["norm1"], eps=eps), grid, **block["attn"],
+                                heads=config.num_attention_heads[i], ratio=config.sr_ratios[i], eps=config.embed_eps)
+    x_i = x_i + attended
+    x_i = x_i + dwconv_mlp(layer_norm(x_i, **block["norm2"], eps=eps), grid, **block["mlp"])
+    print("after a block            ", x_i.shape, " attention table", probs.shape)
+
+x_i = layer_norm(x_i, **stage["norm"], eps=config.layer_norm_eps)
+print("equals the model's stage 2:", np.allclose(as_map(x_i, grid).transpose(0, 3, 1, 2), maps[2], atol=1e-4))
+
+# %% [markdown]
+# That is the whole network: four times this, with other numbers. Parameters are a nested dict, and a layer's arguments are named as its weights are, so `**block["attn"]` hands it all it needs.
+#
+# Tokens $(B, N, C)$ and maps $(B, H, W, C)$ are two views of the same memory, row by row:
+
+# %%
+print("same memory:", np.shares_memory(x_i, as_map(x_i, grid)))
+print("there and back:", np.array_equal(tokens(as_map(x_i, grid)), x_i))
+
+# %% [markdown]
+# ## What the pyramid is good for
+#
+# Features can be compared. Take the token at one pixel and colour every other token by the cosine of the angle between the two vectors. Nobody told the model what belongs together in this photo.
+
+# %%
+PIXEL = 104, 100  # row and column, from 0 to 223
+
+similar = {}
+for i, features in enumerate(maps):
+    directions = features[0] - features[0].mean(axis=(1, 2), keepdims=True)
+    directions = directions / np.linalg.norm(directions, axis=0)
+    H, W = directions.shape[1:]
+    chosen = directions[:, PIXEL[0] * H // 224, PIXEL[1] * W // 224]
+    similar[f"stage {i}"] = np.einsum("c,chw->hw", chosen, directions)
+plots.overlay(photo, similar, label="cosine with the token at the pixel", signed=True)
+
+# %% [markdown]
+# On the golf ball, stage 0 finds whatever is pale, some of the discs of light in the background included; the later stages find the ball, but on an ever coarser grid. Systems for detection and segmentation use all four at once. For them, `pvt_numpy.pyramid(x, params, config)` is all they need from this package.
+#
+# It works at any size, and the picture need not be square:
+
+# %%
+recipe = model.preprocessing | {"size": {"height": 192, "width": 320}}
+wide = pvt_numpy.preprocess(PHOTO, **recipe)
+plots.pyramid(plots.photo_of(wide, **recipe), pvt_numpy.pyramid(wide, params, config))
+
+# %% [markdown]
+# ## The last step, by hand
+#
+# From the last map to ten logits: the mean over all 49 tokens, then one linear layer, $z = W \bar x + b$. With loops:
+
+# %%
+def head_by_hand(x, weight, bias):
+    """x (N, C), weight (K, C), bias (K,): the mean token, then one sum for each label."""
+    N, C = x.shape
+    mean = [sum(x[n, c] for n in range(N)) / N for c in range(C)]
+    return np.array([bias[k] + sum(weight[k, c] * mean[c] for c in range(C)) for k in range(len(bias))])
+
+
+last = trace["stages.3.norm"][0]  # (49, 256)
+head = params["head"]
+slow = head_by_hand(last, **head)
+print("by hand = vectorised:", np.allclose(slow, head["weight"] @ last.mean(axis=0) + head["bias"], atol=1e-4))
+print("by hand = package:   ", np.allclose(slow, mean_pool_head(last[None], **head)[0], atol=1e-4))
+
+# %% varies
+import timeit
+
+ways = {"by hand": lambda: head_by_hand(last, **head), "package": lambda: mean_pool_head(last[None], **head)}
+for name, function in ways.items():
+    print(f"{name}: {min(timeit.repeat(function, number=1, repeat=3)) * 1e3:.3f} ms")
+
+# %% [markdown]
+# That is the pattern of all notebooks here: first loops that anybody can check, then the same in a line of NumPy, then the clock.
+#
+# ## Exercises
+#
+# **1.** Which part of the network holds most of the parameters? Use `pvt_numpy.parameter_shapes(config)`.
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# sizes = {}
+# for name, shape in pvt_numpy.parameter_shapes(config).items():
+#     part = ".".join(name.split(".")[:2]) if name.startswith("stages") else name.split(".")[0]
+#     sizes[part] = sizes.get(part, 0) + int(np.prod(shape))
+# print(sizes)
+# ```
+#
+# The last two stages, with 0.9 and 2.0 of 3.4 million: channels grow, and a matrix grows with their square. The *work*, on the other hand, is spread over all stages, because the early ones have so many more tokens (`python -m pvt_numpy.summary` counts both).
+#
+# </details>
+#
+# **2.** Turn the photo upside down (`x[:, :, ::-1]`, then `np.ascontiguousarray`). Does the answer stay? Why is there no guarantee?
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# softmax(pvt_numpy.forward(np.ascontiguousarray(x[:, :, ::-1]), params, config).logits[0]).round(3)
+# ```
+#
+# Attention alone would not notice, but patches, the $3 \times 3$ convolutions and the border of zeros do (notebook 5), and training photos stood upright. A ball has no up and down, so the golf ball survives; try a church.
+#
+# </details>
+#
+# **3.** How many tokens would stage 0 have for a picture of 1024 × 1024 pixels, and how many numbers a full attention table between them?
+#
+# <details><summary>Solution</summary>
+#
+# $256 \times 256 = 65\,536$ tokens, and a table of $65\,536^2 \approx 4.3 \cdot 10^9$ numbers: 17 GB in float32, for one head of one block. Notebook 3 shows the way out.
+#
+# </details>
+
+# %% [markdown]
+# ## The check
+
+# %%
+assert np.abs(x - by_hand).max() < 1e-5  # the recipe by hand
+assert [features.shape[2] for features in maps] == [56, 28, 14, 7]  # strides 4, 8, 16, 32
+assert np.abs(as_map(x_i, grid).transpose(0, 3, 1, 2) - maps[2]).max() < 1e-4  # a stage is what we said it is
+assert np.abs(slow - output.logits[0]).max() < 1e-4  # and so is the head
+assert abs(probabilities.sum() - 1) < 1e-6
+print("all checks passed")

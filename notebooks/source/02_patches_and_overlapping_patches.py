@@ -1,0 +1,253 @@
+"""02: patch embedding as a matrix product, as a strided convolution, and with overlap."""
+# ruff: noqa: B018, E402, E501
+
+# %% [markdown]
+# # 2 · Patches and overlapping patches
+#
+# A Transformer works on a set of vectors, its tokens. Something must make tokens out of pixels, and in a pyramid again, between the stages, fewer and wider tokens out of many: the **patch embedding**. This notebook builds v1's and v2's.
+#
+# **What you will do.** Cut a photo into patches with loops; make them tokens by a matrix product; see that this is a convolution; let the patches overlap; watch what single kernels react to; move the photo by a few pixels and see what the tokens do.
+#
+# **What you will learn.** Why "linear layer on flattened patches" and "strided convolution" are the same thing; what overlapping costs and brings; which pixels get lost at the edge, and where.
+#
+# **What you need.** NumPy; notebook 1. About 25 minutes. Stages count from 0, as in the code; the papers count from 1.
+
+# %%
+import sys
+
+sys.path.insert(0, "..")  # the package, one folder up
+
+import numpy as np
+
+import pvt_numpy
+from pvt_numpy import VARIANTS, plots
+from pvt_numpy.config import stage_grids
+from pvt_numpy.layers.convolution import conv2d, windows
+from pvt_numpy.layers.layernorm import layer_norm
+from pvt_numpy.layers.patch_embed import overlapping_patch_embed, patch_embed
+
+PHOTO = "golf_ball.jpg"  # or a photo of yours
+PIXEL = 96, 104  # row and column of a pixel to look at
+
+model = pvt_numpy.load_model()  # PVT v2 b0
+config = model.config
+x = pvt_numpy.preprocess(PHOTO, **model.preprocessing)
+photo = plots.photo_of(x, **model.preprocessing)
+pixels = x.transpose(0, 2, 3, 1)  # (1, 224, 224, 3): inside the package, channels come last
+pixels.shape
+
+# %% [markdown]
+# ## v1: squares
+#
+# PVT v1 cuts the picture into squares of $4 \times 4$ pixels. A square has $4 \cdot 4 \cdot 3 = 48$ numbers; written as one row and multiplied by a learned matrix $W$ it becomes a token of $C$ numbers, which a layer norm brings to mean 0 and variance 1:
+#
+# $$t = \mathrm{LN}\big(\mathrm{flatten}(\text{patch})\, W + b\big), \qquad W \in \mathbb{R}^{48 \times C}.$$
+#
+# (PVT, section "Feature Pyramid for Transformer".) With loops, for matrices as PyTorch stores them, $(C, 3, 4, 4)$:
+
+# %%
+def patches_by_hand(x, weight, bias, stride, padding=0):
+    """x (H, W, C) -> tokens before the norm, (H', W', C'): one patch after the other."""
+    H, W, C = x.shape
+    size = weight.shape[-1]
+    around = np.zeros((H + 2 * padding, W + 2 * padding, C), x.dtype)
+    around[padding : padding + H, padding : padding + W] = x
+    rows, columns = (H + 2 * padding - size) // stride + 1, (W + 2 * padding - size) // stride + 1
+    out = np.zeros((rows, columns, len(weight)), x.dtype)
+    for i in range(rows):
+        for j in range(columns):
+            patch = around[i * stride : i * stride + size, j * stride : j * stride + size]
+            for c in range(len(weight)):
+                out[i, j, c] = (patch * weight[c].transpose(1, 2, 0)).sum() + bias[c]
+    return out
+
+
+rng = np.random.default_rng(0)
+v1 = {"weight": rng.normal(0, 0.15, (64, 3, 4, 4)).astype(np.float32), "bias": np.zeros(64, np.float32)}
+small = pixels[:, :48, :60]
+slow = patches_by_hand(small[0], **v1, stride=4)
+print(small.shape, "->", slow.shape)
+
+# %% [markdown]
+# Squares that do not overlap need no copying: a reshape and a transpose put every square's 48 numbers side by side, and one matrix product does all of them.
+
+# %%
+def patches_reshaped(x, weight, bias):
+    """The same for patches that do not overlap, vectorised."""
+    H, W, C = x.shape
+    size = weight.shape[-1]
+    squares = x.reshape(H // size, size, W // size, size, C).transpose(0, 2, 1, 3, 4)
+    rows = squares.reshape(H // size, W // size, size * size * C)
+    return rows @ weight.transpose(2, 3, 1, 0).reshape(size * size * C, -1) + bias
+
+
+fast = patches_reshaped(small[0], **v1)
+print("by hand = reshaped:", np.allclose(slow, fast, atol=1e-4))
+print("reshaped = a convolution with stride 4:", np.allclose(fast, conv2d(small, **v1, stride=4)[0], atol=1e-4))
+
+unit = {"weight": np.ones(64, np.float32), "bias": np.zeros(64, np.float32)}
+v1_tokens, grid = patch_embed(pixels, v1, unit, stride=4, eps=1e-6)
+print("package:", v1_tokens.shape, "on a grid of", grid)
+
+# %% [markdown]
+# The third line is the point: a convolution whose stride is its kernel's size *is* the linear layer on flattened patches. (The weights here are random: the shipped model is a v2.)
+#
+# ## v2: squares that overlap
+#
+# Cutting an edge at a patch's border puts its two halves into two tokens that know nothing of each other. PVT v2 makes patches larger than the step between them. For a stride $S$ its section on overlapping patch embedding takes
+#
+# $$\text{kernel } 2S - 1, \qquad \text{stride } S, \qquad \text{padding } S - 1 .$$
+#
+# So $7 \times 7$ with stride 4 at the entrance, $3 \times 3$ with stride 2 between the stages. Blue: one token's patch. Orange: its right neighbour's. White dots: the middles of all patches.
+
+# %%
+plots.patches(photo, {"v1": VARIANTS["pvt_tiny"], "v2": config}, pixel=PIXEL)
+
+# %% [markdown]
+# The loops above already take a stride and a padding, so they do this, too. Vectorised, a view shows every $7 \times 7$ window without copying a number; then again one matrix product:
+
+# %%
+v2 = model.params["stages"][0]["patch_embed"]["proj"]
+slow = patches_by_hand(small[0], **v2, stride=4, padding=3)
+
+
+def patches_in_windows(x, weight, bias, stride, padding):
+    """x (B, H, W, C): every window as one long row, times the kernels as columns."""
+    seen = windows(x, weight.shape[-1], stride, padding)  # (B, H', W', 7, 7, C), a view
+    rows = seen.reshape(*seen.shape[:3], -1)  # now it is copied
+    return rows @ weight.transpose(2, 3, 1, 0).reshape(rows.shape[-1], -1) + bias
+
+
+fast = patches_in_windows(small, **v2, stride=4, padding=3)
+print("by hand = in windows:", np.allclose(slow, fast[0], atol=1e-4))
+print("in windows = package:", np.allclose(fast, conv2d(small, **v2, stride=4, padding=3), atol=1e-4))
+
+# %% varies
+import timeit
+
+ways = {
+    "by hand": lambda: patches_by_hand(small[0], **v2, stride=4, padding=3),
+    "in windows": lambda: patches_in_windows(small, **v2, stride=4, padding=3),
+    "package": lambda: conv2d(small, **v2, stride=4, padding=3),
+}
+for name, function in ways.items():
+    print(f"{name:10} {min(timeit.repeat(function, number=1, repeat=9)) * 1e3:8.2f} ms")
+
+# %% [markdown]
+# What does it cost? A token now reads $7 \cdot 7 \cdot 3 = 147$ numbers instead of 48, so three times the multiplications at the entrance; between the stages $9C$ instead of $4C$. In the whole network:
+
+# %%
+from pvt_numpy.summary import summarise
+
+layers = summarise(config)["layers"]
+total = sum(row["macs"] for row in layers)
+embed = sum(row["macs"] for row in layers if "patch_embed" in row["name"])
+print(f"patch embeddings: {embed / 1e6:.0f} of {total / 1e6:.0f} million multiply-adds, {embed / total:.0%}")
+
+# %% [markdown]
+# ## What the kernels look for
+#
+# The 32 kernels of the shipped model, as pictures. It was trained for an hour and a half on a small data set, so they are noisy; still, some want a colour, some a bright or dark spot, some an edge.
+
+# %%
+plots.kernels(v2["weight"])
+
+# %% [markdown]
+# And what they answer: the four kernels whose response varies most over this photo.
+
+# %%
+response = conv2d(pixels, **v2, stride=4, padding=3)[0]  # (56, 56, 32)
+strongest = np.argsort(-response.std(axis=(0, 1)))[:4]
+plots.overlay(photo, {f"kernel {c}": response[..., c] for c in strongest}, label="response", signed=True)
+
+# %% [markdown]
+# ## Moving the photo
+#
+# Move the photo by exactly one stride, and the tokens move by one place: the same weights are used everywhere. At the border that cannot hold, since other pixels come in. Move it by less, and *every* token changes. How much depends on whether a patch still sees mostly the same pixels:
+
+# %%
+def moved_tokens(by):
+    """The tokens (56, 56, 32) of the photo moved `by` pixels to the right."""
+    there = np.roll(pixels, by, axis=2)
+    entrance = model.params["stages"][0]["patch_embed"]
+    tokens, _ = overlapping_patch_embed(there, **entrance, stride=4, eps=config.embed_eps)
+    return tokens.reshape(56, 56, -1)
+
+
+still = moved_tokens(0)
+inside = slice(4, -4)
+by_stride = moved_tokens(4)
+print("moved by 4 pixels, the tokens are the same, one place to the right:",
+      np.allclose(by_stride[inside, 5:-3], still[inside, 4:-4], atol=1e-4))
+for by in (1, 2, 3):
+    change = np.linalg.norm(moved_tokens(by)[inside, inside] - still[inside, inside], axis=-1).mean()
+    length = np.linalg.norm(still[inside, inside], axis=-1).mean()
+    print(f"moved by {by}: the tokens change by {change / length:.2f} of their length")
+
+# %% [markdown]
+# ## The edge
+#
+# v1 does not pad. Rows and columns that do not fill a patch are *dropped*, at every stage again. v2 pads by half a patch, so every pixel is in some patch and a grid has $\lceil H / S \rceil$ rows.
+
+# %%
+for size in ((224, 224), (230, 230), (225, 301), (255, 255)):
+    for name in ("pvt_tiny", "pvt_v2_b0"):
+        grids = stage_grids(VARIANTS[name], size)
+        steps = "  ".join(f"{H}x{W}" for H, W in grids)
+        print(f"{size[0]} x {size[1]}  {name:10} {steps:30} makes {32 * grids[-1][0]} x {32 * grids[-1][1]} pixels")
+
+# %% [markdown]
+# Look at 255 × 255: v1's last stage knows nothing of the last 31 rows and columns. v2 grows instead, with zeros. Those zeros have a surprising consequence, the subject of notebook 5.
+#
+# ## Between the stages
+#
+# The same function makes the stages' steps: 56 × 56 tokens of 32 channels become 28 × 28 tokens of 64.
+
+# %%
+trace = {}
+pvt_numpy.forward(x, model.params, config, trace=trace)
+below = trace["stages.0"].transpose(0, 2, 3, 1)  # the map of stage 0, channels last
+step = model.params["stages"][1]["patch_embed"]
+tokens_1, grid_1 = overlapping_patch_embed(below, **step, stride=2, eps=config.embed_eps)
+print(below.shape, "->", tokens_1.shape, "on", grid_1)
+
+# %% [markdown]
+# ## Exercises
+#
+# **1.** In the figure with the frames: why does a token of v2's stage 3 see $63 \times 63$ pixels through the patch embeddings alone?
+#
+# <details><summary>Solution</summary>
+#
+# Going back one stage, $n$ neighbouring tokens see $(n - 1) \cdot S + K$ tokens below. From one token of stage 3: $1 \to 3 \to 7 \to 15$ tokens of stage 0, by $K = 3$, $S = 2$ each time; and $(15 - 1) \cdot 4 + 7 = 63$ pixels.
+#
+# </details>
+#
+# **2.** The paper's rule says kernel $2S - 1$. What would kernel $S$ with padding 0 give? And kernel $S + 1$?
+#
+# <details><summary>Solution</summary>
+#
+# Kernel $S$ is v1. With $S + 1$, neighbours share one row of pixels; with $2S - 1$ they share $S - 1$, and the middle of each patch is in no other patch's row: the largest overlap in which a pixel is still seen by at most two patches in each direction.
+#
+# </details>
+#
+# **3.** The model's pixels are normalised per colour before they come here. Could the patch embedding do this itself?
+#
+# <details><summary>Solution</summary>
+#
+# Inside the picture, yes: $(p - m)/s$ is linear, so $W$ can be divided by $s$ and $-Wm/s$ put into $b$. At the border it could not: padding puts zeros where pixels are missing, and zero means "mean colour" only after normalising.
+#
+# </details>
+
+# %% [markdown]
+# ## The check
+
+# %%
+full = patches_by_hand(pixels[0, :32], **v2, stride=4, padding=3)  # the loops, on a strip of the photo ...
+by_model = trace["stages.0.patch_embed"].reshape(56, 56, -1)  # ... against the tokens of the model's own run
+norm = model.params["stages"][0]["patch_embed"]["norm"]
+assert np.abs(layer_norm(full, **norm, eps=config.embed_eps)[:7] - by_model[:7]).max() < 1e-3
+assert np.abs(tokens_1 - trace["stages.1.patch_embed"]).max() < 1e-4
+assert np.abs(patches_reshaped(small[0], **v1) - conv2d(small, **v1, stride=4)[0]).max() < 1e-4
+assert np.abs(by_stride[inside, 5:-3] - still[inside, 4:-4]).max() < 1e-3  # one stride, one place
+assert plots.seen_pixels(config, 3, (0, 0))[2] - plots.seen_pixels(config, 3, (0, 0))[0] == 63
+print("all checks passed")

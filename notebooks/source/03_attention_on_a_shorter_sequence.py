@@ -1,0 +1,299 @@
+"""03: spatial-reduction attention, from one head of full attention, step by step, with its cost."""
+# ruff: noqa: B018, E402, E501
+
+# %% [markdown]
+# # 3 · Attention on a shorter sequence
+#
+# Attention lets every token read from every other one. For a picture with 3136 tokens that is ten million pairs per head and layer, and it grows with the *fourth* power of the picture's side. Spatial-reduction attention (SRA) is PVT's answer: every token still asks, but a shrunken copy of the map answers.
+#
+# **What you will do.** Build attention for one head with loops; vectorise it; split it into heads; measure what it costs on the real first stage; shrink the keys; and arrive at the numbers of the real model.
+#
+# **What you will learn.** What queries, keys and values are; why the scores are divided by $\sqrt{d}$; what SRA changes and what it does not; that a strided convolution and a matrix product on flattened squares are the same; what is saved, in multiplications and in memory.
+#
+# **What you need.** NumPy; notebook 1 (what a token is). About 35 minutes. Stages and blocks count from 0, as in the code; the paper counts stages from 1.
+
+# %%
+import sys
+
+sys.path.insert(0, "..")  # the package, one folder up
+
+import timeit
+
+import numpy as np
+
+import pvt_numpy
+from pvt_numpy import VARIANTS, plots
+from pvt_numpy.layers.attention import attention, merge_heads, split_heads
+from pvt_numpy.layers.convolution import conv2d
+from pvt_numpy.layers.layernorm import layer_norm
+from pvt_numpy.layers.softmax import softmax
+
+PHOTO = "golf_ball.jpg"  # or a photo of yours
+PIXEL = 104, 100  # row and column of the pixel whose token asks
+
+model = pvt_numpy.load_model()
+config = model.config
+x = pvt_numpy.preprocess(PHOTO, **model.preprocessing)
+photo = plots.photo_of(x, **model.preprocessing)
+trace = {}
+pvt_numpy.forward(x, model.params, config, trace=trace)
+
+tokens = trace["stages.3.blocks.0.norm1"]  # what the first attention layer of stage 3 receives
+layer = model.params["stages"][3]["blocks"][0]["attn"]
+print(tokens.shape, {name: part["weight"].shape for name, part in layer.items()})
+
+# %% [markdown]
+# ## One head, with loops
+#
+# We start where nothing is reduced: in the last stage, with 49 tokens of 256 channels and 8 heads, each with $d = 256/8 = 32$ channels. One head:
+#
+# 1. Every token $n$ makes a **query** $q_n$, a **key** $k_n$ and a **value** $v_n$, each by a linear layer.
+# 2. The **score** of token $m$ for token $n$ is $q_n \cdot k_m / \sqrt{d}$.
+# 3. A **softmax** over $m$ makes weights $p_{nm} > 0$ with $\sum_m p_{nm} = 1$.
+# 4. The result for token $n$ is the mean of the values with these weights.
+#
+# $$\mathrm{Attention}(q, k, v) = \mathrm{Softmax}\!\left(\frac{q k^\top}{\sqrt{d_\mathrm{head}}}\right) v \qquad \text{(PVT, section “Transformer Encoder”)}$$
+
+# %%
+def attention_by_hand(queries, keys, values):
+    """One head. queries (N, d), keys and values (M, d) -> results (N, d) and weights (N, M)."""
+    (N, d), M = queries.shape, len(keys)
+    weights, results = np.zeros((N, M)), np.zeros((N, d))
+    for n in range(N):
+        scores = [sum(queries[n, c] * keys[m, c] for c in range(d)) / d**0.5 for m in range(M)]
+        largest = max(scores)  # taken off before the exponential, so that nothing overflows; it cancels
+        powers = [np.exp(score - largest) for score in scores]
+        for m in range(M):
+            weights[n, m] = powers[m] / sum(powers)
+            results[n] += weights[n, m] * values[m]
+    return results, weights
+
+
+q = tokens[0] @ layer["q"]["weight"].T + layer["q"]["bias"]  # (49, 256): all heads side by side
+kv = tokens[0] @ layer["kv"]["weight"].T + layer["kv"]["bias"]  # (49, 512): keys first, then values
+k, v = kv[:, :256], kv[:, 256:]
+slow, slow_weights = attention_by_hand(q[:, :32], k[:, :32], v[:, :32])  # head 0
+print("weights", slow_weights.shape, f"each row sums to {slow_weights.sum(axis=1).mean():.3f}")
+
+# %% [markdown]
+# **Why divide by $\sqrt d$?** A dot product of two random vectors of length $d$ has a standard deviation of $\sqrt d$. Without the division, more channels would mean larger scores, and a softmax of large scores is almost a maximum, whose gradient is almost zero.
+
+# %%
+rng = np.random.default_rng(0)
+for d in (8, 32, 128):
+    a, b = rng.standard_normal((2, 10000, d))
+    dots = (a * b).sum(axis=-1)
+    print(f"d = {d:3}: standard deviation of q.k {dots.std():5.1f}, of q.k / sqrt(d) {(dots / d**0.5).std():.1f}")
+
+# %% [markdown]
+# ## Vectorised, and all heads at once
+#
+# The loops are two matrix products and a softmax. Heads are an axis: split the 256 channels into 8 × 32, and `@` does all heads together.
+
+# %%
+def attention_vectorised(queries, keys, values):
+    """All heads. queries (heads, N, d), keys and values (heads, M, d)."""
+    weights = softmax(queries @ keys.swapaxes(-1, -2) / queries.shape[-1] ** 0.5)
+    return weights @ values, weights
+
+
+heads = [split_heads(part[None], 8)[0] for part in (q, k, v)]  # each (8, 49, 32)
+results, weights = attention_vectorised(*heads)
+same = np.allclose(slow, results[0], atol=1e-5) and np.allclose(slow_weights, weights[0], atol=1e-5)
+print("by hand = vectorised, head 0:", same)
+
+merged = merge_heads(results[None])  # heads side by side again: (1, 49, 256)
+output = merged @ layer["proj"]["weight"].T + layer["proj"]["bias"]  # and a last linear layer mixes them
+print("equals the model's attention layer:", np.allclose(output, trace["stages.3.blocks.0.attn"], atol=1e-4))
+
+# %% varies
+ways = {
+    "by hand, one head": lambda: attention_by_hand(q[:, :32], k[:, :32], v[:, :32]),
+    "vectorised, eight heads": lambda: attention_vectorised(*heads),
+}
+for name, function in ways.items():
+    print(f"{name:24} {min(timeit.repeat(function, number=1, repeat=3)) * 1e3:8.2f} ms")
+
+# %% [markdown]
+# ## The trouble with 3136 tokens
+#
+# Stage 0 has $56 \times 56 = 3136$ tokens. Full attention there needs a table of $3136^2$, ten million scores: 39 MB for one head of one layer of one picture. Let us do it all the same, once, on random numbers of the right shape.
+
+# %%
+def full_attention(side, channels=32):
+    """Full attention between side x side tokens; returns the size of the table in bytes."""
+    q, k, v = rng.standard_normal((3, 1, side * side, channels)).astype(np.float32)
+    _, table = attention_vectorised(q, k, v)
+    return table.nbytes
+
+
+for side in (14, 28, 56):
+    megabytes = full_attention(side) / 1e6
+    print(f"{side} x {side} = {side * side:4} tokens: the table has {side**4:8} scores, {megabytes:6.2f} MB")
+
+# %% varies
+for side in (14, 28, 56):
+    print(f"{side} x {side}: {min(timeit.repeat(lambda n=side: full_attention(n), number=1, repeat=3)) * 1e3:7.1f} ms")
+
+# %% [markdown]
+# Twice the side, four times the tokens, sixteen times the table. A detector's picture of 800 × 1200 pixels would have a table of 14 GB.
+#
+# ## SRA: a shrunken copy answers
+#
+# Neighbouring tokens of a fine grid are alike; it is a waste to offer all of them as keys. SRA merges every $R \times R$ square of tokens into one before keys and values are made:
+#
+# $$\mathrm{SRA}(Q, K, V) = \mathrm{Concat}(\mathrm{head}_0, \dots, \mathrm{head}_{N_i})\, W^O, \qquad \mathrm{head}_j = \mathrm{Attention}\big(Q W_j^Q,\ \mathrm{SR}(K) W_j^K,\ \mathrm{SR}(V) W_j^V\big)$$
+#
+# $$\mathrm{SR}(x) = \mathrm{Norm}\big(\mathrm{Reshape}(x, R_i)\, W^S\big)$$
+#
+# The queries stay as they are, so there is still one result for every token. $\mathrm{Reshape}$ writes the $R^2$ tokens of a square side by side, a row of $R^2 C$ numbers, and $W^S$ is a learned matrix of $R^2 C \times C$. With loops:
+
+# %%
+def reduce_by_hand(x, grid, weight, bias):
+    """Reshape(x, R) W^S. x (N, C) on `grid` (H, W), weight (C, C, R, R) as PyTorch keeps it -> (M, C)."""
+    H, W = grid
+    C, _, R, _ = weight.shape
+    matrix = weight.transpose(2, 3, 1, 0).reshape(R * R * C, C)  # W^S: row order as the row of a square below
+    out = np.zeros((H // R * (W // R), C), x.dtype)
+    for i in range(H // R):
+        for j in range(W // R):
+            square = []
+            for y in range(i * R, (i + 1) * R):
+                for z in range(j * R, (j + 1) * R):
+                    square.extend(x[y * W + z])  # token after token
+            out[i * (W // R) + j] = np.array(square) @ matrix + bias
+    return out
+
+
+stage, R, grid = 0, 8, (56, 56)
+fine = trace["stages.0.blocks.0.norm1"]  # (1, 3136, 32)
+layer = model.params["stages"][stage]["blocks"][0]["attn"]
+slow = reduce_by_hand(fine[0], grid, **layer["sr"])
+print(fine.shape, "->", slow.shape)
+
+# %% [markdown]
+# That is a convolution with kernel $R$ and stride $R$ (compare notebook 2: it is a patch embedding of tokens), and so the code has it:
+
+# %%
+fast = conv2d(fine.reshape(1, 56, 56, 32), **layer["sr"], stride=R).reshape(1, 49, 32)
+print("by hand = convolution:", np.allclose(slow, fast[0], atol=1e-4))
+
+reduced = layer_norm(fast, **layer["norm"], eps=config.embed_eps)
+print("equals the model's reduced map:", np.allclose(reduced, trace["stages.0.blocks.0.attn.reduced"], atol=1e-4))
+
+# %% [markdown]
+# Everything after it is the attention that we have, with $N = 3136$ queries and $M = 49$ keys. The score table is $R^2 = 64$ times smaller, and no longer square.
+
+# %%
+q = fine @ layer["q"]["weight"].T + layer["q"]["bias"]
+kv = reduced @ layer["kv"]["weight"].T + layer["kv"]["bias"]
+results, weights = attention_vectorised(q, kv[..., :32], kv[..., 32:])  # stage 0 has a single head
+output = results @ layer["proj"]["weight"].T + layer["proj"]["bias"]
+print("table", weights.shape, "equals the model's:", np.allclose(output, trace["stages.0.blocks.0.attn"], atol=1e-4))
+
+packaged, probs = attention(fine, grid, **layer, heads=1, ratio=R, eps=config.embed_eps)
+print("equals the package's attention:", np.allclose(output, packaged, atol=1e-4))
+
+# %% varies
+for name, function in {
+    "full attention, 3136 keys": lambda: full_attention(56),
+    "SRA, 49 keys (the whole layer)": lambda: attention(fine, grid, **layer, heads=1, ratio=R, eps=config.embed_eps),
+}.items():
+    print(f"{name:31} {min(timeit.repeat(function, number=1, repeat=3)) * 1e3:7.1f} ms")
+
+# %% [markdown]
+# The ratios are 8, 4, 2, 1 on grids of 56, 28, 14 and 7: at 224 pixels, all four stages have $7 \times 7$ keys, and a key is always 32 × 32 pixels. Here is what the token at our pixel reads in stage 1; notebook 4 looks at all the others.
+
+# %%
+plots.attention(photo, trace, config, stage=1, block=1, pixel=PIXEL)
+
+# %% [markdown]
+# What is lost? A token can no longer tell two tokens inside one square apart *by attending to them*. What is kept: every token, its own query and its own result; and the convolution is learned, so a square's key can say what matters about it, which a plain average could not.
+#
+# ## The bill
+#
+# Multiply-adds of one attention layer, with $N$ queries, $M$ keys, $C$ channels:
+#
+# | part | full attention | SRA |
+# |---|---|---|
+# | queries | $N C^2$ | $N C^2$ |
+# | reduction | – | $M R^2 C^2 = N C^2$ |
+# | keys and values | $2 N C^2$ | $2 M C^2$ |
+# | scores $q k^\top$ | $N^2 C$ | $N M C$ |
+# | mixing the values | $N^2 C$ | $N M C$ |
+# | output | $N C^2$ | $N C^2$ |
+#
+# Let us count them from the shapes of the arrays above and compare with the package's count of all layers:
+
+# %%
+def count(N, M, C, R):
+    """Multiply-adds of one layer, line by line of the table."""
+    reduction = M * R * R * C * C if R > 1 else 0
+    return N * C * C + reduction + 2 * M * C * C + N * M * C + N * M * C + N * C * C
+
+
+def whole_network(full):
+    """The same for all layers of the model at 224 pixels."""
+    total = 0
+    for i in range(4):
+        (H, W), R = trace[f"stages.{i}.grid"], 1 if full else config.sr_ratios[i]
+        total += config.depths[i] * count(H * W, H * W // R**2, config.hidden_sizes[i], R)
+    return total
+
+
+for name, full in (("full", True), ("SRA", False)):
+    package, table = plots.attention_cost(config, (224, 224), name)
+    print(f"{name:5} {whole_network(full) / 1e9:.3f} billion multiply-adds (package: {package / 1e9:.3f}), "
+          f"largest table {table} scores")
+
+# %%
+plots.cost(VARIANTS["pvt_v2_b2"], title="attention of PVT v2 b2 as the picture grows")
+
+# %% [markdown]
+# SRA divides the quadratic part by $R^2$; it stays quadratic. The dashed line, linear SRA, comes with PVT v2 (notebook 5).
+#
+# ## Exercises
+#
+# **1.** Build the table of stage 0 with *average pooling* instead of the learned convolution: replace `fast` by the mean of each 8 × 8 square. How far does the layer's result move, relative to its length?
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# pooled = fine.reshape(1, 7, 8, 7, 8, 32).mean(axis=(2, 4)).reshape(1, 49, 32)
+# kv_pooled = layer_norm(pooled, **layer["norm"], eps=config.embed_eps) @ layer["kv"]["weight"].T + layer["kv"]["bias"]
+# other, _ = attention_vectorised(q, kv_pooled[..., :32], kv_pooled[..., 32:])
+# np.linalg.norm(other - results) / np.linalg.norm(results)
+# ```
+#
+# By more than its own length. The keys and values were learned for the convolution's output and mean nothing for an average; v2's linear SRA pools, but is trained that way, and has a 1 × 1 convolution, a norm and a GELU behind the pooling.
+#
+# </details>
+#
+# **2.** What happens with a grid of 58 × 58 tokens and $R = 8$?
+#
+# <details><summary>Solution</summary>
+#
+# $58 = 7 \cdot 8 + 2$: the convolution drops the last two rows and columns. Their tokens still ask, but nobody can read them in that layer. PyTorch does the same.
+#
+# </details>
+#
+# **3.** Softmax and the largest score: in `attention_by_hand`, leave out `largest` and scale the queries by 1000. What comes out, and why does subtracting it change nothing else?
+#
+# <details><summary>Solution</summary>
+#
+# `exp` overflows to infinity, and infinity divided by infinity is not a number. Subtracting a constant $a$ from all scores of a row multiplies all powers by $e^{-a}$, which cancels in the fraction.
+#
+# </details>
+
+# %% [markdown]
+# ## The check
+
+# %%
+assert np.abs(slow_weights - trace["stages.3.blocks.0.attn.probs"][0, 0]).max() < 1e-5  # the loops give the model's
+assert np.abs(reduced - trace["stages.0.blocks.0.attn.reduced"]).max() < 1e-3  # SR(x), from squares of tokens
+assert np.abs(weights[0] - trace["stages.0.blocks.0.attn.probs"][0, 0]).max() < 1e-5
+assert np.abs(output - trace["stages.0.blocks.0.attn"]).max() < 1e-3
+assert weights.shape[-1] * R**2 == fine.shape[1]  # R² times fewer keys
+for name, full in (("full", True), ("SRA", False)):
+    assert whole_network(full) == plots.attention_cost(config, (224, 224), name)[0]
+print("all checks passed")
