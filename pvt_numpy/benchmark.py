@@ -16,8 +16,8 @@ import time
 from importlib.util import find_spec
 from statistics import median
 
-from pvt_numpy.cli import run, whole_number
-from pvt_numpy.config import VARIANTS
+from .cli import run, whole_number
+from .config import VARIANTS
 
 WARM_UP = 2  # runs that are not counted
 THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
@@ -124,7 +124,7 @@ def serve(contender, name, batch, image_size, threads):
 def _model(name):
     import numpy as np
 
-    from pvt_numpy.parameters import init_params
+    from .parameters import init_params
 
     return VARIANTS[name], init_params(VARIANTS[name], np.random.default_rng(0))
 
@@ -136,7 +136,7 @@ def _pixels(batch, image_size):
 
 
 def _ours(name, batch, image_size, threads):
-    from pvt_numpy.model import forward
+    from .model import forward
 
     config, params = _model(name)
     x = _pixels(batch, image_size)
@@ -146,7 +146,7 @@ def _ours(name, batch, image_size, threads):
 def _pytorch(name, batch, image_size, threads):
     import torch
 
-    from pvt_numpy.pytorch import hf_model
+    from .pytorch import hf_model
 
     torch.set_num_threads(threads)
     config, params = _model(name)
@@ -164,7 +164,7 @@ def _products(name, batch, image_size, threads):
 
     import numpy as np
 
-    from pvt_numpy.summary import summarise
+    from .summary import summarise
 
     operands = []
     for row in summarise(VARIANTS[name], (image_size, image_size))["layers"]:

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pvt_numpy.config import PvtConfig, PvtV2Config, config_from_dict, config_to_dict, variant_name
-from pvt_numpy.identify import identify, known_variant, our_shapes
-from pvt_numpy.names import file_names
-from pvt_numpy.parameters import channels_last, flatten, parameter_shapes, unflatten
-from pvt_numpy.sources import FOLDER_FILES, Source, open_source
+from .config import PvtConfig, PvtV2Config, config_from_dict, config_to_dict, variant_name
+from .identify import identify, known_variant, our_shapes
+from .names import file_names
+from .parameters import channels_last, flatten, parameter_shapes, unflatten
+from .sources import FOLDER_FILES, Source, open_source
 
 SHIPPED = Path(__file__).resolve().parent.parent / "weights" / "pvt_v2_b0_imagenette.safetensors"
 FORMAT_KEY, FORMAT = "pvt_numpy.format", "1"
@@ -170,7 +170,7 @@ def _locate(source, local_files_only):
     path = SHIPPED if source is None else Path(source)
     if path.exists() or source is None:
         return path, str(path), (path.parent if path.name in FOLDER_FILES else path).resolve().name
-    from pvt_numpy import hub
+    from . import hub
 
     if hub.is_hub_name(source) or source == path.stem:  # a bare word can only be meant as a published name
         return Path(hub.download(source, local_files_only=local_files_only)), source, source
@@ -204,7 +204,7 @@ def _read_metadata(metadata, path):
 
 
 def _check_preprocessing(path, values):
-    from pvt_numpy.recipes import OPTIONS, RECIPES, check_options
+    from .recipes import OPTIONS, RECIPES, check_options
 
     unknown = [key for key in values if key not in OPTIONS]
     if unknown:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pvt_numpy.checkpoint import describe
-from pvt_numpy.cli import add_model_options, complain, find_images, model_from, printable, run, whole_number
+from .checkpoint import describe
+from .cli import add_model_options, complain, find_images, model_from, printable, run, whole_number
 
 EPILOG = """examples:
   python -m pvt_numpy.classify notebooks/golf_ball.jpg
@@ -38,7 +38,7 @@ def main(argv=None):
     add_model_options(parser)
     options = parser.parse_args(argv)
     if options.list_models:
-        from pvt_numpy.hub import list_models
+        from .hub import list_models
 
         print(list_models())
         return 0
@@ -82,9 +82,9 @@ def classify(picture, model, top_k=5):
 
     Returns dicts with index, label, logit and probability (the softmax over all labels).
     """
-    from pvt_numpy.image import preprocess
-    from pvt_numpy.layers.softmax import softmax
-    from pvt_numpy.model import forward
+    from .image import preprocess
+    from .layers.softmax import softmax
+    from .model import forward
 
     source = io.BytesIO(sys.stdin.buffer.read()) if picture == "-" else picture
     logits = forward(preprocess(source, **model.preprocessing), model.params, model.config).logits[0]

@@ -53,7 +53,7 @@ def printable(text):
 
 def add_model_options(parser):
     """--model, --recipe and --local-files-only, which every command that runs a model has."""
-    from pvt_numpy.recipes import RECIPES
+    from .recipes import RECIPES
 
     parser.add_argument(
         "--model", metavar="SOURCE",
@@ -68,8 +68,8 @@ def add_model_options(parser):
 
 def model_from(options):
     """The model that the options of `add_model_options` ask for."""
-    from pvt_numpy.checkpoint import load_model
-    from pvt_numpy.recipes import RECIPES
+    from .checkpoint import load_model
+    from .recipes import RECIPES
 
     model = load_model(options.model, local_files_only=options.local_files_only)
     if options.recipe:

@@ -8,8 +8,8 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from pvt_numpy.checkpoint import describe, load_model, save_model
-from pvt_numpy.cli import printable, run
+from .checkpoint import describe, load_model, save_model
+from .cli import printable, run
 
 
 def main(argv=None):
@@ -40,7 +40,7 @@ def main(argv=None):
         print("labels:", printable(", ".join(model.labels[:4])) + ", ..." * (len(model.labels) > 4))
 
     if arguments.to:
-        from pvt_numpy.export import export_hf, export_timm
+        from .export import export_hf, export_timm
 
         write = {"hf": export_hf, "timm": export_timm}[arguments.to]
         for remark in write(output, model, arguments.dtype):

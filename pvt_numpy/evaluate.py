@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pvt_numpy.checkpoint import atomic_file, describe
-from pvt_numpy.cli import add_model_options, complain, find_images, model_from, printable, run, whole_number
-from pvt_numpy.image import preprocess
-from pvt_numpy.imagenet import classes
-from pvt_numpy.model import forward
+from .checkpoint import atomic_file, describe
+from .cli import add_model_options, complain, find_images, model_from, printable, run, whole_number
+from .image import preprocess
+from .imagenet import classes
+from .model import forward
 
 
 def main(argv=None):
@@ -133,7 +133,7 @@ def pytorch(model):
     try:
         import torch
 
-        from pvt_numpy.pytorch import hf_model
+        from .pytorch import hf_model
     except ImportError:
         raise ValueError("--pytorch needs PyTorch: pip install -r requirements-torch.txt") from None
     reference = hf_model(model.params, model.config)

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pvt_numpy.checkpoint import write_safetensors
-from pvt_numpy.config import config_to_dict, stage_grids, variant_name
-from pvt_numpy.names import file_names
-from pvt_numpy.parameters import flatten
+from .checkpoint import write_safetensors
+from .config import config_to_dict, stage_grids, variant_name
+from .names import file_names
+from .parameters import flatten
 
 FILTERS = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")  # Pillow's numbers, timm's names
 

@@ -127,8 +127,8 @@ def is_hub_name(source):
 
 def list_models():
     """The published checkpoints as text, for `--list-models`."""
-    from pvt_numpy.config import VARIANTS
-    from pvt_numpy.parameters import parameter_shapes
+    from .config import VARIANTS
+    from .parameters import parameter_shapes
 
     lines = [
         "Checkpoints that --model NAME downloads on first use (* sha256 known and checked):",

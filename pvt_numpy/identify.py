@@ -10,9 +10,9 @@ import json
 import math
 from dataclasses import dataclass, replace
 
-from pvt_numpy.config import VARIANTS, PvtConfig, PvtV2Config, config_from_dict
-from pvt_numpy.names import file_names, our_names, recognise
-from pvt_numpy.parameters import parameter_shapes
+from .config import VARIANTS, PvtConfig, PvtV2Config, config_from_dict
+from .names import file_names, our_names, recognise
+from .parameters import parameter_shapes
 
 MAKERS = {
     "official": "the official code (whai362/PVT)",
@@ -174,7 +174,7 @@ def _labels(values, count):
             raise ValueError(f"config.json: the labels are {json.dumps(names)[:60]}; expected {count} texts")
         return tuple(names)
     if count == 1000:
-        from pvt_numpy.imagenet import class_names
+        from .imagenet import class_names
 
         return class_names()
     return None
@@ -182,7 +182,7 @@ def _labels(values, count):
 
 def _preprocessing(source, kind, config):
     """(name of the recipe, its arguments for `preprocess`): from the files beside the weights, else the maker's."""
-    from pvt_numpy import recipes
+    from . import recipes
 
     values = source.config or {}
     if kind.startswith("hf") and source.preprocessor is not None:

@@ -6,7 +6,7 @@ implementation's, but for the prefix: `block1.0.attn.q.weight` is `stages.0.bloc
 
 import numpy as np
 
-from pvt_numpy.config import stage_grids
+from .config import stage_grids
 
 
 def parameter_shapes(config):

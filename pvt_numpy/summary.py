@@ -11,11 +11,11 @@ import math
 
 import numpy as np
 
-from pvt_numpy.checkpoint import load_model
-from pvt_numpy.cli import run
-from pvt_numpy.config import VARIANTS, variant_name
-from pvt_numpy.model import forward
-from pvt_numpy.parameters import parameter_shapes, unflatten
+from .checkpoint import load_model
+from .cli import run
+from .config import VARIANTS, variant_name
+from .model import forward
+from .parameters import parameter_shapes, unflatten
 
 BYTES = 4  # of a float32
 

@@ -17,11 +17,11 @@ import time
 from dataclasses import fields
 from pathlib import Path
 
-from pvt_numpy.checkpoint import Model, save_model
-from pvt_numpy.cli import run
-from pvt_numpy.config import PvtConfig
-from pvt_numpy.parameters import unflatten
-from pvt_numpy.training import data, loop, report, state
+from .checkpoint import Model, save_model
+from .cli import run
+from .config import PvtConfig
+from .parameters import unflatten
+from .training import data, loop, report, state
 
 NAME = "pvt_numpy.train"
 NANO = {"hidden_sizes": (32, 64, 128, 192), "depths": (2, 2, 2, 2), "num_attention_heads": (1, 2, 4, 4),

@@ -3,13 +3,13 @@
 import argparse
 from types import SimpleNamespace
 
-from pvt_numpy import plots
-from pvt_numpy.checkpoint import load_model
-from pvt_numpy.cli import add_model_options, model_from, run
-from pvt_numpy.config import VARIANTS, stage_grids
-from pvt_numpy.image import preprocess
-from pvt_numpy.model import forward
-from pvt_numpy.summary import image_size
+from .. import plots
+from ..checkpoint import load_model
+from ..cli import add_model_options, model_from, run
+from ..config import VARIANTS, stage_grids
+from ..image import preprocess
+from ..model import forward
+from ..summary import image_size
 
 EPILOG = """pictures (those in brackets need no IMAGE):
 {pictures}

@@ -10,9 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pvt_numpy.image import preprocess
-from pvt_numpy.recipes import RECIPES
-
+from ..image import preprocess
+from ..recipes import RECIPES
 from .augment import augment
 from .shapes import SHAPES, draw_shapes
 

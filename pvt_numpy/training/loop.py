@@ -11,11 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from pvt_numpy.gradients import loss_and_gradients
-from pvt_numpy.layers.losses import cross_entropy
-from pvt_numpy.model import forward
-from pvt_numpy.parameters import flatten, unflatten
-
+from ..gradients import loss_and_gradients
+from ..layers.losses import cross_entropy
+from ..model import forward
+from ..parameters import flatten, unflatten
 from .optimizer import adamw_step, clip_by_norm, follow, learning_rate
 
 ORDER, PICTURES, NOISE = range(3)  # what random numbers are drawn for

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pvt_numpy.checkpoint import write_safetensors
-from pvt_numpy.config import config_from_dict, config_to_dict
-from pvt_numpy.parameters import flatten, init_params
+from ..checkpoint import write_safetensors
+from ..config import config_from_dict, config_to_dict
+from ..parameters import flatten, init_params
 
 GROUPS = ("params", "means", "squares", "average")  # four arrays for every parameter
 
