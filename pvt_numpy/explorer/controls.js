@@ -160,7 +160,11 @@ function listen() {
   find("#reverse").addEventListener("click", () => choose({ reverse: true }));
   find("#pin-button").addEventListener("click", () => togglePin(state.pin ? null : { ...state.place }));
   find("#class-button").addEventListener("click", toggleClassToken);
-  new ResizeObserver(() => { showFlow(); request(); }).observe(photo);
+  new ResizeObserver(() => {
+    sizes.clear();
+    showFlow();
+    request();
+  }).observe(photo);
 }
 
 function start() {

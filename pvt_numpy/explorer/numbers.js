@@ -136,14 +136,25 @@ function meanOverHeads(stage, length, ofHead) {
 function cosinesOf(stage, n) {
   const chosen = n - stage.special;
   if (chosen < 0) return null;
-  stage.features = typeof stage.features === "string" ? decode(stage.features, Int8Array) : stage.features;
-  const { features, channels: C } = stage;
-  const length = (i) => Math.sqrt(dot(features, i * C, features, i * C, C)) || 1;
+  const units = unitFeatures(stage);
+  const C = stage.channels;
   const cosines = new Float64Array(stage.gridN);
-  for (let i = 0; i < stage.gridN; i++) {
-    cosines[i] = dot(features, chosen * C, features, i * C, C) / (length(chosen) * length(i));
-  }
+  for (let i = 0; i < stage.gridN; i++) cosines[i] = dot(units, chosen * C, units, i * C, C);
   return cosines;
+}
+
+/* Each token's features, scaled to length 1. */
+function unitFeatures(stage) {
+  if (!stage.units) {
+    const C = stage.channels;
+    const whole = decode(stage.features, Int8Array);
+    stage.units = Float32Array.from(whole);
+    for (let i = 0; i < whole.length; i += C) {
+      const length = Math.sqrt(dot(whole, i, whole, i, C)) || 1;
+      for (let c = i; c < i + C; c++) stage.units[c] /= length;
+    }
+  }
+  return stage.units;
 }
 
 /* A place on the picture is {x, y} in fractions of it, so that it survives a change of stage; or the class token. */

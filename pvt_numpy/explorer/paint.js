@@ -71,10 +71,17 @@ function pixelMap(canvas, brightness, rows, columns, table) {
   return canvas;
 }
 
+/* Asking for a size makes the browser lay out the page, so sizes are kept until the page is resized. */
+const sizes = new Map();
+
+function sizeOf(canvas) {
+  if (!sizes.has(canvas)) sizes.set(canvas, [canvas.clientWidth, canvas.clientHeight]);
+  return sizes.get(canvas);
+}
+
 /* Fits a canvas to its place on the screen; returns its context in units of CSS pixels, and the size. */
 function fit(canvas) {
-  const width = canvas.clientWidth;
-  const height = canvas.clientHeight;
+  const [width, height] = sizeOf(canvas);
   const density = window.devicePixelRatio || 1;
   const [deviceWidth, deviceHeight] = [Math.round(width * density), Math.round(height * density)];
   if (canvas.width !== deviceWidth || canvas.height !== deviceHeight) {
