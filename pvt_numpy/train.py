@@ -21,7 +21,7 @@ from .checkpoint import Model, save_model
 from .cli import run
 from .config import PvtConfig
 from .parameters import unflatten
-from .training import data, loop, report, state
+from .training import benchmark, data, loop, report, state
 
 NAME = "pvt_numpy.train"
 NANO = {"hidden_sizes": (32, 64, 128, 192), "depths": (2, 2, 2, 2), "num_attention_heads": (1, 2, 4, 4),
@@ -40,6 +40,10 @@ def nano_config(image_size, num_labels, drop_path_rate=0.1):
 def main(arguments=None):
     """Parses the arguments, trains, and returns an exit status."""
     options = parser().parse_args(arguments)
+    if options.benchmark:
+        keep_freed_memory()
+        benchmark.benchmark(nano_config(benchmark.SIZE, 10), options.threads)
+        return 0
     if (options.resume is None) == (options.data is None):
         parser().error("expected either DATA with --out FOLDER, or --resume FOLDER")
     if options.resume is not None:
@@ -67,6 +71,7 @@ def parser():
     known.add_argument("data", nargs="?", metavar="DATA", help="a folder of photos, or the word shapes")
     known.add_argument("--out", metavar="FOLDER", help="where to write")
     known.add_argument("--resume", metavar="FOLDER", help="go on with the training in this folder, with its settings")
+    known.add_argument("--benchmark", action="store_true", help="time a training step, PyTorch beside it, and stop")
     known.add_argument("--image-size", type=int, default=64, help="pixels of a side (default 64)")
     known.add_argument("--drop-path", type=float, default=0.1, help="drop path rate of the last block (default 0.1)")
     known.add_argument("--threads", type=int, default=2, help="pieces of a batch computed side by side (default 2); "
