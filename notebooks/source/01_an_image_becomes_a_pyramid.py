@@ -29,7 +29,7 @@ from pvt_numpy.layers.mlp import dwconv_mlp
 from pvt_numpy.layers.patch_embed import overlapping_patch_embed
 from pvt_numpy.layers.softmax import softmax
 
-PHOTO = "golf_ball.jpg"  # or a photo of yours: a tench, an English springer, a church, a French horn ...
+PHOTO = "golf_ball.jpg"  # or a photo of yours: a church, a tench, a French horn ...
 
 model = pvt_numpy.load_model()  # PVT v2 b0, the model that ships: ten classes, 3.4 million numbers
 config, params = model.config, model.params
@@ -39,6 +39,7 @@ print(model.labels)
 # ## From photo to numbers
 #
 # A network wants numbers of a known size and range. The model's *recipe* says which: resize to 224 × 224, divide by 255, subtract each colour's mean, divide by its standard deviation (both measured on ImageNet).
+
 
 # %%
 def preprocess_by_hand(path):
@@ -66,7 +67,9 @@ trace = {}
 output = pvt_numpy.forward(x, params, config, trace=trace)
 probabilities = softmax(output.logits[0])
 for k in np.argsort(-probabilities)[:5]:
-    print(f"{model.labels[k]:18} logit {output.logits[0, k]:6.2f}   probability {probabilities[k]:.3f}")
+    print(
+        f"{model.labels[k]:18} logit {output.logits[0, k]:6.2f}   probability {probabilities[k]:.3f}"
+    )
 
 # %% [markdown]
 # ## The pyramid
@@ -85,7 +88,10 @@ plots.pyramid(photo, maps)
 print("stage   grid      tokens   channels   pixels per token   numbers in the map")
 for i, features in enumerate(maps):
     _, C, H, W = features.shape
-    print(f"{i}       {H:2} x {W:2}   {H * W:6}   {C:8}   {224 // H:7} x {224 // W:<6}   {features.size:11}")
+    print(
+        f"{i}       {H:2} x {W:2}   {H * W:6}   {C:8}   "
+        f"{224 // H:7} x {224 // W:<6}   {features.size:11}"
+    )
 print(f"the photo itself has {x.size} numbers")
 
 # %% [markdown]
@@ -111,19 +117,30 @@ i = 2
 stage = params["stages"][i]
 below = maps[1].transpose(0, 2, 3, 1)  # (1, 28, 28, 64): inside, channels come last
 
-x_i, grid = overlapping_patch_embed(below, **stage["patch_embed"], stride=config.strides[i], eps=config.embed_eps)
+x_i, grid = overlapping_patch_embed(
+    below, **stage["patch_embed"], stride=config.strides[i], eps=config.embed_eps
+)
 print("after the patch embedding", x_i.shape, grid)
 
 for block in stage["blocks"]:
     eps = config.layer_norm_eps
-    attended, probs = attention(layer_norm(x_i, **block["norm1"], eps=eps), grid, **block["attn"],
-                                heads=config.num_attention_heads[i], ratio=config.sr_ratios[i], eps=config.embed_eps)
+    attended, probs = attention(
+        layer_norm(x_i, **block["norm1"], eps=eps),
+        grid,
+        **block["attn"],
+        heads=config.num_attention_heads[i],
+        ratio=config.sr_ratios[i],
+        eps=config.embed_eps,
+    )
     x_i = x_i + attended
     x_i = x_i + dwconv_mlp(layer_norm(x_i, **block["norm2"], eps=eps), grid, **block["mlp"])
     print("after a block            ", x_i.shape, " attention table", probs.shape)
 
 x_i = layer_norm(x_i, **stage["norm"], eps=config.layer_norm_eps)
-print("equals the model's stage 2:", np.allclose(as_map(x_i, grid).transpose(0, 3, 1, 2), maps[2], atol=1e-4))
+print(
+    "equals the model's stage 2:",
+    np.allclose(as_map(x_i, grid).transpose(0, 3, 1, 2), maps[2], atol=1e-4),
+)
 
 # %% [markdown]
 # That is the whole network: four times this, with other numbers. Parameters are a nested dict, and a layer's arguments are named as its weights are, so `**block["attn"]` hands it all it needs.
@@ -166,24 +183,33 @@ plots.pyramid(plots.photo_of(wide, **recipe), pvt_numpy.pyramid(wide, params, co
 #
 # From the last map to ten logits: the mean over all 49 tokens, then one linear layer, $z = W \bar x + b$. With loops:
 
+
 # %%
 def head_by_hand(x, weight, bias):
     """x (N, C), weight (K, C), bias (K,): the mean token, then one sum for each label."""
     N, C = x.shape
     mean = [sum(x[n, c] for n in range(N)) / N for c in range(C)]
-    return np.array([bias[k] + sum(weight[k, c] * mean[c] for c in range(C)) for k in range(len(bias))])
+    return np.array(
+        [bias[k] + sum(weight[k, c] * mean[c] for c in range(C)) for k in range(len(bias))]
+    )
 
 
 last = trace["stages.3.norm"][0]  # (49, 256)
 head = params["head"]
 slow = head_by_hand(last, **head)
-print("by hand = vectorised:", np.allclose(slow, head["weight"] @ last.mean(axis=0) + head["bias"], atol=1e-4))
+print(
+    "by hand = vectorised:",
+    np.allclose(slow, head["weight"] @ last.mean(axis=0) + head["bias"], atol=1e-4),
+)
 print("by hand = package:   ", np.allclose(slow, mean_pool_head(last[None], **head)[0], atol=1e-4))
 
 # %% varies
 import timeit
 
-ways = {"by hand": lambda: head_by_hand(last, **head), "package": lambda: mean_pool_head(last[None], **head)}
+ways = {
+    "by hand": lambda: head_by_hand(last, **head),
+    "package": lambda: mean_pool_head(last[None], **head),
+}
 for name, function in ways.items():
     print(f"{name}: {min(timeit.repeat(function, number=1, repeat=3)) * 1e3:.3f} ms")
 
@@ -207,7 +233,8 @@ for name, function in ways.items():
 # The last two stages, with 0.9 and 2.0 of 3.4 million: channels grow, and a matrix grows with their square. The *work*, on the other hand, is spread over all stages, because the early ones have so many more tokens (`python -m pvt_numpy.summary` counts both).
 #
 # </details>
-#
+
+# %% [markdown]
 # **2.** Turn the photo upside down (`x[:, :, ::-1]`, then `np.ascontiguousarray`). Does the answer stay? Why is there no guarantee?
 #
 # <details><summary>Solution</summary>
@@ -219,7 +246,8 @@ for name, function in ways.items():
 # Attention alone would not notice, but patches, the $3 \times 3$ convolutions and the border of zeros do (notebook 5), and training photos stood upright. A ball has no up and down, so the golf ball survives; try a church.
 #
 # </details>
-#
+
+# %% [markdown]
 # **3.** How many tokens would stage 0 have for a picture of 1024 × 1024 pixels, and how many numbers a full attention table between them?
 #
 # <details><summary>Solution</summary>
@@ -234,7 +262,9 @@ for name, function in ways.items():
 # %%
 assert np.abs(x - by_hand).max() < 1e-5  # the recipe by hand
 assert [features.shape[2] for features in maps] == [56, 28, 14, 7]  # strides 4, 8, 16, 32
-assert np.abs(as_map(x_i, grid).transpose(0, 3, 1, 2) - maps[2]).max() < 1e-4  # a stage is what we said it is
+assert (
+    np.abs(as_map(x_i, grid).transpose(0, 3, 1, 2) - maps[2]).max() < 1e-4
+)  # a stage is what we said it is
 assert np.abs(slow - output.logits[0]).max() < 1e-4  # and so is the head
 assert abs(probabilities.sum() - 1) < 1e-6
 print("all checks passed")

@@ -45,6 +45,7 @@ pixels.shape
 #
 # (PVT, section "Feature Pyramid for Transformer".) With loops, for matrices as PyTorch stores them, $(C, 3, 4, 4)$:
 
+
 # %%
 def patches_by_hand(x, weight, bias, stride, padding=0):
     """x (H, W, C) -> tokens before the norm, (H', W', C'): one patch after the other."""
@@ -63,13 +64,17 @@ def patches_by_hand(x, weight, bias, stride, padding=0):
 
 
 rng = np.random.default_rng(0)
-v1 = {"weight": rng.normal(0, 0.15, (64, 3, 4, 4)).astype(np.float32), "bias": np.zeros(64, np.float32)}
+v1 = {
+    "weight": rng.normal(0, 0.15, (64, 3, 4, 4)).astype(np.float32),
+    "bias": np.zeros(64, np.float32),
+}
 small = pixels[:, :48, :60]
 slow = patches_by_hand(small[0], **v1, stride=4)
 print(small.shape, "->", slow.shape)
 
 # %% [markdown]
 # Squares that do not overlap need no copying: a reshape and a transpose put every square's 48 numbers side by side, and one matrix product does all of them.
+
 
 # %%
 def patches_reshaped(x, weight, bias):
@@ -83,7 +88,10 @@ def patches_reshaped(x, weight, bias):
 
 fast = patches_reshaped(small[0], **v1)
 print("by hand = reshaped:", np.allclose(slow, fast, atol=1e-4))
-print("reshaped = a convolution with stride 4:", np.allclose(fast, conv2d(small, **v1, stride=4)[0], atol=1e-4))
+print(
+    "reshaped = a convolution with stride 4:",
+    np.allclose(fast, conv2d(small, **v1, stride=4)[0], atol=1e-4),
+)
 
 unit = {"weight": np.ones(64, np.float32), "bias": np.zeros(64, np.float32)}
 v1_tokens, grid = patch_embed(pixels, v1, unit, stride=4, eps=1e-6)
@@ -120,7 +128,9 @@ def patches_in_windows(x, weight, bias, stride, padding):
 
 fast = patches_in_windows(small, **v2, stride=4, padding=3)
 print("by hand = in windows:", np.allclose(slow, fast[0], atol=1e-4))
-print("in windows = package:", np.allclose(fast, conv2d(small, **v2, stride=4, padding=3), atol=1e-4))
+print(
+    "in windows = package:", np.allclose(fast, conv2d(small, **v2, stride=4, padding=3), atol=1e-4)
+)
 
 # %% varies
 import timeit
@@ -142,7 +152,10 @@ from pvt_numpy.summary import summarise
 layers = summarise(config)["layers"]
 total = sum(row["macs"] for row in layers)
 embed = sum(row["macs"] for row in layers if "patch_embed" in row["name"])
-print(f"patch embeddings: {embed / 1e6:.0f} of {total / 1e6:.0f} million multiply-adds, {embed / total:.0%}")
+print(
+    f"patch embeddings: {embed / 1e6:.0f} of {total / 1e6:.0f} million multiply-adds, "
+    f"{embed / total:.0%}"
+)
 
 # %% [markdown]
 # ## What the kernels look for
@@ -158,12 +171,15 @@ plots.kernels(v2["weight"])
 # %%
 response = conv2d(pixels, **v2, stride=4, padding=3)[0]  # (56, 56, 32)
 strongest = np.argsort(-response.std(axis=(0, 1)))[:4]
-plots.overlay(photo, {f"kernel {c}": response[..., c] for c in strongest}, label="response", signed=True)
+plots.overlay(
+    photo, {f"kernel {c}": response[..., c] for c in strongest}, label="response", signed=True
+)
 
 # %% [markdown]
 # ## Moving the photo
 #
 # Move the photo by exactly one stride, and the tokens move by one place: the same weights are used everywhere. At the border that cannot hold, since other pixels come in. Move it by less, and *every* token changes. How much depends on whether a patch still sees mostly the same pixels:
+
 
 # %%
 def moved_tokens(by):
@@ -177,10 +193,14 @@ def moved_tokens(by):
 still = moved_tokens(0)
 inside = slice(4, -4)
 by_stride = moved_tokens(4)
-print("moved by 4 pixels, the tokens are the same, one place to the right:",
-      np.allclose(by_stride[inside, 5:-3], still[inside, 4:-4], atol=1e-4))
+print(
+    "moved by 4 pixels, the tokens are the same, one place to the right:",
+    np.allclose(by_stride[inside, 5:-3], still[inside, 4:-4], atol=1e-4),
+)
 for by in (1, 2, 3):
-    change = np.linalg.norm(moved_tokens(by)[inside, inside] - still[inside, inside], axis=-1).mean()
+    change = np.linalg.norm(
+        moved_tokens(by)[inside, inside] - still[inside, inside], axis=-1
+    ).mean()
     length = np.linalg.norm(still[inside, inside], axis=-1).mean()
     print(f"moved by {by}: the tokens change by {change / length:.2f} of their length")
 
@@ -194,7 +214,8 @@ for size in ((224, 224), (230, 230), (225, 301), (255, 255)):
     for name in ("pvt_tiny", "pvt_v2_b0"):
         grids = stage_grids(VARIANTS[name], size)
         steps = "  ".join(f"{H}x{W}" for H, W in grids)
-        print(f"{size[0]} x {size[1]}  {name:10} {steps:30} makes {32 * grids[-1][0]} x {32 * grids[-1][1]} pixels")
+        covered = [32 * n for n in grids[-1]]
+        print(f"{size}  {name:10} {steps:30} makes {covered[0]} x {covered[1]} pixels")
 
 # %% [markdown]
 # Look at 255 × 255: v1's last stage knows nothing of the last 31 rows and columns. v2 grows instead, with zeros. Those zeros have a surprising consequence, the subject of notebook 5.
@@ -221,7 +242,8 @@ print(below.shape, "->", tokens_1.shape, "on", grid_1)
 # Going back one stage, $n$ neighbouring tokens see $(n - 1) \cdot S + K$ tokens below. From one token of stage 3: $1 \to 3 \to 7 \to 15$ tokens of stage 0, by $K = 3$, $S = 2$ each time; and $(15 - 1) \cdot 4 + 7 = 63$ pixels.
 #
 # </details>
-#
+
+# %% [markdown]
 # **2.** The paper's rule says kernel $2S - 1$. What would kernel $S$ with padding 0 give? And kernel $S + 1$?
 #
 # <details><summary>Solution</summary>
@@ -229,7 +251,8 @@ print(below.shape, "->", tokens_1.shape, "on", grid_1)
 # Kernel $S$ is v1. With $S + 1$, neighbours share one row of pixels; with $2S - 1$ they share $S - 1$, and the middle of each patch is in no other patch's row: the largest overlap in which a pixel is still seen by at most two patches in each direction.
 #
 # </details>
-#
+
+# %% [markdown]
 # **3.** The model's pixels are normalised per colour before they come here. Could the patch embedding do this itself?
 #
 # <details><summary>Solution</summary>
@@ -242,8 +265,12 @@ print(below.shape, "->", tokens_1.shape, "on", grid_1)
 # ## The check
 
 # %%
-full = patches_by_hand(pixels[0, :32], **v2, stride=4, padding=3)  # the loops, on a strip of the photo ...
-by_model = trace["stages.0.patch_embed"].reshape(56, 56, -1)  # ... against the tokens of the model's own run
+full = patches_by_hand(
+    pixels[0, :32], **v2, stride=4, padding=3
+)  # the loops, on a strip of the photo ...
+by_model = trace["stages.0.patch_embed"].reshape(
+    56, 56, -1
+)  # ... against the tokens of the model's own run
 norm = model.params["stages"][0]["patch_embed"]["norm"]
 assert np.abs(layer_norm(full, **norm, eps=config.embed_eps)[:7] - by_model[:7]).max() < 1e-3
 assert np.abs(tokens_1 - trace["stages.1.patch_embed"]).max() < 1e-4

@@ -54,6 +54,7 @@ print(tokens.shape, {name: part["weight"].shape for name, part in layer.items()}
 #
 # $$\mathrm{Attention}(q, k, v) = \mathrm{Softmax}\!\left(\frac{q k^\top}{\sqrt{d_\mathrm{head}}}\right) v \qquad \text{(PVT, section “Transformer Encoder”)}$$
 
+
 # %%
 def attention_by_hand(queries, keys, values):
     """One head. queries (N, d), keys and values (M, d) -> results (N, d) and weights (N, M)."""
@@ -61,7 +62,9 @@ def attention_by_hand(queries, keys, values):
     weights, results = np.zeros((N, M)), np.zeros((N, d))
     for n in range(N):
         scores = [sum(queries[n, c] * keys[m, c] for c in range(d)) / d**0.5 for m in range(M)]
-        largest = max(scores)  # taken off before the exponential, so that nothing overflows; it cancels
+        largest = max(
+            scores
+        )  # taken off before the exponential, so that nothing overflows; it cancels
         powers = [np.exp(score - largest) for score in scores]
         for m in range(M):
             weights[n, m] = powers[m] / sum(powers)
@@ -83,12 +86,16 @@ rng = np.random.default_rng(0)
 for d in (8, 32, 128):
     a, b = rng.standard_normal((2, 10000, d))
     dots = (a * b).sum(axis=-1)
-    print(f"d = {d:3}: standard deviation of q.k {dots.std():5.1f}, of q.k / sqrt(d) {(dots / d**0.5).std():.1f}")
+    print(
+        f"d = {d:3}: standard deviation of q.k {dots.std():5.1f}, "
+        f"of q.k / sqrt(d) {(dots / d**0.5).std():.1f}"
+    )
 
 # %% [markdown]
 # ## Vectorised, and all heads at once
 #
 # The loops are two matrix products and a softmax. Heads are an axis: split the 256 channels into 8 × 32, and `@` does all heads together.
+
 
 # %%
 def attention_vectorised(queries, keys, values):
@@ -103,8 +110,13 @@ same = np.allclose(slow, results[0], atol=1e-5) and np.allclose(slow_weights, we
 print("by hand = vectorised, head 0:", same)
 
 merged = merge_heads(results[None])  # heads side by side again: (1, 49, 256)
-output = merged @ layer["proj"]["weight"].T + layer["proj"]["bias"]  # and a last linear layer mixes them
-print("equals the model's attention layer:", np.allclose(output, trace["stages.3.blocks.0.attn"], atol=1e-4))
+output = (
+    merged @ layer["proj"]["weight"].T + layer["proj"]["bias"]
+)  # and a last linear layer mixes them
+print(
+    "equals the model's attention layer:",
+    np.allclose(output, trace["stages.3.blocks.0.attn"], atol=1e-4),
+)
 
 # %% varies
 ways = {
@@ -119,6 +131,7 @@ for name, function in ways.items():
 #
 # Stage 0 has $56 \times 56 = 3136$ tokens. Full attention there needs a table of $3136^2$, ten million scores: 39 MB for one head of one layer of one picture. Let us do it all the same, once, on random numbers of the right shape.
 
+
 # %%
 def full_attention(side, channels=32):
     """Full attention between side x side tokens; returns the size of the table in bytes."""
@@ -129,11 +142,15 @@ def full_attention(side, channels=32):
 
 for side in (14, 28, 56):
     megabytes = full_attention(side) / 1e6
-    print(f"{side} x {side} = {side * side:4} tokens: the table has {side**4:8} scores, {megabytes:6.2f} MB")
+    print(
+        f"{side} x {side} = {side * side:4} tokens: "
+        f"the table has {side**4:8} scores, {megabytes:6.2f} MB"
+    )
 
 # %% varies
 for side in (14, 28, 56):
-    print(f"{side} x {side}: {min(timeit.repeat(lambda n=side: full_attention(n), number=1, repeat=3)) * 1e3:7.1f} ms")
+    seconds = min(timeit.repeat(lambda n=side: full_attention(n), number=1, repeat=3))
+    print(f"{side} x {side}: {seconds * 1e3:7.1f} ms")
 
 # %% [markdown]
 # Twice the side, four times the tokens, sixteen times the table. A detector's picture of 800 × 1200 pixels would have a table of 14 GB.
@@ -148,12 +165,15 @@ for side in (14, 28, 56):
 #
 # The queries stay as they are, so there is still one result for every token. $\mathrm{Reshape}$ writes the $R^2$ tokens of a square side by side, a row of $R^2 C$ numbers, and $W^S$ is a learned matrix of $R^2 C \times C$. With loops:
 
+
 # %%
 def reduce_by_hand(x, grid, weight, bias):
-    """Reshape(x, R) W^S. x (N, C) on `grid` (H, W), weight (C, C, R, R) as PyTorch keeps it -> (M, C)."""
+    """Reshape(x, R) W^S: x (N, C) on `grid` (H, W), weight (C, C, R, R) -> (M, C)."""
     H, W = grid
     C, _, R, _ = weight.shape
-    matrix = weight.transpose(2, 3, 1, 0).reshape(R * R * C, C)  # W^S: row order as the row of a square below
+    matrix = weight.transpose(2, 3, 1, 0).reshape(
+        R * R * C, C
+    )  # W^S: row order as the row of a square below
     out = np.zeros((H // R * (W // R), C), x.dtype)
     for i in range(H // R):
         for j in range(W // R):
@@ -179,7 +199,10 @@ fast = conv2d(fine.reshape(1, 56, 56, 32), **layer["sr"], stride=R).reshape(1, 4
 print("by hand = convolution:", np.allclose(slow, fast[0], atol=1e-4))
 
 reduced = layer_norm(fast, **layer["norm"], eps=config.embed_eps)
-print("equals the model's reduced map:", np.allclose(reduced, trace["stages.0.blocks.0.attn.reduced"], atol=1e-4))
+print(
+    "equals the model's reduced map:",
+    np.allclose(reduced, trace["stages.0.blocks.0.attn.reduced"], atol=1e-4),
+)
 
 # %% [markdown]
 # Everything after it is the attention that we have, with $N = 3136$ queries and $M = 49$ keys. The score table is $R^2 = 64$ times smaller, and no longer square.
@@ -189,7 +212,12 @@ q = fine @ layer["q"]["weight"].T + layer["q"]["bias"]
 kv = reduced @ layer["kv"]["weight"].T + layer["kv"]["bias"]
 results, weights = attention_vectorised(q, kv[..., :32], kv[..., 32:])  # stage 0 has a single head
 output = results @ layer["proj"]["weight"].T + layer["proj"]["bias"]
-print("table", weights.shape, "equals the model's:", np.allclose(output, trace["stages.0.blocks.0.attn"], atol=1e-4))
+print(
+    "table",
+    weights.shape,
+    "equals the model's:",
+    np.allclose(output, trace["stages.0.blocks.0.attn"], atol=1e-4),
+)
 
 packaged, probs = attention(fine, grid, **layer, heads=1, ratio=R, eps=config.embed_eps)
 print("equals the package's attention:", np.allclose(output, packaged, atol=1e-4))
@@ -197,7 +225,9 @@ print("equals the package's attention:", np.allclose(output, packaged, atol=1e-4
 # %% varies
 for name, function in {
     "full attention, 3136 keys": lambda: full_attention(56),
-    "SRA, 49 keys (the whole layer)": lambda: attention(fine, grid, **layer, heads=1, ratio=R, eps=config.embed_eps),
+    "SRA, 49 keys (the whole layer)": lambda: attention(
+        fine, grid, **layer, heads=1, ratio=R, eps=config.embed_eps
+    ),
 }.items():
     print(f"{name:31} {min(timeit.repeat(function, number=1, repeat=3)) * 1e3:7.1f} ms")
 
@@ -225,6 +255,7 @@ plots.attention(photo, trace, config, stage=1, block=1, pixel=PIXEL)
 #
 # Let us count them from the shapes of the arrays above and compare with the package's count of all layers:
 
+
 # %%
 def count(N, M, C, R):
     """Multiply-adds of one layer, line by line of the table."""
@@ -243,8 +274,11 @@ def whole_network(full):
 
 for name, full in (("full", True), ("SRA", False)):
     package, table = plots.attention_cost(config, (224, 224), name)
-    print(f"{name:5} {whole_network(full) / 1e9:.3f} billion multiply-adds (package: {package / 1e9:.3f}), "
-          f"largest table {table} scores")
+    print(
+        f"{name:5} {whole_network(full) / 1e9:.3f} billion multiply-adds "
+        f"(package: {package / 1e9:.3f}), "
+        f"largest table {table} scores"
+    )
 
 # %%
 plots.cost(VARIANTS["pvt_v2_b2"], title="attention of PVT v2 b2 as the picture grows")
@@ -268,7 +302,8 @@ plots.cost(VARIANTS["pvt_v2_b2"], title="attention of PVT v2 b2 as the picture g
 # By more than its own length. The keys and values were learned for the convolution's output and mean nothing for an average; v2's linear SRA pools, but is trained that way, and has a 1 × 1 convolution, a norm and a GELU behind the pooling.
 #
 # </details>
-#
+
+# %% [markdown]
 # **2.** What happens with a grid of 58 × 58 tokens and $R = 8$?
 #
 # <details><summary>Solution</summary>
@@ -276,7 +311,8 @@ plots.cost(VARIANTS["pvt_v2_b2"], title="attention of PVT v2 b2 as the picture g
 # $58 = 7 \cdot 8 + 2$: the convolution drops the last two rows and columns. Their tokens still ask, but nobody can read them in that layer. PyTorch does the same.
 #
 # </details>
-#
+
+# %% [markdown]
 # **3.** Softmax and the largest score: in `attention_by_hand`, leave out `largest` and scale the queries by 1000. What comes out, and why does subtracting it change nothing else?
 #
 # <details><summary>Solution</summary>
@@ -289,8 +325,12 @@ plots.cost(VARIANTS["pvt_v2_b2"], title="attention of PVT v2 b2 as the picture g
 # ## The check
 
 # %%
-assert np.abs(slow_weights - trace["stages.3.blocks.0.attn.probs"][0, 0]).max() < 1e-5  # the loops give the model's
-assert np.abs(reduced - trace["stages.0.blocks.0.attn.reduced"]).max() < 1e-3  # SR(x), from squares of tokens
+assert (
+    np.abs(slow_weights - trace["stages.3.blocks.0.attn.probs"][0, 0]).max() < 1e-5
+)  # the loops give the model's
+assert (
+    np.abs(reduced - trace["stages.0.blocks.0.attn.reduced"]).max() < 1e-3
+)  # SR(x), from squares of tokens
 assert np.abs(weights[0] - trace["stages.0.blocks.0.attn.probs"][0, 0]).max() < 1e-5
 assert np.abs(output - trace["stages.0.blocks.0.attn"]).max() < 1e-3
 assert weights.shape[-1] * R**2 == fine.shape[1]  # R² times fewer keys

@@ -28,7 +28,10 @@ from pvt_numpy.layers.softmax import softmax
 from pvt_numpy.rollout import key_blocks, merge_matrix, pyramid_rollout, spread
 
 PHOTO = "golf_ball.jpg"  # or a photo of yours
-PIXEL = 96, 104  # row and column of the pixel whose token asks, in the picture of 224 x 224 that the model sees
+PIXEL = (
+    96,
+    104,
+)  # row and column of the pixel whose token asks, in the picture of 224 x 224 that the model sees
 
 model = pvt_numpy.load_model()
 config = model.config
@@ -56,8 +59,11 @@ print(f"{model.labels[answer]}: {probabilities[answer]:.0%}, logit {output.logit
 for i in range(4):
     probs = trace[f"stages.{i}.blocks.0.attn.probs"]
     H, W = trace[f"stages.{i}.grid"]
-    print(f"stage {i}: grid {H} x {W}, R = {config.sr_ratios[i]}, probs (B, heads, N, M) = {probs.shape}, "
-          f"rows sum to {probs[0, 0, 0].sum():.3f}")
+    print(
+        f"stage {i}: grid {H} x {W}, R = {config.sr_ratios[i]}, "
+        f"probs (B, heads, N, M) = {probs.shape}, "
+        f"rows sum to {probs[0, 0, 0].sum():.3f}"
+    )
 
 # %% [markdown]
 # Here is the token at our pixel in the last block of stage 2. The blue frame is the query token, the boxes are the keys.
@@ -95,7 +101,10 @@ plots.statistics(trace, config)
 # %%
 heads = trace["stages.3.blocks.1.attn.probs"][0]  # (heads, N, M)
 read = heads.mean(axis=(0, 1)).reshape(7, 7)
-print(f"the three most-read of 49 keys get {np.sort(read.ravel())[-3:].sum():.0%} of all attention in stage 3, block 1")
+print(
+    f"the three most-read of 49 keys get {np.sort(read.ravel())[-3:].sum():.0%} of all attention "
+    "in stage 3, block 1"
+)
 first = trace["stages.3.blocks.0.attn.probs"][0].mean(axis=(0, 1)).reshape(7, 7)
 maps = {"who is read, block 3.0": first, "who is read, block 3.1": read}
 plots.overlay(photo, maps, label="attention received")
@@ -110,6 +119,7 @@ plots.overlay(photo, maps, label="attention received")
 # ## Three reasons not to trust a single map
 #
 # What a block adds to a token is not $p$ but $W^O \sum_m p_m v_m$, and it is *added* to what the token already is. Then comes the MLP. Let us compare the lengths of these three vectors, mean over the tokens.
+
 
 # %%
 def length(tokens):
@@ -138,10 +148,20 @@ added = probs * lengths
 added = added / added.sum(axis=-1, keepdims=True)
 
 most = probs.mean(axis=0).argmax()
-print(f"key {most} gets {probs[:, most].mean():.0%} of the attention, and its value is "
-      f"{lengths[most] / lengths.mean():.2f} times as long as the mean: {added[:, most].mean():.0%} of what is added")
-maps = {"probabilities $p_m$": probs.mean(axis=0), "what is added, $\\|p_m v_m\\|$": added.mean(axis=0)}
-plots.overlay(photo, {title: shares.reshape(7, 7) for title, shares in maps.items()}, label="share, mean over queries")
+print(
+    f"key {most} gets {probs[:, most].mean():.0%} of the attention, and its value is "
+    f"{lengths[most] / lengths.mean():.2f} times as long as the mean: "
+    f"{added[:, most].mean():.0%} of what is added"
+)
+maps = {
+    "probabilities $p_m$": probs.mean(axis=0),
+    "what is added, $\\|p_m v_m\\|$": added.mean(axis=0),
+}
+plots.overlay(
+    photo,
+    {title: shares.reshape(7, 7) for title, shares in maps.items()},
+    label="share, mean over queries",
+)
 
 # %% [markdown]
 # On the golf ball every query, wherever it is, reads the four keys on the ball, and the brightest of them has one of the shortest values: the map on the left overstates it.
@@ -163,6 +183,7 @@ plots.overlay(photo, {title: shares.reshape(7, 7) for title, shares in maps.item
 #
 # It is a heuristic, like every rollout. Let us do it by hand, with matrices, from the mean over the last stage's 49 tokens down to the 784 tokens that enter stage 1.
 
+
 # %%
 def rollout_by_hand(trace, config, down_to):
     """The slow way: whole matrices, one after the other."""
@@ -175,7 +196,9 @@ def rollout_by_hand(trace, config, down_to):
             for z in range(W):
                 S[y // R * (W // R) + z // R, y * W + z] = 1 / R**2
         for j in reversed(range(config.depths[i])):
-            A = trace[f"stages.{i}.blocks.{j}.attn.probs"][0].mean(axis=0)  # (N, M), mean of the heads
+            A = trace[f"stages.{i}.blocks.{j}.attn.probs"][0].mean(
+                axis=0
+            )  # (N, M), mean of the heads
             A_tilde = 0.5 * np.eye(H * W) + 0.5 * A @ S
             weights = weights @ A_tilde
         if i > down_to:  # rule 2: token n -> the 2 x 2 tokens below
@@ -192,6 +215,7 @@ print(by_hand.shape, f"sum {by_hand.sum():.6f}")
 
 # %% [markdown]
 # Vectorised, no $N \times N$ matrix is needed: one row vector travels backwards, and both rules are a small matrix for the rows and one for the columns.
+
 
 # %%
 def rollout_of_one_block(weights, A, grid, stage):
@@ -219,7 +243,10 @@ rollout_by_hand(trace, config, down_to=1)
 middle = time.perf_counter()
 pyramid_rollout(trace, config)
 stop = time.perf_counter()
-print(f"by hand, down to stage 1: {middle - start:.3f} s; package, down to stage 0: {stop - middle:.3f} s")
+print(
+    f"by hand, down to stage 1: {middle - start:.3f} s; "
+    f"package, down to stage 0: {stop - middle:.3f} s"
+)
 
 # %% [markdown]
 # The whole way, drawn relative to the mean: red tokens have more than their share, blue ones less.
@@ -242,7 +269,10 @@ pvt_numpy.forward(x, untrained, config, trace=random_trace)
 random_maps = pyramid_rollout(random_trace, config)
 for i in range(4):
     trained, random = (shares[i].max() * shares[i].size for shares in (maps, random_maps))
-    print(f"entering stage {i}: the largest share is {trained:.1f} times the mean; untrained {random:.2f} times")
+    print(
+        f"entering stage {i}: the largest share is {trained:.1f} times the mean; "
+        f"untrained {random:.2f} times"
+    )
 
 # %% [markdown]
 # Passed: without training there is no structure at all.
@@ -275,10 +305,15 @@ def correlation(a, b):
 
 
 for i in range(4):
-    print(f"rollout entering stage {i}: correlation with the fall {correlation(inside(maps[i]), fall):+.2f}; "
-          f"untrained model {correlation(inside(random_maps[i]), fall):+.2f}")
+    print(
+        f"rollout entering stage {i}: "
+        f"correlation with the fall {correlation(inside(maps[i]), fall):+.2f}; "
+        f"untrained model {correlation(inside(random_maps[i]), fall):+.2f}"
+    )
 
-cells = np.zeros((2, 7, 7))  # for each cell of 32 pixels: the sum over the squares that covered it, and their number
+cells = np.zeros(
+    (2, 7, 7)
+)  # for each cell of 32 pixels: the sum over the squares that covered it, and their number
 for (y, z), value in zip(places, fall.ravel(), strict=True):
     cells[:, y // 32 : y // 32 + 2, z // 32 : z // 32 + 2] += np.array([value, 1])[:, None, None]
 maps_of_fall = {"the logit falls by, when covered": cells[0] / cells[1]}
@@ -309,7 +344,8 @@ plots.overlay(photo, maps_of_fall, label=f"logit of “{model.labels[answer]}”
 # Measure it: `trace["stages.3.blocks.1.attn.probs"][0].std(axis=1).mean(axis=-1) * 49` gives, for each head, how much a probability varies over the queries, relative to its mean of 1/49. On the golf ball heads 0, 5 and 6 vary little (below 0.4): they read the same keys whoever asks. Heads 1 and 7 vary most.
 #
 # </details>
-#
+
+# %% [markdown]
 # **2.** Rollout takes half of each layer from the residual. Use the true lengths instead: replace the two halves by $a = \lVert\mathrm{token}\rVert$ and $b = \lVert\mathrm{attention}\rVert$, divided by $a + b$, with the means of the table above. Does the correlation with the fall get better?
 #
 # <details><summary>Solution</summary>
@@ -328,7 +364,8 @@ plots.overlay(photo, maps_of_fall, label=f"logit of “{model.labels[answer]}”
 # A little: on the golf ball the correlation of the map that enters stage 3 rises from 0.80 to 0.84. The map becomes flatter, and its pattern hardly changes: scaling the mixture cannot repair what rollout leaves out.
 #
 # </details>
-#
+
+# %% [markdown]
 # **3.** Why does $\sum_n$ of the rollout stay 1, whatever the photo?
 #
 # <details><summary>Solution</summary>
@@ -348,11 +385,19 @@ for i in range(4):
         name = f"stages.{i}.blocks.{j}.attn"
         q, k, v = (trace[f"{name}.{part}"].astype(np.float64) for part in "qkv")
         by_formula = softmax(q @ k.swapaxes(-1, -2) / np.sqrt(q.shape[-1]))
-        assert np.abs(by_formula - trace[f"{name}.probs"]).max() < 1e-5  # the maps are the formula's numbers
-        added = (by_formula @ v).transpose(0, 2, 1, 3).reshape(trace[name].shape)  # heads side by side
+        assert (
+            np.abs(by_formula - trace[f"{name}.probs"]).max() < 1e-5
+        )  # the maps are the formula's numbers
+        added = (
+            (by_formula @ v).transpose(0, 2, 1, 3).reshape(trace[name].shape)
+        )  # heads side by side
         proj = model.params["stages"][i]["blocks"][j]["attn"]["proj"]
-        assert np.abs(added @ proj["weight"].T + proj["bias"] - trace[name]).max() < 1e-3  # and they make the output
+        assert (
+            np.abs(added @ proj["weight"].T + proj["bias"] - trace[name]).max() < 1e-3
+        )  # and they make the output
 
 assert np.abs(maps[1].ravel() - by_hand).max() < 1e-7  # rollout by hand is the package's
-assert all(abs(shares.sum() - 1) < 1e-5 and shares.min() >= 0 for shares in maps)  # nothing is lost on the way
+assert all(
+    abs(shares.sum() - 1) < 1e-5 and shares.min() >= 0 for shares in maps
+)  # nothing is lost on the way
 print("all checks passed")

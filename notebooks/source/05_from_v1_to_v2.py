@@ -74,8 +74,14 @@ nano = Path("../weights/pvt_v1_nano_imagenette.safetensors")
 if nano.exists():
     v1, trained = pvt_numpy.load_model(nano), "trained"
 else:  # the same architecture before training: its tables are noise
-    v1_config = pvt_numpy.PvtConfig(image_size=64, depths=(2, 2, 2, 2), hidden_sizes=(32, 64, 96, 128),
-                                    num_attention_heads=(1, 2, 3, 4), mlp_ratios=(4, 4, 4, 4), num_labels=10)
+    v1_config = pvt_numpy.PvtConfig(
+        image_size=64,
+        depths=(2, 2, 2, 2),
+        hidden_sizes=(32, 64, 96, 128),
+        num_attention_heads=(1, 2, 3, 4),
+        mlp_ratios=(4, 4, 4, 4),
+        num_labels=10,
+    )
     v1 = Model(v1_config, pvt_numpy.init_params(v1_config, rng))
     trained = "NOT TRAINED"
 table = v1.params["stages"][0]["pos_embed"]
@@ -88,10 +94,17 @@ plots.positions(table, (side, side), (side, side * 3 // 2), title=f"v1, stage 0,
 
 # %%
 alike = plots.position_similarity(table, (side, side))
-near = np.mean([alike[:-1, :, 1:, :].diagonal(0, 0, 2).diagonal(0, 0, 1).mean(),
-                alike[:, :-1, :, 1:].diagonal(0, 1, 3).diagonal(0, 0, 1).mean()])
+near = np.mean(
+    [
+        alike[:-1, :, 1:, :].diagonal(0, 0, 2).diagonal(0, 0, 1).mean(),
+        alike[:, :-1, :, 1:].diagonal(0, 1, 3).diagonal(0, 0, 1).mean(),
+    ]
+)
 away = alike[0, 0, side // 2 :, side // 2 :].mean()
-print(f"{trained}: cosine of direct neighbours {near:.2f}; of the corner with the opposite quarter {away:.2f}")
+print(
+    f"{trained}: cosine of direct neighbours {near:.2f}; "
+    f"of the corner with the opposite quarter {away:.2f}"
+)
 
 # %% [markdown]
 # ### Another picture size
@@ -100,9 +113,10 @@ print(f"{trained}: cosine of direct neighbours {near:.2f}; of the corner with th
 # (Both PyTorch versions get this wrong away from the trained size: the official code compares every stage's grid with stage 1's, and Hugging Face's raises an error.)
 # First with loops. A new cell's centre is put on the old grid, and the four nearest old centres are mixed:
 
+
 # %%
 def resize_by_hand(table, old, new):
-    """table (1, H * W, C) on a grid `old`, for a grid `new`; centres of cells correspond, edges repeat."""
+    """table (1, H * W, C) on a grid `old`, for a grid `new`; centres of cells correspond."""
     H, W = old
     cells = table.reshape(H, W, -1)
     out = np.zeros((*new, cells.shape[-1]), table.dtype)
@@ -113,15 +127,17 @@ def resize_by_hand(table, old, new):
             top, left = int(y), int(z)
             below, right = min(top + 1, H - 1), min(left + 1, W - 1)
             dy, dz = y - top, z - left
-            out[i, j] = (
-                (1 - dy) * ((1 - dz) * cells[top, left] + dz * cells[top, right])
-                + dy * ((1 - dz) * cells[below, left] + dz * cells[below, right])
+            out[i, j] = (1 - dy) * ((1 - dz) * cells[top, left] + dz * cells[top, right]) + dy * (
+                (1 - dz) * cells[below, left] + dz * cells[below, right]
             )
     return out.reshape(1, new[0] * new[1], -1)
 
 
 by_hand = resize_by_hand(table, (side, side), (20, 31))
-print("equals the package:", np.allclose(by_hand, resize_positions(table, (side, side), (20, 31)), atol=1e-6))
+print(
+    "equals the package:",
+    np.allclose(by_hand, resize_positions(table, (side, side), (20, 31)), atol=1e-6),
+)
 
 # %% [markdown]
 # Vectorised, it is one small matrix for the rows and one for the columns; each row of such a matrix mixes two old samples:
@@ -129,7 +145,9 @@ print("equals the package:", np.allclose(by_hand, resize_positions(table, (side,
 # %%
 print(bilinear_matrix(3, 6))
 rows, columns = bilinear_matrix(side, 20), bilinear_matrix(side, 31)
-vectorised = np.einsum("ih,jw,hwc->ijc", rows, columns, table.reshape(side, side, -1), optimize=True)
+vectorised = np.einsum(
+    "ih,jw,hwc->ijc", rows, columns, table.reshape(side, side, -1), optimize=True
+)
 print("equals by hand:", np.allclose(vectorised.reshape(by_hand.shape), by_hand, atol=1e-6))
 
 # %% [markdown]
@@ -140,6 +158,7 @@ print("equals by hand:", np.allclose(vectorised.reshape(by_hand.shape), by_hand,
 # $$\mathrm{MLP}(x) = \mathrm{GELU}(\mathrm{DWConv}(x W_1))\, W_2 .$$
 #
 # Depthwise means: each channel has its own $3 \times 3$ kernel and sees no other channel. With loops:
+
 
 # %%
 def depthwise_by_hand(x, weight, bias):
@@ -160,7 +179,7 @@ def depthwise_by_hand(x, weight, bias):
 
 
 def depthwise_shifted(x, weight, bias):
-    """The same, vectorised: nine shifted copies of the whole map, each times one number per channel."""
+    """The same, vectorised: nine shifted copies of the map, each times one number per channel."""
     H, W, C = x.shape
     padded = np.pad(x, ((1, 1), (1, 1), (0, 0)))
     y = np.broadcast_to(bias, x.shape).copy()
@@ -219,14 +238,19 @@ for stage in range(4):
         which = differs(f"stages.{stage}.{part}", stage)
         H, W = which.shape
         rows = which[:, W // 2].argmin()
-        print(f"stages.{stage}.{part:20} {H:2} x {W:2}: {rows} rows differ at the top, {which.mean():3.0%} of all")
+        print(
+            f"stages.{stage}.{part:20} {H:2} x {W:2}: {rows} rows differ at the top, "
+            f"{which.mean():3.0%} of all tokens"
+        )
 
 # %% [markdown]
 # Read the first four lines. The patch embedding pads as well, so one row differs at once. Attention adds nothing (`residual1` is the token after attention): it treats all tokens alike. Each MLP pushes the front one row further.
 # The front moves one token per block, but tokens grow from 4 to 32 pixels, so from stage 2 on hardly a token is left that the border has not reached. In colours:
 
 # %%
-plots.pyramid(plots.photo_of(blank, **model.preprocessing), [blank_trace[f"stages.{i}"] for i in range(4)])
+plots.pyramid(
+    plots.photo_of(blank, **model.preprocessing), [blank_trace[f"stages.{i}"] for i in range(4)]
+)
 
 # %% [markdown]
 # A picture without any content, and the last stages know top from bottom and left from right. Without the zeros nothing of this happens. If the map is continued by its own edge instead, the same layer gives the same output everywhere:
@@ -243,7 +267,10 @@ def spread_over_map(y):
     return np.ptp(y, axis=(1, 2)).max()
 
 
-print(f"largest minus smallest: zeros {spread_over_map(with_zeros):.1f}; continued {spread_over_map(continued):.1f}")
+print(
+    f"largest minus smallest: zeros {spread_over_map(with_zeros):.1f}; "
+    f"continued {spread_over_map(continued):.1f}"
+)
 
 # %% [markdown]
 # ### Can the position be read from real features?
@@ -257,7 +284,9 @@ crops = []
 for _ in range(16):
     size = int(rng.integers(min(picture.size) // 2, min(picture.size) * 7 // 8))
     left, top = (int(rng.integers(0, n - size + 1)) for n in picture.size)
-    crops.append(picture.crop((left, top, left + size, top + size)).rotate(90 * int(rng.integers(4))))
+    crops.append(
+        picture.crop((left, top, left + size, top + size)).rotate(90 * int(rng.integers(4)))
+    )
 crops = pvt_numpy.preprocess(crops, **model.preprocessing)
 halves = []
 for half in (crops[:8], crops[8:]):
@@ -266,7 +295,7 @@ for half in (crops[:8], crops[8:]):
 
 
 def position_r2(name, stage):
-    """How well rows and columns can be read from the tokens called `name`, on pictures not used for the fit."""
+    """How well the place can be read from the tokens `name`, on pictures not used for the fit."""
     H, W = halves[0][f"stages.{stage}.grid"]
     where = np.tile(np.stack(np.indices((H, W)).reshape(2, -1), axis=-1) / (H - 1) * 2 - 1, (8, 1))
     fit, test = (half[name].reshape(8 * H * W, -1).astype(np.float64) for half in halves)
@@ -277,7 +306,9 @@ def position_r2(name, stage):
 
 
 for stage in range(4):
-    before, after = (position_r2(f"stages.{stage}.{part}", stage) for part in ("patch_embed", "blocks.1"))
+    before, after = (
+        position_r2(f"stages.{stage}.{part}", stage) for part in ("patch_embed", "blocks.1")
+    )
     print(f"stage {stage}: R² = {before:.2f} on entering, {after:.2f} on leaving")
 
 # %% [markdown]
@@ -289,12 +320,25 @@ for stage in range(4):
 # A table belongs to one grid. Zeros at the border belong to every grid. The same weights, at eight sizes; v2 pads its patches, so odd sizes lose nothing and a grid has $\lceil H / \mathrm{stride} \rceil$ rows:
 
 # %%
-for H, W in ((96, 96), (128, 128), (160, 160), (224, 224), (225, 301), (224, 320), (320, 320), (448, 448)):
+for H, W in (
+    (96, 96),
+    (128, 128),
+    (160, 160),
+    (224, 224),
+    (225, 301),
+    (224, 320),
+    (320, 320),
+    (448, 448),
+):
     recipe = model.preprocessing | {"size": {"height": H, "width": W}}
-    output = pvt_numpy.forward(pvt_numpy.preprocess(PHOTO, **recipe), model.params, config, output_hidden_states=True)
+    output = pvt_numpy.forward(
+        pvt_numpy.preprocess(PHOTO, **recipe), model.params, config, output_hidden_states=True
+    )
     probabilities = softmax(output.logits[0])
     grids = ", ".join(f"{s.shape[2]}x{s.shape[3]}" for s in output.hidden_states)
-    print(f"{H} x {W}: grids {grids}; {model.labels[probabilities.argmax()]} {probabilities.max():.0%}")
+    print(
+        f"{H} x {W}: grids {grids}; {model.labels[probabilities.argmax()]} {probabilities.max():.0%}"
+    )
 
 # %% [markdown]
 # The shipped model was trained at 96 and 128 pixels only, and still works at 448. (One photo shows that it works, not how well: `python -m pvt_numpy.evaluate` measures that.)
@@ -316,6 +360,7 @@ plots.pyramid(plots.photo_of(wide_x, **wide), pvt_numpy.pyramid(wide_x, model.pa
 #
 # Linear SRA does not choose a ratio at all: it averages the map into $7 \times 7$ bins, at every stage and for every picture. Where 7 does not divide the grid the bins are uneven and overlap: bin $i$ of $n$ rows runs from $\lfloor i n / 7 \rfloor$ to $\lceil (i + 1) n / 7 \rceil$. With loops:
 
+
 # %%
 def pool_by_hand(x, size):
     """x (H, W, C) averaged in size x size bins."""
@@ -330,12 +375,18 @@ def pool_by_hand(x, size):
 
 
 grid = rng.standard_normal((10, 13, 4))
-print("equals the package:", np.allclose(pool_by_hand(grid, 7), adaptive_average_pool(grid[None], 7)[0]))
+print(
+    "equals the package:",
+    np.allclose(pool_by_hand(grid, 7), adaptive_average_pool(grid[None], 7)[0]),
+)
 print("bins of 10 rows:", [(i * 10 // 7, -(-(i + 1) * 10 // 7)) for i in range(7)])
 
 # %% varies
 grid = rng.standard_normal((80, 80, 64)).astype(np.float32)
-ways = {"49 bins by hand": lambda: pool_by_hand(grid, 7), "package": lambda: adaptive_average_pool(grid[None], 7)}
+ways = {
+    "49 bins by hand": lambda: pool_by_hand(grid, 7),
+    "package": lambda: adaptive_average_pool(grid[None], 7),
+}
 for name, function in ways.items():
     print(f"{name}: {min(timeit.repeat(function, number=1, repeat=5)) * 1e3:.2f} ms")
 
@@ -352,8 +403,10 @@ plots.cost(config, title="attention of PVT v2 b0 as the picture grows")
 for side in (224, 448, 896):
     for kind in ("full", "SRA", "linear SRA"):
         macs, largest = plots.attention_cost(config, (side, side), kind)
-        print(f"{side} pixels, {kind:10}: {macs / 1e9:8.3f} billion multiply-adds, "
-              f"largest score table {4 * largest / 2**20:9.2f} MiB")
+        print(
+            f"{side} pixels, {kind:10}: {macs / 1e9:8.3f} billion multiply-adds, "
+            f"largest score table {4 * largest / 2**20:9.2f} MiB"
+        )
 
 # %% [markdown]
 # ## Exercises
@@ -365,7 +418,8 @@ for side in (224, 448, 896):
 # One row is reached by the patch embedding, and each block adds one; the middle is 28 rows from the border. So 27 blocks. The pyramid is what makes it fast: a token of stage 3 is as wide as eight of stage 0.
 #
 # </details>
-#
+
+# %% [markdown]
 # **2.** Shuffling tokens changed nothing for attention with $R = 1$. Try it with the attention layer of stage 0 and $R = 8$. What do you expect if you shuffle whole $8 \times 8$ squares instead of tokens?
 #
 # <details><summary>Solution</summary>
@@ -382,7 +436,8 @@ for side in (224, 448, 896):
 # ```
 #
 # </details>
-#
+
+# %% [markdown]
 # **3.** At which picture side do SRA and linear SRA need equally many multiply-adds? Use `plots.attention_cost`.
 #
 # <details><summary>Solution</summary>
@@ -408,8 +463,14 @@ fronts = [differs(f"stages.0.{part}", 0)[:, 28].argmin() for part in parts]
 assert fronts == [1, 1, 2, 3]  # the border's news: not by attention, one row further by each MLP
 assert spread_over_map(continued) < 1e-4 < spread_over_map(with_zeros)  # it is the zeros
 assert position_r2("stages.3.blocks.1", 3) > position_r2("stages.0.patch_embed", 0) + 0.2
-assert np.abs(by_hand - resize_positions(table, (round(table.shape[1] ** 0.5),) * 2, (20, 31))).max() < 1e-6
-macs = [[plots.attention_cost(config, (n, n), kind)[0] for n in (448, 896)] for kind in ("full", "SRA", "linear SRA")]
+assert (
+    np.abs(by_hand - resize_positions(table, (round(table.shape[1] ** 0.5),) * 2, (20, 31))).max()
+    < 1e-6
+)
+macs = [
+    [plots.attention_cost(config, (n, n), kind)[0] for n in (448, 896)]
+    for kind in ("full", "SRA", "linear SRA")
+]
 growth = [large / small for small, large in macs]
 assert min(growth[:2]) > 10  # four times the pixels ...
 assert 3.5 < growth[2] < 4.1  # ... and linear means four times the cost

@@ -48,6 +48,7 @@ print(f"{model.labels[best]}: logit {logits[0, best]:.2f}")
 #
 # A `.safetensors` file is as simple as a file of arrays can be: eight bytes with the length of a header, the header as JSON (name, type, shape and place of every array), then the bytes of the arrays, one after another. Twelve lines read it:
 
+
 # %%
 def read_by_hand(path):
     """The arrays of a safetensors file by name, and its notes."""
@@ -102,6 +103,7 @@ print("nothing lost or changed on the way:", same)
 #
 # PVT was trained with the exact form, $\mathrm{GELU}(x) = \tfrac{x}{2}\left(1 + \mathrm{erf}(x/\sqrt 2)\right)$. NumPy has no erf, and the well-known tanh form is tempting. With a loop, Python's `math.erf` gives the truth:
 
+
 # %%
 def gelu_by_hand(x):
     """One number after the other."""
@@ -114,14 +116,21 @@ def gelu_by_hand(x):
 grid = np.linspace(-6, 6, 20001)
 truth = gelu_by_hand(grid)
 print(f"tanh form:                     wrong by up to {np.abs(gelu_new(grid) - truth).max():.1e}")
-print(f"package, float32 polynomial:   within rounding: {np.abs(gelu(grid.astype(np.float32)) - truth).max() < 1e-6}")
+print(
+    "package, float32 polynomial:   within rounding: "
+    f"{np.abs(gelu(grid.astype(np.float32)) - truth).max() < 1e-6}"
+)
 print(f"package, float64 (math.erf):   within rounding: {np.abs(gelu(grid) - truth).max() < 1e-14}")
 
 # %% varies
 import timeit
 
 numbers = np.random.default_rng(0).standard_normal(100_000).astype(np.float32)
-ways = {"by hand": gelu_by_hand, "package, float32": gelu, "package, float64": lambda x: gelu(x.astype(np.float64))}
+ways = {
+    "by hand": gelu_by_hand,
+    "package, float32": gelu,
+    "package, float64": lambda x: gelu(x.astype(np.float64)),
+}
 for name, function in ways.items():
     seconds = min(timeit.repeat(lambda f=function: f(numbers), number=1, repeat=2))
     print(f"{name:18} {seconds * 1e3:7.1f} ms for 100 000 numbers")
@@ -139,6 +148,7 @@ print("below 2e-7 everywhere:", np.abs(erf(fine) - exact).max() < 2e-7)
 #
 # $\mathrm{Var}(x) = E[x^2] - E[x]^2$ needs only one pass over the data. In float32 it subtracts two large, nearly equal numbers, and nothing is left:
 
+
 # %%
 def variance_in_one_pass(x):
     return (x * x).mean(axis=-1) - x.mean(axis=-1) ** 2
@@ -148,7 +158,10 @@ row = np.random.default_rng(0).normal(1000, 0.1, (1, 256)).astype(np.float32)
 truth = row.astype(np.float64).var()
 unit = layer_norm(row, np.ones(256, np.float32), np.zeros(256, np.float32), eps=1e-6)
 print(f"true variance {truth:.4f}; in two passes {row.var():.4f}")
-print("in one pass it is wrong by more than half of it:", bool(abs(variance_in_one_pass(row)[0] - truth) > 0.5 * truth))
+print(
+    "in one pass it is wrong by more than half of it:",
+    bool(abs(variance_in_one_pass(row)[0] - truth) > 0.5 * truth),
+)
 print(f"the package's layer norm gives a standard deviation of {unit.std():.3f}")
 
 # %% [markdown]
@@ -157,7 +170,12 @@ print(f"the package's layer norm gives a standard deviation of {unit.std():.3f}"
 # A NumPy float64 *scalar*, such as `np.sqrt(2)`, turns a float32 array into float64 since NumPy 2; `math.sqrt(2)`, a Python float, does not. The results stay right, so nobody notices, and everything takes twice the time and memory:
 
 # %%
-print("times math.sqrt(2):", (np.ones(3, np.float32) * math.sqrt(2)).dtype, "  the logits of the model:", logits.dtype)
+print(
+    "times math.sqrt(2):",
+    (np.ones(3, np.float32) * math.sqrt(2)).dtype,
+    "  the logits of the model:",
+    logits.dtype,
+)
 
 # %% [markdown]
 # ## Trap 4: two epsilons
@@ -210,8 +228,14 @@ for mistake in ("eps", "gelu", "kv"):
     first = compare.first_departure(broken_rows, compare.TOLERANCES["float64"])
     same = (np.argsort(-broken_logits)[:, :5] == np.argsort(-right[np.float64])[:, :5]).all()
     print(f"{mistake:5} {compare.MISTAKES[mistake][0]}")
-    print(f"      first departs at {first.name}; logits wrong by {broken_rows[-1].max_abs:.1e}; same top-5: {same}")
-plots.difference({name: wrong[name] for name in ("correct", "eps", "gelu")}, title="two quiet mistakes, in float64")
+    print(
+        f"      first departs at {first.name}; "
+        f"logits wrong by {broken_rows[-1].max_abs:.1e}; same top-5: {same}"
+    )
+plots.difference(
+    {name: wrong[name] for name in ("correct", "eps", "gelu")},
+    title="two quiet mistakes, in float64",
+)
 
 # %% [markdown]
 # Read the three lines of text again. With the wrong epsilon, and even with the wrong GELU, the top-5 may stay the same: **a demo that looks right proves nothing**. The swapped keys and values are loud; but they, too, run without an error.
@@ -221,7 +245,10 @@ plots.difference({name: wrong[name] for name in ("correct", "eps", "gelu")}, tit
 # %%
 params32 = golden.seeded_params(config, reference["params"]["seed"], np.float32)
 hidden, _ = run(*compare.broken("eps", config, params32), np.float32)
-print("wrong epsilon noticed in float32:", compare.first_departure(hidden, compare.TOLERANCES["float32"]) is not None)
+print(
+    "wrong epsilon noticed in float32:",
+    compare.first_departure(hidden, compare.TOLERANCES["float32"]) is not None,
+)
 noticed = compare.first_departure(wrong["eps"], compare.TOLERANCES["float64"]) is not None
 print("wrong epsilon noticed in float64:", noticed)
 
@@ -235,7 +262,8 @@ v1_params = golden.seeded_params(v1_config, reference["params"]["seed"], np.floa
 v1_rows, _ = run(v1_config, v1_params, np.float64)
 turned, _ = run(*compare.broken("pos", v1_config, v1_params), np.float64)
 first = compare.first_departure(turned, compare.TOLERANCES["float64"])
-print(f"correct: departs nowhere: {compare.first_departure(v1_rows, compare.TOLERANCES['float64']) is None}")
+nowhere = compare.first_departure(v1_rows, compare.TOLERANCES["float64"]) is None
+print("correct: departs nowhere:", nowhere)
 print(f"pos: {compare.MISTAKES['pos'][0]}; first departs at {first.name}")
 
 # %% [markdown]
@@ -244,6 +272,7 @@ print(f"pos: {compare.MISTAKES['pos'][0]}; first departs at {first.name}")
 # ## Live, where PyTorch is installed
 #
 # The same comparison with all hundred-odd rows, on our photo and the shipped weights. The green line is PyTorch's *own* float32 against its float64: NumPy's rounding is as large as PyTorch's.
+
 
 # %% varies
 def load(dtype):
@@ -278,7 +307,8 @@ plots.difference(lines, title=title)
 # By about 0.04 on the golf ball: far more than the epsilon. A port that agrees to $10^{-12}$ on the same pixels can still disagree on the same *file*; that is why every model here carries its recipe.
 #
 # </details>
-#
+
+# %% [markdown]
 # **2.** Which of the four mistakes would a test with `assert output.shape == (1, 1000)` find? Which would "same top-1 on one photo"? Try the second with the shipped model and `compare.broken`.
 #
 # <details><summary>Solution</summary>
@@ -295,7 +325,8 @@ plots.difference(lines, title=title)
 # On the golf ball all three keep the answer, even the swapped keys and values, the loudest of them: one photo that is recognised proves nothing at all.
 #
 # </details>
-#
+
+# %% [markdown]
 # **3.** Make a mistake of your own: swap the roles of rows and columns in one `dwconv` kernel (`weight.swapaxes(-1, -2)`). Where does it first depart?
 #
 # <details><summary>Solution</summary>
@@ -319,7 +350,9 @@ plots.difference(lines, title=title)
 # %%
 for name, array in arrays.items():  # the twelve lines read what the package reads
     assert np.array_equal(array.astype(np.float32), ours[name])
-assert compare.first_departure(wrong["correct"], 1e-10) is None  # float64 agrees with PyTorch in every layer ...
+assert (
+    compare.first_departure(wrong["correct"], 1e-10) is None
+)  # float64 agrees with PyTorch in every layer ...
 for mistake in ("eps", "gelu", "kv"):
     assert compare.first_departure(wrong[mistake], 1e-10) is not None  # ... and mistakes do not
 assert compare.first_departure(rows["NumPy, float32"], 1e-4) is None

@@ -7,6 +7,7 @@ from .style import (
     GREY,
     MARKERS,
     STAGE_COLOURS,
+    WIDEST,
     cells_of,
     check_block,
     heat,
@@ -84,7 +85,7 @@ def attention(photo, trace, config, *, stage=0, block=0, head=None, pixel=None):
     panels = len(rows) + 1
     columns = panels if panels <= 4 else -(-panels // 2)
     lines = -(-panels // columns)
-    side = min(3.6, 12.5 / columns)
+    side = min(3.4, (WIDEST - 0.9) / columns)
     figure = new_figure(columns * side + 0.9, lines * (side * photo.shape[0] / photo.shape[1] + 0.35) + 0.65)
     axes = figure.subplots(lines, columns, squeeze=False)
     show_photo(axes[0, 0], photo)
@@ -111,7 +112,8 @@ def attention_stages(photo, trace, config, *, block=-1, pixel=None):
     pixel = middle(photo, pixel)
     stages = range(config.num_encoder_blocks)
     read = [_read(trace, config, i, block, None, pixel) for i in stages]
-    figure = new_figure(3.2 * len(read) + 0.8, 3.2 * photo.shape[0] / photo.shape[1] + 1.2)
+    side = min(3.2, (WIDEST - 0.8) / len(read))
+    figure = new_figure(side * len(read) + 0.8, side * photo.shape[0] / photo.shape[1] + 1.2)
     panels = figure.subplots(1, len(read), squeeze=False)[0]
     largest = max(rows[-1].max() for _, _, rows, _ in read)
     for i, panel, (token, boxes, rows, _) in zip(stages, panels, read, strict=True):
@@ -134,7 +136,7 @@ def class_attention(photo, trace, config):
     tables = [trace[f"stages.{stage}.blocks.{j}.attn.probs"][0, :, 0] for j in range(depth)]
     heads = len(tables[0])
     boxes = key_boxes(trace[f"stages.{stage}.grid"], config, stage)
-    side = min(2.6, 12.5 / (heads + 1))
+    side = min(2.4, (WIDEST - 0.9) / (heads + 1))
     figure = new_figure((heads + 1) * side + 0.9, depth * (side * photo.shape[0] / photo.shape[1] + 0.6) + 0.6)
     axes = figure.subplots(depth, heads + 1, squeeze=False)
     largest = max(table[:, 1:].max() for table in tables)

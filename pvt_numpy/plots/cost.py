@@ -6,7 +6,7 @@ Left out: softmax, norms and pooling, which are small, and everything outside th
 
 from ..config import stage_grids
 from ..layers.attention import POOLED
-from .style import BLUE, GREEN, GREY, RED, new_figure, picture
+from .style import BLUE, GREEN, GREY, RED, WIDEST, new_figure, picture
 
 KINDS = {"full": RED, "SRA": BLUE, "linear SRA": GREEN}
 SIZES = tuple(range(128, 1025, 32))
@@ -38,7 +38,7 @@ def attention_cost(config, image_hw, kind):
 @picture
 def cost(config, sizes=SIZES, *, title=""):
     """Multiply-adds of all attention layers, and memory of the largest score table, over the side of the picture."""
-    figure = new_figure(11, 4.3, title or "what attention costs as the picture grows")
+    figure = new_figure(WIDEST, 4.3, title or "what attention costs as the picture grows")
     left, right = figure.subplots(1, 2)
     for kind, colour in KINDS.items():
         counts = [attention_cost(config, (n, n), kind) for n in sizes]

@@ -6,7 +6,7 @@ from ..compare import differences
 from ..config import config_from_dict
 from ..golden import digests, read_golden, seeded_params, seeded_pixels
 from ..model import forward
-from .style import BLUE, GREEN, GREY, MARKERS, RED, new_figure, picture
+from .style import BLUE, GREEN, GREY, MARKERS, RED, WIDEST, new_figure, picture
 
 FLOOR = 1e-18  # an exact zero is drawn here, for a logarithm has none
 
@@ -54,7 +54,7 @@ def difference(lines, *, title="difference to PyTorch, layer by layer"):
     """
     lines = {label: {row.name: row.relative for row in rows} for label, rows in lines.items()}
     names = list(next(iter(lines.values())))
-    figure = new_figure(12, 4.6, title)
+    figure = new_figure(WIDEST, 4.4, title)
     axes = figure.subplots()
     for (label, values), colour, marker in zip(lines.items(), (BLUE, RED, GREEN), MARKERS, strict=False):
         if list(values) != names:

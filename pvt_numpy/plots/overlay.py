@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .style import balance, bare, heat, mark_query, new_figure, picture, scale_bar, show_photo, times
+from .style import WIDEST, balance, bare, heat, mark_query, new_figure, picture, scale_bar, show_photo, times
 
 
 @picture
@@ -17,7 +17,7 @@ def overlay(photo, maps, *, label, signed=False, marked=None):
     H, W = photo.shape[:2]
     columns = min(len(maps), 5)
     rows = -(-len(maps) // columns)
-    side = min(3.2, 13 / columns)
+    side = min(3.2, (WIDEST - 0.9) / columns)
     figure = new_figure(columns * side + 0.9, rows * (side * H / W + 0.55) + 0.2)
     axes = figure.subplots(rows, columns, squeeze=False)
     largest = max(np.abs(values).max() for values in maps.values()) or 1

@@ -7,6 +7,7 @@ from .style import (
     GREY,
     ORANGE,
     STAGE_COLOURS,
+    WIDEST,
     bare,
     cells_of,
     middle,
@@ -58,7 +59,7 @@ def patches(photo, configs, *, pixel=None):
     """
     pixel = middle(photo, pixel)
     H, W = photo.shape[:2]
-    figure = new_figure(3.1 * 2 * len(configs), 4.0)
+    figure = new_figure(WIDEST / 2 * len(configs), 3.7)
     panels = figure.subplots(1, 2 * len(configs))
     for (label, config), near, far in zip(configs.items(), panels[::2], panels[1::2], strict=True):
         patch, stride = config.patch_sizes[0], config.strides[0]

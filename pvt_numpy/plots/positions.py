@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..layers.position import resize_positions
-from .style import bare, new_figure, picture, scale_bar, similarity, times
+from .style import WIDEST, bare, new_figure, picture, scale_bar, similarity, times
 
 TILES = 8  # at most so many positions by the side get a tile
 ZOOM = 4
@@ -41,7 +41,7 @@ def positions(pos_embed, stored_grid, grid, *, title=""):
     stored_grid  (H, W) it was learned on;  grid: the (H, W) it is resized to
     """
     tables = {"learned": (pos_embed, stored_grid), "resized": (resize_positions(pos_embed, stored_grid, grid), grid)}
-    figure = new_figure(11.5, 5.6 * max(1, grid[0] / grid[1]) ** 0.5, title or None)
+    figure = new_figure(WIDEST, 5.4 * max(1, grid[0] / grid[1]) ** 0.5, title or None)
     panels = figure.subplots(1, 2, width_ratios=[1, min(2.0, grid[1] / grid[0])])
     for axes, (label, (table, size)) in zip(panels, tables.items(), strict=True):
         canvas, rows, columns = mosaic(position_similarity(table, size))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .style import GREY, STAGE_COLOURS, bare, new_figure, picture, times
+from .style import GREY, STAGE_COLOURS, WIDEST, bare, new_figure, picture, times
 
 
 def pca_colours(features):
@@ -35,7 +35,7 @@ def pyramid(photo, maps):
     tall = width * H / W
     foot = H - tall - 0.12 * H  # the true maps stand on one line
     total = W + len(maps) * (gap + width)
-    figure = new_figure(12, 12 * H / total + 0.85)
+    figure = new_figure(WIDEST, WIDEST * H / total + 0.85)
     axes = figure.add_subplot()
     bare(axes)
     axes.imshow(photo, extent=(0, W, H, 0), interpolation="antialiased")

@@ -4,6 +4,7 @@ import numpy as np
 
 from ..rollout import pyramid_rollout
 from .style import (
+    WIDEST,
     balance,
     bare,
     cells_of,
@@ -33,7 +34,8 @@ def rollout(photo, trace, config, *, stage=None, pixel=None):
         cell = cells_of(config, stage)
         query = (stage, *token_at(middle(photo, pixel), trace[f"stages.{stage}.grid"], cell))
     maps = pyramid_rollout(trace, config, query=query)
-    figure = new_figure(2.75 * (len(maps) + 1) + 0.8, 2.75 * photo.shape[0] / photo.shape[1] + 1.1)
+    side = min(2.75, (WIDEST - 0.8) / (len(maps) + 1))
+    figure = new_figure(side * (len(maps) + 1) + 0.8, side * photo.shape[0] / photo.shape[1] + 1.1)
     panels = figure.subplots(1, len(maps) + 1)
     show_photo(panels[0], photo)
     panels[0].set_title("picture\n" + times(*photo.shape[:2]))

@@ -17,6 +17,7 @@ from ..rollout import cell_sizes
 BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#5A5A5A"
 STAGE_COLOURS = (BLUE, GREEN, ORANGE, PURPLE)
 MARKERS = "osD^"
+WIDEST = 11.0  # inches: a notebook's column shows so much without shrinking the words
 STYLE = {
     "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "font.size": 11, "axes.titlesize": 11,
     "axes.labelsize": 11, "figure.titlesize": 14, "legend.fontsize": 10, "legend.frameon": False,
