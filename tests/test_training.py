@@ -11,7 +11,7 @@ from PIL import Image
 from pvt_numpy import PvtConfig, PvtV2Config
 from pvt_numpy.golden import seeded_params, seeded_pixels
 from pvt_numpy.parameters import flatten
-from pvt_numpy.training import augment, data, loop, optimizer, report, shapes
+from pvt_numpy.training import augment, benchmark, data, loop, optimizer, report, shapes
 from pvt_numpy.training.state import GROUPS, Settings, State, fresh, read_state, write_state
 
 TINY = {"depths": (1, 1), "hidden_sizes": (8, 12), "num_attention_heads": (1, 2), "mlp_ratios": (2, 2),
@@ -248,3 +248,13 @@ def test_the_report(tmp_path):
     pytest.importorskip("matplotlib")
     report.draw_curve(tmp_path / "curve.png", rows)
     assert Image.open(tmp_path / "curve.png").size[0] > 500
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_benchmark_prints_what_it_measured(capsys):
+    config = replace(V1, image_size=64, num_labels=10)
+    benchmark.benchmark(config, threads=1, runs=1)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("one step, 32 pictures of 64 x 64, 1 threads")
+    assert lines[1].startswith("pvt_numpy")
+    assert lines[-1].startswith("forward alone is")
