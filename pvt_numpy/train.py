@@ -10,7 +10,6 @@ and at the end model.safetensors, which every other command reads. Ctrl-C saves 
 """
 
 import argparse
-import ctypes
 import signal
 import sys
 import time
@@ -41,7 +40,6 @@ def main(arguments=None):
     """Parses the arguments, trains, and returns an exit status."""
     options = parser().parse_args(arguments)
     if options.benchmark:
-        keep_freed_memory()
         benchmark.benchmark(nano_config(benchmark.SIZE, 10), options.threads)
         return 0
     if (options.resume is None) == (options.data is None):
@@ -65,7 +63,7 @@ def main(arguments=None):
 
 def parser():
     """The command's arguments; those of a training itself have the names and defaults of `Settings`."""
-    known = argparse.ArgumentParser(prog=f"python -m {NAME}", description=__doc__.split("\n\n")[0],
+    known = argparse.ArgumentParser(prog=f"python -m {NAME}", description=__doc__.split("\n\n")[0].removeprefix("Command: "),
                                     epilog="\n\n".join(__doc__.split("\n\n")[1:]),
                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     known.add_argument("data", nargs="?", metavar="DATA", help="a folder of photos, or the word shapes")
@@ -108,7 +106,6 @@ def make_task(settings, image_size):
 
 def work(training, task, folder, threads):
     """Trains, writes after every epoch, and returns 0, or 130 where Ctrl-C stopped it."""
-    keep_freed_memory()
     settings, checkpoint = training.settings, folder / "checkpoint.safetensors"
     asked = []
     handlers = {kind: signal.signal(kind, lambda *_: asked.append(True)) for kind in (signal.SIGINT, signal.SIGTERM)}
@@ -161,21 +158,6 @@ def finish(training, task, folder):
     except ImportError:
         print("no curve.png: matplotlib is not installed")
     print(f"done: {folder / 'model.safetensors'}")
-
-
-def keep_freed_memory():
-    """Asks the C library to keep freed memory instead of handing it back after every array; three times faster.
-
-    On Linux with glibc; elsewhere nothing happens.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):
-        return
-    trim_threshold, top_pad, mmap_max = -1, -2, -4  # glibc's malloc.h
-    mallopt(mmap_max, 0)
-    mallopt(trim_threshold, 2**31 - 1)
-    mallopt(top_pad, 64 * 2**20)
 
 
 if __name__ == "__main__":
