@@ -1,4 +1,4 @@
-"""Command: train a small PVT v1 from nothing, in NumPy alone.
+"""Trains a small PVT v1 from nothing, in NumPy alone.
 
     python -m pvt_numpy.train shapes --out runs/shapes --image-size 32 --epochs 8
     python -m pvt_numpy.train photos/train --val photos/val --out runs/photos
@@ -63,7 +63,7 @@ def main(arguments=None):
 
 def parser():
     """The command's arguments; those of a training itself have the names and defaults of `Settings`."""
-    known = argparse.ArgumentParser(prog=f"python -m {NAME}", description=__doc__.split("\n\n")[0].removeprefix("Command: "),
+    known = argparse.ArgumentParser(prog=f"python -m {NAME}", description=__doc__.split("\n\n")[0],
                                     epilog="\n\n".join(__doc__.split("\n\n")[1:]),
                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     known.add_argument("data", nargs="?", metavar="DATA", help="a folder of photos, or the word shapes")
