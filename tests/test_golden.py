@@ -83,6 +83,18 @@ def test_hidden_states_and_attentions_are_the_golden_ones(name):
     assert np.abs(out.logits - golden["numbers"]["logits"]).max() < 1e-10
 
 
+@pytest.mark.parametrize("name", ["pvt_v2_b0", "pvt_v2_b2_li", "pvt_tiny_resized"])
+def test_nothing_is_written_into_and_a_trace_changes_nothing(name):
+    config, params, x = golden_model(read_golden(name), np.float32)
+    for array in (x, *flatten(params).values()):
+        array.setflags(write=False)  # now it raises where it is written into
+    traced, plain = forward(x, params, config, trace={}), forward(x, params, config)
+    assert (traced.logits == plain.logits).all()
+    assert (traced.last_hidden_state == plain.last_hidden_state).all()
+    assert (plain.loss, plain.hidden_states, plain.attentions) == (None, None, None)
+    assert plain.logits.dtype == plain.last_hidden_state.dtype == np.float32
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_a_golden_file_says_where_it_comes_from(name):
     golden = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
