@@ -41,10 +41,13 @@ def train(state, task, threads=1, stop=lambda: False, after_step=lambda state: N
             state.seconds += time.perf_counter() - started
             after_step(state)
             if place == steps - 1:
-                finish_epoch(state, task, rate, steps, pool)
+                finish_epoch(state, task, steps, pool)
                 after_epoch(state)
             if stop():
                 return progress_of(state, steps) >= 1
+        if state.sums[2]:  # the clock ended the last epoch early
+            finish_epoch(state, task, steps, pool)
+            after_epoch(state)
     return True
 
 
@@ -99,11 +102,11 @@ def first_not_finite(pixels, nested, config, grads):
     return "the loss is not finite"
 
 
-def finish_epoch(state, task, rate, steps, pool):
+def finish_epoch(state, task, steps, pool):
     """Adds the epoch to the history, measured where it is due."""
     settings, (loss, right, pictures) = state.settings, state.sums
-    epoch = state.step // steps
-    last = progress_of(state, steps) >= 1
+    epoch, progress = math.ceil(state.step / steps), progress_of(state, steps)
+    rate, last = learning_rate(progress, settings.rate, settings.warmup), progress >= 1
     row = {"epoch": epoch, "step": state.step, "seconds": round(state.seconds, 1), "learning_rate": rate,
            "train_loss": loss / pictures, "train_accuracy": right / pictures}  # fmt: skip
     if task.validation is not None and (last or epoch % settings.measure_every == 0):
