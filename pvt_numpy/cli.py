@@ -16,6 +16,7 @@ def run(main, name):
     """Calls `main()`, which returns an exit status, and leaves the process with it.
 
     `name` is the command's, for its messages. ValueError and OSError are what the package raises for bad input.
+    Any other exception is a mistake of ours and keeps its traceback.
     """
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # a name that the console cannot show is no reason to fail
@@ -25,6 +26,11 @@ def run(main, name):
     except KeyboardInterrupt:
         print(f"{name}: stopped", file=sys.stderr)
         status = 130
+    except ModuleNotFoundError as error:
+        if not error.name or error.name.startswith("pvt_numpy"):
+            raise
+        complain(name, f"the package {error.name.partition('.')[0]} is not installed; pip install -r requirements.txt")
+        status = 1
     except BrokenPipeError:  # the reader, `head` for instance, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
@@ -57,8 +63,8 @@ def add_model_options(parser):
 
     parser.add_argument(
         "--model", metavar="SOURCE",
-        help="a .safetensors file of ours, a Hugging Face or timm folder, a published name (pvt_tiny) or a Hub id; "
-             "by default the model that ships in weights/",
+        help="a checkpoint file, a Hugging Face or timm folder, a published name (pvt_tiny; classify --list-models "
+             "shows all) or a Hub id; by default the model that ships in weights/",
     )  # fmt: skip
     parser.add_argument(
         "--recipe", choices=sorted(RECIPES), help="how pictures are prepared; by default the model's own way"

@@ -41,6 +41,22 @@ def test_a_bug_still_shows_its_traceback():
         run(lambda: {}["bug"], "job")
 
 
+def test_a_missing_package_is_named(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)  # importing it now raises ModuleNotFoundError
+
+    def main():
+        import matplotlib.figure
+
+        return bool(matplotlib.figure)
+
+    with pytest.raises(SystemExit) as stopped:
+        run(main, "job")
+    assert stopped.value.code == 1
+    assert capsys.readouterr().err == (
+        "job: error: the package matplotlib is not installed; pip install -r requirements.txt\n"
+    )
+
+
 def test_status_of_main_is_the_status_of_the_process():
     with pytest.raises(SystemExit) as stopped:
         run(lambda: 1, "job")
