@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .checkpoint import describe
+from .checkpoint import SHIPPED, describe
 from .cli import add_model_options, complain, find_images, model_from, printable, run, whole_number
 
 EPILOG = """examples:
@@ -51,7 +51,7 @@ def main(argv=None):
     if not options.json:
         print(printable(describe(model)))
     pictures, failed = expand(options.images)
-    for picture in progress(pictures, options.json):
+    for picture in progress(pictures, quiet=options.json):
         try:
             predictions = classify(picture, model, options.top_k)
         except (ValueError, OSError) as error:
@@ -103,8 +103,8 @@ def classify(picture, model, top_k=5):
 
 def as_json(picture, source, predictions):
     """One line of JSON."""
-    name = source or "pvt_v2_b0_imagenette"
-    return json.dumps({"image": picture, "model": name, "predictions": predictions}, allow_nan=False)
+    record = {"image": picture, "model": source or SHIPPED.stem, "predictions": predictions}
+    return json.dumps(record, allow_nan=False)
 
 
 def as_table(picture, predictions):
@@ -118,7 +118,7 @@ def as_table(picture, predictions):
 
 
 def bar(share):
-    """`share` of a bar, in eighths of a character where the terminal can show them."""
+    """A bar of length `share` (0 to 1), in eighths of a character where the terminal can show them."""
     try:
         "█▏".encode(sys.stdout.encoding or "ascii")
     except (UnicodeEncodeError, LookupError):
@@ -127,11 +127,11 @@ def bar(share):
     return "█" * full + " ▏▎▍▌▋▊▉"[eighths].strip()
 
 
-def progress(pictures, as_json):
-    """`pictures` behind a progress bar, where stderr is a terminal and the results themselves do not show there."""
+def progress(pictures, quiet):
+    """`pictures` behind a progress bar, where stderr is a terminal and no results for people scroll past there."""
     from tqdm import tqdm
 
-    hidden = len(pictures) < 3 or (sys.stdout.isatty() and not as_json)
+    hidden = len(pictures) < 3 or (sys.stdout.isatty() and not quiet)
     return tqdm(pictures, unit=" pictures", disable=True if hidden else None)
 
 

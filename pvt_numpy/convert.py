@@ -11,46 +11,63 @@ from pathlib import Path
 from .checkpoint import describe, load_model, save_model
 from .cli import printable, run
 
+EPILOG = """examples:
+  python -m pvt_numpy.convert pvt_tiny                                 downloads it, writes pvt_tiny.safetensors
+  python -m pvt_numpy.convert pvt_v2_b2.pth -o b2.safetensors --dtype float16
+  python -m pvt_numpy.convert b2.safetensors --to hf -o b2-hf          a folder for from_pretrained
+
+exit status: 0 written; 1 failed, said on stderr; 2 wrong usage"""
+
 
 def main(argv=None):
     """The command. Returns its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m pvt_numpy.convert", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m pvt_numpy.convert", epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Any public PVT checkpoint as our self-contained file, or back to PyTorch.",
+    )  # fmt: skip
     parser.add_argument("source", metavar="SOURCE", help="a checkpoint: file, folder, published name or Hub id")
-    parser.add_argument("-o", "--output", metavar="FILE", help="the file to write; a folder with --to")
-    parser.add_argument("--dtype", choices=("float32", "float16"), default="float32", help="precision of the file")
+    parser.add_argument("-o", "--output", metavar="FILE", help="the file to write; with --to, the folder "
+                        "(default: SOURCE's name, in the current folder)")  # fmt: skip
+    parser.add_argument("--dtype", choices=("float32", "float16"), default="float32",
+                        help="precision of the file (default float32)")  # fmt: skip
     parser.add_argument("--labels", metavar="FILE", help="class names to put in: text, one per line, UTF-8")
-    parser.add_argument(
-        "--origin", metavar="KEY=TEXT", action="append", default=[], help="a note to put in, repeatable"
-    )
+    parser.add_argument("--origin", metavar="KEY=TEXT", type=note, action="append", default=[],
+                        help="a note on where the model comes from, repeatable")  # fmt: skip
     parser.add_argument(
         "--to", choices=("hf", "timm"), help="write a folder for Hugging Face transformers or timm instead"
     )
     parser.add_argument("--local-files-only", action="store_true", help="never download")
-    arguments = parser.parse_args(argv)
+    options = parser.parse_args(argv)
 
-    notes = dict(note.split("=", 1) if "=" in note else parser.error(f"--origin {note}: expected KEY=TEXT")
-                 for note in arguments.origin)  # fmt: skip
-    output = Path(arguments.output or _default_output(arguments.source, arguments.to))
-    model = load_model(arguments.source, local_files_only=arguments.local_files_only)
-    if arguments.labels:
-        model = replace(model, labels=read_labels(arguments.labels, model.config.num_labels))
-    model = replace(model, origin=model.origin | notes)
+    output = Path(options.output or _default_output(options.source, options.to))
+    model = load_model(options.source, local_files_only=options.local_files_only)
+    if options.labels:
+        model = replace(model, labels=read_labels(options.labels, model.config.num_labels))
+    model = replace(model, origin=model.origin | dict(options.origin))
     print("model:", printable(describe(model)))
     if model.labels:
         print("labels:", printable(", ".join(model.labels[:4])) + ", ..." * (len(model.labels) > 4))
 
-    if arguments.to:
+    if options.to:
         from .export import export_hf, export_timm
 
-        write = {"hf": export_hf, "timm": export_timm}[arguments.to]
-        for remark in write(output, model, arguments.dtype):
+        write = {"hf": export_hf, "timm": export_timm}[options.to]
+        for remark in write(output, model, options.dtype):
             print("note:", remark)
         written = output / "model.safetensors"
     else:
-        save_model(output, model, arguments.dtype)
+        save_model(output, model, options.dtype)
         written = output
-    print(f"wrote: {printable(str(output))}, {arguments.dtype}, {written.stat().st_size / 1e6:.1f} MB")
+    print(f"wrote: {printable(str(output))}, {options.dtype}, {written.stat().st_size / 1e6:.1f} MB")
     return 0
+
+
+def note(text):
+    """An argparse type: "KEY=TEXT" as (key, text)."""
+    key, found, value = text.partition("=")
+    if not found:
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected KEY=TEXT")
+    return key, value
 
 
 def read_labels(path, count):

@@ -13,24 +13,34 @@ from pathlib import Path
 
 import numpy as np
 
-from .checkpoint import atomic_file, describe
+from .checkpoint import SHIPPED, atomic_file, describe
 from .cli import add_model_options, complain, find_images, model_from, printable, run, whole_number
 from .image import preprocess
 from .imagenet import classes
 from .model import forward
+
+EPILOG = """examples:
+  python -m pvt_numpy.evaluate photos/val                             photos/val/golf ball/1.jpg and so on
+  python -m pvt_numpy.evaluate imagenet/val --model pvt_v2_b2 --recipe official --limit 5000
+  python -m pvt_numpy.evaluate photos/val --confusion confusion.png --pytorch
+
+exit status: 0 all pictures counted; 1 some could not be read, named on stderr; 2 wrong usage"""
 
 
 def main(argv=None):
     """The command. Returns its exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m pvt_numpy.evaluate", description="Measures top-1 and top-5 accuracy over an image folder.",
-        epilog="exit status: 0 all pictures counted; 1 some could not be read, named on stderr; 2 wrong usage",
+        epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    parser.add_argument("folder", metavar="FOLDER", help="a sub-folder per class, named by label or synset")
+    parser.add_argument("folder", metavar="FOLDER", help="a sub-folder per class, named by label (golf ball) or "
+                        "WordNet synset number (n03445777)")  # fmt: skip
     add_model_options(parser)
     parser.add_argument("--size", metavar="N", type=whole_number(1), help="squash to N x N, not the recipe's size")
-    parser.add_argument("--batch-size", metavar="N", type=whole_number(1), default=16, help="pictures at once (16)")
-    parser.add_argument("--workers", metavar="N", type=whole_number(1), default=2, help="threads that decode (2)")
+    parser.add_argument("--batch-size", metavar="N", type=whole_number(1), default=16,
+                        help="pictures at once (default 16)")  # fmt: skip
+    parser.add_argument("--workers", metavar="N", type=whole_number(1), default=2,
+                        help="threads that decode (default 2)")  # fmt: skip
     parser.add_argument("--limit", metavar="N", type=whole_number(1), help="only N pictures, spread over the classes")
     parser.add_argument("--confusion", metavar="FILE", help="draw the confusion matrix (.png, .svg, .pdf)")
     parser.add_argument("--pytorch", action="store_true", help="run PyTorch too and name every differing prediction")
@@ -42,14 +52,15 @@ def main(argv=None):
         size = {"height": options.size, "width": options.size}
         model = replace(model, preprocessing=model.preprocessing | {"size": size, "do_center_crop": False})
     pictures = labelled_pictures(options.folder, model, options.limit)
+    reference = pytorch(model) if options.pytorch else None  # before the long work, which would be lost without PyTorch
     logits, truth, names = run_all(pictures, model, options.batch_size, options.workers, ours(model))
     if not names:
         raise ValueError(f"{options.folder}: none of its {len(pictures)} pictures could be read")
-    result = {"model": options.model or "pvt_v2_b0_imagenette", "folder": options.folder,
+    result = {"model": options.model or SHIPPED.stem, "folder": options.folder,
               "unreadable": len(pictures) - len(names), **score(logits, truth, model)}  # fmt: skip
-    if options.pytorch:
+    if reference:
         readable = list(zip(names, truth, strict=True))
-        theirs, _, _ = run_all(readable, model, options.batch_size, options.workers, pytorch(model))
+        theirs, _, _ = run_all(readable, model, options.batch_size, options.workers, reference)
         result["pytorch"] = score(theirs, truth, model) | {"differing": differing(names, logits, theirs)}
         result["pytorch"]["largest_difference"] = float(np.abs(logits - theirs).max())
     print(json.dumps(result) if options.json else as_text(result, model))

@@ -1,4 +1,4 @@
-"""Writes the explorer, one self-contained HTML page on what a photo's tokens attend to: `python -m pvt_numpy.explore`.
+"""`python -m pvt_numpy.explore IMAGE`: writes one self-contained HTML page on what a photo's tokens attend to.
 
 The page needs no server and no network; it opens from disk in any current browser. `pvt_numpy.explore(...)` makes the
 same page in a notebook and shows it in place. How the page is made: `explorer/`.
@@ -15,7 +15,12 @@ from types import ModuleType
 from .checkpoint import Model, atomic_file, load_model
 from .cli import add_model_options, model_from, printable, run, whole_number
 
-COMMAND = "python -m pvt_numpy.explore"
+EPILOG = """examples:
+  python -m pvt_numpy.explore notebooks/golf_ball.jpg
+  python -m pvt_numpy.explore photo.jpg --size 448 -o photo.html
+  python -m pvt_numpy.explore photo.jpg --model pvt_tiny                 downloads it on first use
+
+exit status: 0 written; 1 failed, said on stderr; 2 wrong usage"""
 
 
 @dataclass(frozen=True, repr=False)
@@ -65,13 +70,17 @@ def explore(image, model=None, path=None, *, size=None, name=None):
 
 
 def main(argv=None):
-    """The command; returns its exit status."""
-    parser = argparse.ArgumentParser(prog=COMMAND, description="Writes one HTML page that shows what a photo's tokens "
-                                     "attend to. It needs no network and opens in any browser.")  # fmt: skip
+    """The command. Returns its exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pvt_numpy.explore", epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Writes one HTML page that shows what a photo's tokens attend to.\n"
+                    "It needs no network and opens in any browser.",
+    )  # fmt: skip
     parser.add_argument("image", metavar="IMAGE", help="a photo")
-    parser.add_argument("-o", "--output", metavar="FILE", default="explorer.html", help="default: %(default)s")
+    parser.add_argument("-o", "--output", metavar="FILE", default="explorer.html",
+                        help="the page to write (default %(default)s)")  # fmt: skip
     parser.add_argument("--size", type=whole_number(1), metavar="PIXELS",
-                        help="side of the model's input, at most 512; default: as the model's recipe says")  # fmt: skip
+                        help="side of the model's input, at most 512 (default: the recipe's)")  # fmt: skip
     add_model_options(parser)
     options = parser.parse_args(argv)
     page = explore(options.image, model_from(options), options.output, size=options.size)

@@ -1,4 +1,4 @@
-"""Draws the sample picture, a golf ball on grass, with NumPy alone: `python -m pvt_numpy.sample [-o FILE]`
+"""`python -m pvt_numpy.sample`: draws the sample picture, a golf ball on grass, with NumPy alone.
 
 Nothing here is needed to understand PVT; it is a small renderer, in the order in which the picture is laid down:
   background   trees with gaps of light between the leaves, far out of focus
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .cli import run
+from .cli import run, whole_number
 
 EYE, AIM = np.array([0.0, -8.0, 2.3]), np.array([0.28, 0.0, 1.0])  # where the camera is, what it points at
 BALL = np.array([0.0, 0.0, 1.02])  # its centre: the ball sits a little inside the turf
@@ -254,17 +254,24 @@ def draw(width=512, seed=7):
     return develop(image, rng)
 
 
-def main():
+def main(argv=None):
+    """The command. Returns its exit status."""
     from PIL import Image
 
-    parser = argparse.ArgumentParser(prog="python -m pvt_numpy.sample", description="Draws a golf ball on grass.")
-    parser.add_argument("-o", "--output", type=Path, default="golf_ball.jpg", help="file to write (%(default)s)")
-    parser.add_argument("--width", type=int, default=512, help="in pixels; the height is 3/4 of it (%(default)s)")
-    parser.add_argument("--seed", type=int, default=7, help="another number grows another lawn (%(default)s)")
-    args = parser.parse_args()
-    if not 16 <= args.width <= 2048 or args.seed < 0:
-        parser.error(f"--width must be 16 to 2048 and --seed 0 or more, found {args.width} and {args.seed}")
-    Image.fromarray(draw(args.width, args.seed)).save(args.output, quality=92)
+    parser = argparse.ArgumentParser(
+        prog="python -m pvt_numpy.sample", description="Draws the project's sample picture, a golf ball on grass.",
+        epilog="exit status: 0 drawn; 1 failed, said on stderr; 2 wrong usage",
+    )  # fmt: skip
+    parser.add_argument("-o", "--output", metavar="FILE", type=Path, default="golf_ball.jpg",
+                        help="default: %(default)s; the suffix chooses the format")  # fmt: skip
+    parser.add_argument("--width", metavar="N", type=whole_number(16), default=512,
+                        help="in pixels, at most 2048; the height is 3/4 of it (default %(default)s)")  # fmt: skip
+    parser.add_argument("--seed", metavar="N", type=whole_number(0), default=7,
+                        help="another number grows another lawn (default %(default)s)")  # fmt: skip
+    options = parser.parse_args(argv)
+    if options.width > 2048:
+        parser.error(f"argument --width: found {options.width}, expected at most 2048")
+    Image.fromarray(draw(options.width, options.seed)).save(options.output, quality=92)
     return 0
 
 

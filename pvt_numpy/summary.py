@@ -1,4 +1,4 @@
-"""`python -m pvt_numpy.summary [VARIANT]`: layer by layer, what a PVT is made of and what it costs.
+"""`python -m pvt_numpy.summary [SOURCE]`: layer by layer, what a PVT is made of and what it costs.
 
 Nothing is counted by a formula for the whole: the model is run once over a picture of zeros with a trace, every
 parameter comes from the table of shapes, and a layer's multiply-adds follow from the shapes of its own arrays.
@@ -17,6 +17,14 @@ from .config import VARIANTS, variant_name
 from .model import forward
 from .parameters import parameter_shapes, unflatten
 
+EPILOG = f"""variants, which need no weights: {', '.join(list(VARIANTS)[:4])},
+{', '.join(list(VARIANTS)[4:])}
+
+examples:
+  python -m pvt_numpy.summary
+  python -m pvt_numpy.summary pvt_v2_b2 --image-size 800x1280 --compare-attention
+
+exit status: 0 counted; 1 failed, said on stderr; 2 wrong usage"""
 BYTES = 4  # of a float32
 
 
@@ -24,10 +32,12 @@ def main(argv=None):
     """The command. Returns its exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m pvt_numpy.summary", description="Shapes, parameters, multiply-adds and memory of every layer.",
-        epilog=f"variants, which need no weights: {', '.join(VARIANTS)}",
+        epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    parser.add_argument("source", metavar="SOURCE|VARIANT", nargs="?", help="default: the model that ships")
-    parser.add_argument("--image-size", metavar="HxW", type=image_size, help="pixels, 224 or 224x320")
+    parser.add_argument("source", metavar="SOURCE", nargs="?", help="a variant, a file, a folder or a published name "
+                        "(default: the model that ships)")  # fmt: skip
+    parser.add_argument("--image-size", metavar="HxW", type=image_size,
+                        help="pixels, such as 224 or 224x320 (default: the model's)")  # fmt: skip
     parser.add_argument("--compare-attention", action="store_true", help="add what full attention would have cost")
     parser.add_argument("--json", action="store_true", help="one JSON object, for programs")
     options = parser.parse_args(argv)

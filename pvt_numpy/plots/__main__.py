@@ -42,7 +42,7 @@ def _positions(given):
     if given.config.model_type != "pvt":
         raise ValueError("this model has no position table; expected PVT v1 (--model pvt_tiny, for instance)")
     stage = given.stage or 0
-    if stage >= given.config.num_encoder_blocks:
+    if not 0 <= stage < given.config.num_encoder_blocks:
         raise ValueError(f"stage is {stage}; expected 0 to {given.config.num_encoder_blocks - 1}")
     H, W = given.config.image_hw
     resized = stage_grids(given.config, given.image_size or (H, W * 3 // 2))[stage]
@@ -105,9 +105,12 @@ def main(argv=None):
     )  # fmt: skip
     parser.add_argument("picture", metavar="PICTURE", choices=PICTURES, help="which picture, see below")
     parser.add_argument("image", metavar="IMAGE", nargs="?", help="the photo to run the model on")
-    parser.add_argument("-o", "--output", metavar="FILE", help="default: PICTURE.png; the suffix chooses the format")
-    parser.add_argument("--stage", metavar="S", type=int, help="from 0 (default: the first)")
-    parser.add_argument("--block", metavar="B", type=int, help="from 0; -1 is a stage's last")
+    parser.add_argument("-o", "--output", metavar="FILE",
+                        help="default: PICTURE.png; the suffix chooses the format")  # fmt: skip
+    parser.add_argument("--stage", metavar="S", type=int, help="from 0 (default: the first; for a rollout "
+                        "from --query the last)")  # fmt: skip
+    parser.add_argument("--block", metavar="B", type=int, help="from 0; -1 is a stage's last (default: the first; for "
+                        "stages the last)")  # fmt: skip
     parser.add_argument("--head", metavar="H", type=int, help="from 0 (default: all, and their mean)")
     parser.add_argument("--query", metavar="Y,X", type=pixel, help="a pixel, of the picture as the model sees it, "
                         "whose token asks (default: the middle)")  # fmt: skip
