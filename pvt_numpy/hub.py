@@ -126,7 +126,7 @@ def is_hub_name(source):
 
 
 def list_models():
-    """The published checkpoints as text, for `--list-models`."""
+    """The published checkpoints as text, for `classify --list-models`."""
     from .config import VARIANTS
     from .parameters import parameter_shapes
 
@@ -339,7 +339,8 @@ def _cannot(source, repository, reason, endpoint):
 
 
 def _known_names():
-    return "published names: " + ", ".join(name for name in PUBLISHED if "/" not in name) + " (see --list-models)"
+    names = ", ".join(name for name in PUBLISHED if "/" not in name)
+    return f"published names: {names} (see python -m pvt_numpy.classify --list-models)"
 
 
 def _is_sha256(text):
