@@ -12,7 +12,7 @@ import numpy as np
 
 from ..checkpoint import write_safetensors
 from ..config import config_from_dict, config_to_dict
-from ..parameters import flatten, init_params
+from ..parameters import flatten, init_params, parameter_shapes
 
 GROUPS = ("params", "means", "squares", "average")  # four arrays for every parameter
 
@@ -108,8 +108,7 @@ def read_state(path):
             group, _, parameter = name.partition("/")
             arrays[group][parameter] = array
         config = config_from_dict(texts["config"])
+        arrays = {group: {name: arrays[group][name] for name in parameter_shapes(config)} for group in GROUPS}
     except (SafetensorError, KeyError, json.JSONDecodeError) as error:
         raise ValueError(f"{path}: not a checkpoint of a training ({type(error).__name__}: {error})") from None
-    order = flatten(init_params(config, np.random.default_rng(0)))  # sums over parameters keep their order
-    arrays = {group: {name: arrays[group][name] for name in order} for group in GROUPS}
     return State(settings, config, arrays, **texts["progress"])
