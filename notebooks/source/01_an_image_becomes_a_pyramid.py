@@ -262,9 +262,8 @@ for name, function in ways.items():
 # %%
 assert np.abs(x - by_hand).max() < 1e-5  # the recipe by hand
 assert [features.shape[2] for features in maps] == [56, 28, 14, 7]  # strides 4, 8, 16, 32
-assert (
-    np.abs(as_map(x_i, grid).transpose(0, 3, 1, 2) - maps[2]).max() < 1e-4
-)  # a stage is what we said it is
+# a stage is what we said it is
+assert np.abs(as_map(x_i, grid).transpose(0, 3, 1, 2) - maps[2]).max() < 1e-4
 assert np.abs(slow - output.logits[0]).max() < 1e-4  # and so is the head
 assert abs(probabilities.sum() - 1) < 1e-6
 print("all checks passed")

@@ -265,12 +265,10 @@ print(below.shape, "->", tokens_1.shape, "on", grid_1)
 # ## The check
 
 # %%
-full = patches_by_hand(
-    pixels[0, :32], **v2, stride=4, padding=3
-)  # the loops, on a strip of the photo ...
-by_model = trace["stages.0.patch_embed"].reshape(
-    56, 56, -1
-)  # ... against the tokens of the model's own run
+# the loops, on a strip of the photo ...
+full = patches_by_hand(pixels[0, :32], **v2, stride=4, padding=3)
+# ... against the tokens of the model's own run
+by_model = trace["stages.0.patch_embed"].reshape(56, 56, -1)
 norm = model.params["stages"][0]["patch_embed"]["norm"]
 assert np.abs(layer_norm(full, **norm, eps=config.embed_eps)[:7] - by_model[:7]).max() < 1e-3
 assert np.abs(tokens_1 - trace["stages.1.patch_embed"]).max() < 1e-4

@@ -62,9 +62,8 @@ def attention_by_hand(queries, keys, values):
     weights, results = np.zeros((N, M)), np.zeros((N, d))
     for n in range(N):
         scores = [sum(queries[n, c] * keys[m, c] for c in range(d)) / d**0.5 for m in range(M)]
-        largest = max(
-            scores
-        )  # taken off before the exponential, so that nothing overflows; it cancels
+        # taken off before the exponential, so that nothing overflows; it cancels
+        largest = max(scores)
         powers = [np.exp(score - largest) for score in scores]
         for m in range(M):
             weights[n, m] = powers[m] / sum(powers)
@@ -110,9 +109,8 @@ same = np.allclose(slow, results[0], atol=1e-5) and np.allclose(slow_weights, we
 print("by hand = vectorised, head 0:", same)
 
 merged = merge_heads(results[None])  # heads side by side again: (1, 49, 256)
-output = (
-    merged @ layer["proj"]["weight"].T + layer["proj"]["bias"]
-)  # and a last linear layer mixes them
+# and a last linear layer mixes them
+output = merged @ layer["proj"]["weight"].T + layer["proj"]["bias"]
 print(
     "equals the model's attention layer:",
     np.allclose(output, trace["stages.3.blocks.0.attn"], atol=1e-4),
@@ -171,9 +169,8 @@ def reduce_by_hand(x, grid, weight, bias):
     """Reshape(x, R) W^S: x (N, C) on `grid` (H, W), weight (C, C, R, R) -> (M, C)."""
     H, W = grid
     C, _, R, _ = weight.shape
-    matrix = weight.transpose(2, 3, 1, 0).reshape(
-        R * R * C, C
-    )  # W^S: row order as the row of a square below
+    # W^S: row order as the row of a square below
+    matrix = weight.transpose(2, 3, 1, 0).reshape(R * R * C, C)
     out = np.zeros((H // R * (W // R), C), x.dtype)
     for i in range(H // R):
         for j in range(W // R):
@@ -325,12 +322,10 @@ plots.cost(VARIANTS["pvt_v2_b2"], title="attention of PVT v2 b2 as the picture g
 # ## The check
 
 # %%
-assert (
-    np.abs(slow_weights - trace["stages.3.blocks.0.attn.probs"][0, 0]).max() < 1e-5
-)  # the loops give the model's
-assert (
-    np.abs(reduced - trace["stages.0.blocks.0.attn.reduced"]).max() < 1e-3
-)  # SR(x), from squares of tokens
+# the loops give the model's
+assert np.abs(slow_weights - trace["stages.3.blocks.0.attn.probs"][0, 0]).max() < 1e-5
+# SR(x), from squares of tokens
+assert np.abs(reduced - trace["stages.0.blocks.0.attn.reduced"]).max() < 1e-3
 assert np.abs(weights[0] - trace["stages.0.blocks.0.attn.probs"][0, 0]).max() < 1e-5
 assert np.abs(output - trace["stages.0.blocks.0.attn"]).max() < 1e-3
 assert weights.shape[-1] * R**2 == fine.shape[1]  # R² times fewer keys

@@ -28,10 +28,7 @@ from pvt_numpy.layers.softmax import softmax
 from pvt_numpy.rollout import key_blocks, merge_matrix, pyramid_rollout, spread
 
 PHOTO = "golf_ball.jpg"  # or a photo of yours
-PIXEL = (
-    96,
-    104,
-)  # row and column of the pixel whose token asks, in the picture of 224 x 224 that the model sees
+PIXEL = 96, 104  # row and column, from 0 to 223, of the pixel whose token asks
 
 model = pvt_numpy.load_model()
 config = model.config
@@ -196,9 +193,8 @@ def rollout_by_hand(trace, config, down_to):
             for z in range(W):
                 S[y // R * (W // R) + z // R, y * W + z] = 1 / R**2
         for j in reversed(range(config.depths[i])):
-            A = trace[f"stages.{i}.blocks.{j}.attn.probs"][0].mean(
-                axis=0
-            )  # (N, M), mean of the heads
+            # (N, M), mean of the heads
+            A = trace[f"stages.{i}.blocks.{j}.attn.probs"][0].mean(axis=0)
             A_tilde = 0.5 * np.eye(H * W) + 0.5 * A @ S
             weights = weights @ A_tilde
         if i > down_to:  # rule 2: token n -> the 2 x 2 tokens below
@@ -311,9 +307,8 @@ for i in range(4):
         f"untrained model {correlation(inside(random_maps[i]), fall):+.2f}"
     )
 
-cells = np.zeros(
-    (2, 7, 7)
-)  # for each cell of 32 pixels: the sum over the squares that covered it, and their number
+# for each cell of 32 pixels: the sum over the squares that covered it, and their number
+cells = np.zeros((2, 7, 7))
 for (y, z), value in zip(places, fall.ravel(), strict=True):
     cells[:, y // 32 : y // 32 + 2, z // 32 : z // 32 + 2] += np.array([value, 1])[:, None, None]
 maps_of_fall = {"the logit falls by, when covered": cells[0] / cells[1]}
@@ -385,19 +380,15 @@ for i in range(4):
         name = f"stages.{i}.blocks.{j}.attn"
         q, k, v = (trace[f"{name}.{part}"].astype(np.float64) for part in "qkv")
         by_formula = softmax(q @ k.swapaxes(-1, -2) / np.sqrt(q.shape[-1]))
-        assert (
-            np.abs(by_formula - trace[f"{name}.probs"]).max() < 1e-5
-        )  # the maps are the formula's numbers
-        added = (
-            (by_formula @ v).transpose(0, 2, 1, 3).reshape(trace[name].shape)
-        )  # heads side by side
+        # the maps are the formula's numbers
+        assert np.abs(by_formula - trace[f"{name}.probs"]).max() < 1e-5
+        # heads side by side
+        added = (by_formula @ v).transpose(0, 2, 1, 3).reshape(trace[name].shape)
         proj = model.params["stages"][i]["blocks"][j]["attn"]["proj"]
-        assert (
-            np.abs(added @ proj["weight"].T + proj["bias"] - trace[name]).max() < 1e-3
-        )  # and they make the output
+        # and they make the output
+        assert np.abs(added @ proj["weight"].T + proj["bias"] - trace[name]).max() < 1e-3
 
 assert np.abs(maps[1].ravel() - by_hand).max() < 1e-7  # rollout by hand is the package's
-assert all(
-    abs(shares.sum() - 1) < 1e-5 and shares.min() >= 0 for shares in maps
-)  # nothing is lost on the way
+# nothing is lost on the way
+assert all(abs(shares.sum() - 1) < 1e-5 and shares.min() >= 0 for shares in maps)
 print("all checks passed")

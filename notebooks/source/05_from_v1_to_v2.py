@@ -320,16 +320,8 @@ for stage in range(4):
 # A table belongs to one grid. Zeros at the border belong to every grid. The same weights, at eight sizes; v2 pads its patches, so odd sizes lose nothing and a grid has $\lceil H / \mathrm{stride} \rceil$ rows:
 
 # %%
-for H, W in (
-    (96, 96),
-    (128, 128),
-    (160, 160),
-    (224, 224),
-    (225, 301),
-    (224, 320),
-    (320, 320),
-    (448, 448),
-):
+squares = [(n, n) for n in (96, 128, 160, 224, 320, 448)]
+for H, W in [*squares, (225, 301), (224, 320)]:
     recipe = model.preprocessing | {"size": {"height": H, "width": W}}
     output = pvt_numpy.forward(
         pvt_numpy.preprocess(PHOTO, **recipe), model.params, config, output_hidden_states=True
@@ -391,8 +383,8 @@ for name, function in ways.items():
     print(f"{name}: {min(timeit.repeat(function, number=1, repeat=5)) * 1e3:.2f} ms")
 
 # %% [markdown]
-# Here the loop over 49 bins is the quick one: each turn is a large NumPy mean. The package writes the pooling as a matrix for the rows and one for the columns all the same,
-# because then it is three lines, shared with the resizing above, and its gradient is the same product with both matrices transposed. It is a thousandth of a forward pass.
+# There is little to win: each of the 49 turns is a large NumPy mean already. The package writes the pooling as a matrix for the rows and one for the columns
+# because then it is three lines, shared with the resizing above, and its gradient is the same product with both matrices transposed.
 #
 # What it saves depends on the size. At 224 pixels SRA already has $7 \times 7$ keys in every stage, so the two tables are equally large and linear SRA only saves the large convolutions. Above, the curves part:
 

@@ -271,7 +271,7 @@ print(f"pos: {compare.MISTAKES['pos'][0]}; first departs at {first.name}")
 #
 # ## Live, where PyTorch is installed
 #
-# The same comparison with all hundred-odd rows, on our photo and the shipped weights. The green line is PyTorch's *own* float32 against its float64: NumPy's rounding is as large as PyTorch's.
+# The same comparison with all hundred-odd rows, on our photo and the shipped weights. A third, green line is then PyTorch's *own* float32 against its float64: NumPy's rounding is as large as PyTorch's.
 
 
 # %% varies
@@ -350,9 +350,8 @@ plots.difference(lines, title=title)
 # %%
 for name, array in arrays.items():  # the twelve lines read what the package reads
     assert np.array_equal(array.astype(np.float32), ours[name])
-assert (
-    compare.first_departure(wrong["correct"], 1e-10) is None
-)  # float64 agrees with PyTorch in every layer ...
+# float64 agrees with PyTorch in every layer ...
+assert compare.first_departure(wrong["correct"], 1e-10) is None
 for mistake in ("eps", "gelu", "kv"):
     assert compare.first_departure(wrong[mistake], 1e-10) is not None  # ... and mistakes do not
 assert compare.first_departure(rows["NumPy, float32"], 1e-4) is None
