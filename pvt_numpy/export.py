@@ -30,7 +30,7 @@ def export_hf(folder, model, dtype="float32"):
     config = model.config
     v1 = config.model_type == "pvt"
     name = "Pvt" if v1 else "PvtV2"
-    values = hf_config(config) | {
+    values = hf_fields(config) | {
         "architectures": [f"{name}ForImageClassification" if config.num_labels else f"{name}Model"],
         "dtype": dtype,
     }
@@ -89,12 +89,12 @@ def export_timm(folder, model, dtype="float32"):
     return remarks
 
 
-def hf_config(config):
+def hf_fields(config):
     """`config` as Hugging Face's config.json has it, without class names; a ValueError where that cannot express it.
 
     Hugging Face's v1 convolution takes its kernel from `strides` and its stride from `patch_sizes`, and makes its
-    position tables for a square image halved at every stage; this is the one place that writes such files, and
-    `config.config_from_dict` the one that reads them.
+    position tables for a square image halved at every stage; this is the one place that turns our fields into theirs,
+    and `config.config_from_dict` the one that turns theirs into ours.
     """
     values = config_to_dict(config)
     del values["patch_norm_eps"]  # num_labels stays: without it PvtConfig takes 1000, whatever id2label says
@@ -108,7 +108,7 @@ def hf_config(config):
         if H != W or tables != stage_grids(config):
             raise ValueError(
                 f"Hugging Face's Pvt makes position tables for {tables} tokens, this model has {stage_grids(config)}: "
-                "it cannot be written as its folder"
+                "Hugging Face's configuration cannot express it"
             )
     return values
 

@@ -9,25 +9,16 @@ Left out: v1 at other sizes than the configured one, where Hugging Face's model 
 
 import numpy as np
 
-from .config import config_to_dict
+from .export import hf_fields
 from .names import file_names
 from .parameters import flatten
 
-OURS_ALONE = ("model_type", "patch_norm_eps")
-
 
 def hf_config(config):
-    """Hugging Face's configuration object for ours."""
+    """Hugging Face's configuration object for ours; a ValueError where it cannot express it."""
     from transformers import PvtConfig, PvtV2Config
 
-    values = {name: value for name, value in config_to_dict(config).items() if name not in OURS_ALONE}
-    if config.model_type == "pvt_v2":
-        return PvtV2Config(**values)
-    H, W = config.image_hw
-    if H != W:
-        raise ValueError(f"image_size is {H} x {W}; Hugging Face's PVT v1 knows squares only")
-    # its convolution takes the kernel from `strides` and the stride from `patch_sizes`
-    return PvtConfig(**values | {"image_size": H, "patch_sizes": config.strides, "strides": config.patch_sizes})
+    return (PvtConfig if config.model_type == "pvt" else PvtV2Config)(**hf_fields(config))
 
 
 def hf_state_dict(params, config):

@@ -10,7 +10,7 @@ from checkpoint_files import LINEAR, SMALL_V1, SMALL_V2, V1, V2, assert_same_par
 from pvt_numpy import convert
 from pvt_numpy.checkpoint import load_model, save_model
 from pvt_numpy.config import VARIANTS
-from pvt_numpy.export import export_hf, export_timm, hf_config
+from pvt_numpy.export import export_hf, export_timm, hf_fields
 from pvt_numpy.image import preprocess
 from pvt_numpy.model import forward
 from pvt_numpy.parameters import flatten
@@ -49,7 +49,7 @@ def hf_model(request, torch, transformers):
     """A Hugging Face model with random numbers in every parameter, zeros and ones included."""
     config, classes = request.param, transformers
     name = "PvtV2" if config.model_type == "pvt_v2" else "Pvt"
-    hf = getattr(classes, f"{name}Config")(**hf_config(config) | {"num_labels": config.num_labels or 2})
+    hf = getattr(classes, f"{name}Config")(**hf_fields(config) | {"num_labels": config.num_labels or 2})
     torch.manual_seed(0)
     model = getattr(classes, f"{name}ForImageClassification" if config.num_labels else f"{name}Model")(hf).eval()
     with torch.no_grad():

@@ -57,7 +57,7 @@ def test_what_hugging_face_cannot_say(tmp_path):
     assert back.config == replace(model.config, patch_norm_eps=None)
     assert back.preprocessing == model.preprocessing | {"crop_offset": "floor"}
     for size in ((64, 96), 72):
-        with pytest.raises(ValueError, match="it cannot be written as its folder"):
+        with pytest.raises(ValueError, match="Hugging Face's configuration cannot express it"):
             export_hf(tmp_path / "no", make_model(replace(SMALL_V1, image_size=size, strides=(4, 2, 2, 1))))
     assert [path.name for path in tmp_path.iterdir()] == ["hf"]
 
