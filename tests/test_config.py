@@ -40,6 +40,23 @@ def test_exact_parameter_counts(name):
     assert sum(math.prod(shape) for shape in parameter_shapes(VARIANTS[name]).values()) == COUNTS[name]
 
 
+@pytest.mark.parametrize(
+    ("name", "change", "gone", "come"),
+    [
+        ("pvt_tiny", {"qkv_bias": False}, ["attn.q.bias", "attn.kv.bias"], []),
+        ("pvt_tiny", {"num_labels": 0}, ["head.weight", "head.bias"], []),
+        ("pvt_v2_b0", {"sr_ratios": (1, 1, 1, 1)}, ["sr.weight", "sr.bias", "attn.norm.weight", "attn.norm.bias"], []),
+        ("pvt_v2_b2", {"linear_attention": True}, [], ["sr.weight", "sr.bias", "attn.norm.weight", "attn.norm.bias"]),
+    ],
+)
+def test_which_parameters_come_and_go(name, change, gone, come):
+    before, after = set(parameter_shapes(VARIANTS[name])), set(parameter_shapes(replace(VARIANTS[name], **change)))
+    assert before - after == {key for key in before if key.endswith(tuple(gone) or ("-",))}
+    assert after - before == {
+        key for key in after if key.startswith("stages.3") and key.endswith(tuple(come) or ("-",))
+    }
+
+
 @pytest.mark.torch
 @pytest.mark.parametrize("name", COUNTS)
 def test_hugging_faces_model_has_as_many_under_the_same_names_and_shapes(name):

@@ -166,6 +166,7 @@ def test_patch_embeddings_say_their_grid():
         "patch_embed-overlap": (4, 5),
         "overlapping_patch_embed-7-4": (3, 3),
         "overlapping_patch_embed-3-2": (3, 3),
+        "overlapping_patch_embed-4-2": (3, 4),
     }
 
 
@@ -225,6 +226,24 @@ def test_a_grid_without_one_key_is_refused():
 def test_labels_that_do_not_fit_are_refused(labels, sentence):
     with pytest.raises(ValueError, match=sentence):
         losses.cross_entropy(np.zeros((2, 5)), np.array(labels))
+
+
+@pytest.mark.parametrize(
+    ("num_labels", "labels", "problem_type", "chosen"),
+    [
+        (1, np.array([0.5, 2]), None, "regression"),
+        (1, np.array([0, 2]), None, "regression"),
+        (2, np.array([0, 1]), None, "single_label_classification"),
+        (2, np.array([0, 1], np.int32), None, "single_label_classification"),
+        (2, np.array([[0.0, 1]]), None, "multi_label_classification"),
+        (2, np.array([[0.0, 1]]), "regression", "regression"),
+        (1, np.array([[1.0]]), "multi_label_classification", "multi_label_classification"),
+    ],
+)
+def test_the_loss_is_chosen_by_the_labels(num_labels, labels, problem_type, chosen):
+    assert losses.loss_kind(num_labels, labels, problem_type) == chosen
+    logits = np.random.default_rng(0).normal(size=(len(labels), num_labels))
+    assert losses.loss(logits, labels, problem_type) == losses.LOSSES[chosen](logits, labels)
 
 
 @pytest.mark.parametrize("loss", [losses.mean_square, losses.binary_cross_entropy])
