@@ -1,9 +1,9 @@
 """The model's backward pass: `model.py` read from the last line to the first.
 
-Each function here undoes the one of the same name in `model.py`: it takes the gradient of what that returned and what
-that was given, and returns the gradient of its input and of its parameters, in the parameters' own nesting. Only the
-tokens after each half of a block are kept from the forward pass; inside a half everything is computed again, so that
-memory grows with the depth by two (B, N, C) arrays a block, and inference needs no caches.
+`stage_backward` undoes `stage`, and so on: each takes the gradient of what that function returned and what it was
+given, and returns the gradient of its input and of its parameters, in the parameters' own nesting. Only the tokens
+after each half of a block are kept from the forward pass; inside a half everything is computed again, so that memory
+grows with the depth by two (B, N, C) arrays a block, and inference needs no caches.
 """
 
 import copy
@@ -25,7 +25,7 @@ from .model import channels_first, drop_path_rates, embed, split_rng, stage, sta
 def loss_and_gradients(pixel_values, params, config, labels, label_smoothing=0.0, rng=None):
     """The loss of `forward(…, labels, rng=rng)`, the logits, and the loss's gradient for every parameter.
 
-    label_smoothing, for single-label classification, is the one thing that `forward` has not.
+    label_smoothing, for single-label classification, is the one thing here that `forward` does not have.
 
     Returns loss (a number), logits (B, num_labels), and grads, nested and shaped as params.
     """

@@ -9,8 +9,8 @@ connection resumed where it stopped, HF_ENDPOINT, HF_HUB_OFFLINE, HF_HOME, HF_TO
   (`model.safetensors.sha256`), so later runs compare two lines and two dates instead of reading 250 MB again.
 - Every failure is one sentence that says what to do instead.
 
-Left out: any format but safetensors (convert.py reads the official pickles), other revisions than `main`, uploads, and
-resuming a download whose process was killed, which huggingface_hub starts anew.
+Left out: any format but safetensors (`load_model` reads the official pickles from disk), other revisions than `main`,
+uploads, and resuming a download whose process was killed, which huggingface_hub starts anew.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ class Published(NamedTuple):
     """One row of the table below.
 
     repository  its id on the Hub
-    recipe      the preprocessing it brings, one of image.RECIPES; the epsilons go with it: "timm" has 1e-5 in the
+    recipe      the preprocessing it brings, one of recipes.RECIPES; the epsilons go with it: "timm" has 1e-5 in the
                 patch-embed and SRA norms, as the official code, and Hugging Face's 1e-6 everywhere
     megabytes   size of the weights, as the repository's page showed it; None where it was not recorded
     sha256      of the weights, as that page showed it; None where it was not recorded

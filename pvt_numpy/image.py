@@ -32,7 +32,7 @@ from .recipes import (
 
 __all__ = ["RECIPES", "open_image", "preprocess", "preprocessing_from_hf", "preprocessing_from_timm"]
 
-MAX_RESIZED_PIXELS = 4096 * 4096  # far above any input of these models; a 1 x 20000 strip would pass it
+MAX_RESIZED_PIXELS = 4096 * 4096  # far above any input of these models; a strip of 1 x 20,000 would become more
 
 # EXIF orientation says how the camera was held; the transposition that turns the stored rows upright again
 UPRIGHT = {
@@ -68,6 +68,7 @@ def preprocess(
 
     images             a path, a binary file, a Pillow image, an array (HWC, CHW or HW; a fourth axis in front is a
                        batch), or a list of these
+    do_…               whether a step is taken; the order is resize, crop, rescale, normalise
     size               {"height", "width"}: squash; {"shortest_edge"}: keep the shape; also n, (height, width),
                        {"shortest_edge", "longest_edge"} and {"max_height", "max_width"}
     resample           Pillow's filter: 2 bilinear, 3 bicubic

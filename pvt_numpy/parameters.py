@@ -1,7 +1,7 @@
 """One table of shapes: which parameters a configuration has, and the nested dict that holds them.
 
 `parameter_shapes` serves strict loading, initialisation, parameter counts and the summary. The names are the official
-implementation's, but for the prefix: `block1.0.attn.q.weight` is `stages.0.blocks.0.attn.q.weight` here.
+implementation's, stage by stage: `block1.0.attn.q.weight` is `stages.0.blocks.0.attn.q.weight` here (all: `names.py`).
 """
 
 import numpy as np
@@ -93,10 +93,11 @@ def flatten(params, prefix=""):
 
 
 def init_params(config, rng, dtype=np.float32):
-    """Fresh parameters for training, as Hugging Face starts them: truncated normal weights, zero biases, unit norms.
+    """Fresh parameters for training, spread as Hugging Face's: normal weights, zero biases, unit norms.
 
-    Weights, position tables and the class token are drawn with standard deviation `initializer_range`, cut at two of
-    them; v2's convolutions, as in its paper's code, with sqrt(2 / fan_out). Deterministic for a given `rng`.
+    Weights, position tables and the class token are drawn with standard deviation `initializer_range`, v2's
+    convolutions with sqrt(2 / fan_out). What lies further than two deviations from 0 is drawn again (Hugging Face's
+    limit is the number 2, a hundred deviations away). Deterministic for a given `rng`.
     """
     flat = {}
     for name, shape in parameter_shapes(config).items():

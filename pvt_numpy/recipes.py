@@ -175,7 +175,7 @@ OPTIONS = {
 
 
 def check_options(options):
-    """Refuse, in one sentence, the first option whose value has no meaning. A step that is off reads no options."""
+    """Refuses, in one sentence, the first option whose value has no meaning. A step that is off reads no options."""
     for name, value in options.items():
         step, check = OPTIONS[name]
         if step is None or options[step]:

@@ -1,7 +1,8 @@
 """Opens what holds a checkpoint - a safetensors file, a PyTorch pickle, a folder - without deciding what it means.
 
 Safetensors are memory-mapped and read one array at a time; pickles are opened with `weights_only=True` and never
-otherwise. Every damaged file ends in one ValueError that names it. Left out: names, variants and shapes (`checkpoint`).
+otherwise. Every damaged file ends in one ValueError that names it. Left out: what the names
+mean (`names`, `identify`), and whether names and shapes are those of a model (`checkpoint`).
 """
 
 import json
