@@ -150,7 +150,7 @@ def _check_stages(config):
             )
         for i, value in enumerate(values):
             if name == "mlp_ratios":
-                if not (_is_number(value, 0) and int(config.hidden_sizes[i] * value) >= 1):
+                if not (_is_number(value, 0, 1e6) and int(config.hidden_sizes[i] * value) >= 1):
                     raise ValueError(
                         _sentence(f"mlp_ratios[{i}]", value, "a number that leaves at least one hidden channel")
                     )

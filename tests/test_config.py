@@ -174,6 +174,7 @@ IMPOSSIBLE_AT = [  # field, value, index of the offender, its value, what is exp
     ("strides", (4, 2, 0, 2), 2, 0, "a positive whole number"),
     ("mlp_ratios", (0, 8, 4, 4), 0, 0, "a number that leaves at least one hidden channel"),
     ("mlp_ratios", (8, 0.001, 4, 4), 1, 0.001, "a number that leaves at least one hidden channel"),
+    ("mlp_ratios", (8, 1e308, 4, 4), 1, 1e308, "a number that leaves at least one hidden channel"),
     ("mlp_ratios", (8, 8, "4", 4), 2, "4", "a number that leaves at least one hidden channel"),
 ]
 

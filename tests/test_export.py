@@ -103,6 +103,8 @@ def test_a_folder_is_written_whole_or_not_at_all(tmp_path, write):
     (tmp_path / "full" / "mine.txt").touch()
     with pytest.raises(ValueError, match="exists already; expected a new or an empty folder"):
         write(tmp_path / "full", model)
+    with pytest.raises(FileNotFoundError, match="there is no folder .*nowhere to make it in"):
+        write(tmp_path / "nowhere" / "new", model)
     (tmp_path / "empty").mkdir()
     flat = flatten(model.params)
     huge = replace(model, params=unflatten(flat | {"head.bias": np.full(3, 1e5, np.float32)}))

@@ -50,9 +50,11 @@ def _picked(logits, labels):
     K = logits.shape[-1]
     if labels.shape != logits.shape[:1]:
         raise ValueError(f"labels have shape {labels.shape}; expected one for each of the {len(logits)} pictures")
+    if labels.dtype.kind not in "iu":
+        raise ValueError(f"labels are {labels.dtype}; expected whole numbers from 0 to {K - 1}")
     bad = labels[(labels != IGNORED) & ((labels < 0) | (labels >= K))]
-    if labels.dtype.kind not in "iu" or bad.size:
-        raise ValueError(f"label {bad[0] if bad.size else labels[0]!r}; expected a whole number from 0 to {K - 1}")
+    if bad.size:
+        raise ValueError(f"label {bad[0]}; expected a whole number from 0 to {K - 1}")
     shifted = logits - logits.max(axis=-1, keepdims=True)
     log_probs = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     rows = np.flatnonzero(labels != IGNORED)
