@@ -42,6 +42,11 @@ class Model:
     preprocessing: dict = field(default_factory=dict)
     origin: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def label_names(self):
+        """A name for every output: the labels, or transformers' stand-ins LABEL_0, LABEL_1, ... where there are none."""
+        return self.labels or tuple(f"LABEL_{i}" for i in range(self.config.num_labels))
+
 
 def load_model(source=None, dtype=np.float32, local_files_only=False):
     """The Model in `source`, its parameters in `dtype` (float32 or float64).

@@ -44,6 +44,8 @@ def main(argv=None):
         return 0
     if not options.images:
         parser.error("no IMAGE given; try: python -m pvt_numpy.classify notebooks/golf_ball.jpg")
+    if options.images.count("-") > 1:
+        parser.error("- is given more than once; standard input holds one picture")
 
     model = model_from(options)
     if not model.config.num_labels:
@@ -86,14 +88,17 @@ def classify(picture, model, top_k=5):
     from .layers.softmax import softmax
     from .model import forward
 
-    source = io.BytesIO(sys.stdin.buffer.read()) if picture == "-" else picture
+    source = picture
+    if picture == "-":
+        source = io.BytesIO(sys.stdin.buffer.read())
+        source.name = "standard input"  # for messages
     logits = forward(preprocess(source, **model.preprocessing), model.params, model.config).logits[0]
     probabilities = softmax(logits.astype(np.float64))
     order = np.argsort(-logits, kind="stable")[:top_k]
     return [
         {
             "index": int(i),
-            "label": model.labels[i] if model.labels else f"LABEL_{i}",
+            "label": model.label_names[i],
             "logit": float(logits[i]),
             "probability": float(probabilities[i]),
         }

@@ -65,7 +65,7 @@ def main(argv=None):
         result["pytorch"]["largest_difference"] = float(np.abs(logits - theirs).max())
     print(json.dumps(result) if options.json else as_text(result, model))
     if options.confusion:
-        draw_confusion(options.confusion, np.array(result["confusion"]), class_names(model))
+        draw_confusion(options.confusion, np.array(result["confusion"]), model.label_names)
     return 1 if result["unreadable"] else 0
 
 
@@ -90,16 +90,11 @@ def labelled_pictures(folder, model, limit=None):
 
 def label_index(model):
     """Every name by which a sub-folder can mean a label: the label itself, and ImageNet's synset number for it."""
-    names = class_names(model)
+    names = model.label_names
     index = {_plain(name): i for i, name in enumerate(names)}
     if len(names) == len(classes()):  # two names of ImageNet's stand for two classes each: there the order decides
         return index | {synset: i for i, (synset, _) in enumerate(classes())}
     return index | {synset: index[_plain(name)] for synset, name in classes() if _plain(name) in index}
-
-
-def class_names(model):
-    """The model's labels, or numbers where it has none."""
-    return model.labels or tuple(str(i) for i in range(model.config.num_labels))
 
 
 def _plain(name):
@@ -163,7 +158,7 @@ def score(logits, truth, model):
     confusion = np.zeros((K, K), int)
     np.add.at(confusion, (truth, order[:, 0]), 1)
     seen = np.flatnonzero(confusion.sum(axis=1))
-    names = class_names(model)
+    names = model.label_names
     return {
         "images": len(truth),
         "top1": float((order[:, 0] == truth).mean()),

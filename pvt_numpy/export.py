@@ -35,14 +35,13 @@ def export_hf(folder, model, dtype="float32"):
         "dtype": dtype,
     }
     if config.num_labels:
-        labels = model.labels or [f"LABEL_{n}" for n in range(config.num_labels)]
-        values["id2label"] = {str(n): label for n, label in enumerate(labels)}
-        values["label2id"] = {label: n for n, label in enumerate(labels)}
+        values["id2label"] = {str(n): label for n, label in enumerate(model.label_names)}
+        values["label2id"] = {label: n for n, label in enumerate(model.label_names)}
     remarks = []
     if config.embed_eps != config.layer_norm_eps:
         remarks.append(
             f"Hugging Face has one epsilon: {config.embed_eps:g} in patch embeddings and SRA becomes "
-            f"{config.layer_norm_eps:g}, which moves the logits by about 1e-5"
+            f"{config.layer_norm_eps:g}, which moves the logits by 1e-5 or more"
         )
     kind = "hf-v1" if v1 else "hf-v2"
     files = {"config.json": values}

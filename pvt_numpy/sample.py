@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .checkpoint import atomic_file
 from .cli import run, whole_number
 
 EYE, AIM = np.array([0.0, -8.0, 2.3]), np.array([0.28, 0.0, 1.0])  # where the camera is, what it points at
@@ -269,9 +270,13 @@ def main(argv=None):
     parser.add_argument("--seed", metavar="N", type=whole_number(0), default=7,
                         help="another number grows another lawn (default %(default)s)")  # fmt: skip
     options = parser.parse_args(argv)
+    suffix = Path(options.output).suffix.lower()
+    if suffix not in Image.registered_extensions():
+        raise ValueError(f"{options.output}: found the suffix {suffix!r}, expected a picture's such as .jpg or .png")
     if options.width > 2048:
         parser.error(f"argument --width: found {options.width}, expected at most 2048")
-    Image.fromarray(draw(options.width, options.seed)).save(options.output, quality=92)
+    with atomic_file(options.output) as file:
+        Image.fromarray(draw(options.width, options.seed)).save(file, Image.registered_extensions()[suffix], quality=92)
     return 0
 
 

@@ -39,10 +39,11 @@ def main(argv=None):
     parser.add_argument("--image-size", metavar="HxW", type=image_size,
                         help="pixels, such as 224 or 224x320 (default: the model's)")  # fmt: skip
     parser.add_argument("--compare-attention", action="store_true", help="add what full attention would have cost")
+    parser.add_argument("--local-files-only", action="store_true", help="never download")
     parser.add_argument("--json", action="store_true", help="one JSON object, for programs")
     options = parser.parse_args(argv)
 
-    config = VARIANTS.get(options.source) or load_model(options.source).config
+    config = VARIANTS.get(options.source) or load_model(options.source, local_files_only=options.local_files_only).config
     result = summarise(config, options.image_size)
     print(json.dumps(result) if options.json else as_text(result, options.compare_attention))
     return 0

@@ -63,6 +63,7 @@ def main(argv=None):
     parser.add_argument("--golden", action="store_true", help="check the golden numbers even with PyTorch installed")
     parser.add_argument("--variants", action="store_true", help="a Markdown table of all eleven variants, with random "
                         "weights, and of the model that ships, each in float64 and in float32")  # fmt: skip
+    parser.add_argument("--local-files-only", action="store_true", help="never download")
     parser.add_argument("--json", action="store_true", help="one JSON object per model and line, for programs")
     options = parser.parse_args(argv)
     if options.source and options.random:
@@ -74,7 +75,8 @@ def main(argv=None):
     live = not (missing or options.golden)
     if options.variants:
         return table(live, options.json)
-    case = (live_case if live else golden_case)(options.source, options.random, options.image, options.dtype)
+    model = None if options.random else load_model(options.source, options.dtype, options.local_files_only)
+    case = (live_case if live else golden_case)(model, options.random, options.image, options.dtype)
     rows = compare(case, options.mistake)
     if options.json:
         print(json.dumps(as_dict(case, rows, options.dtype, options.mistake)))
@@ -98,7 +100,7 @@ def missing_packages():
     return missing
 
 
-def live_case(source, random, image, dtype):
+def live_case(model, random, image, dtype):
     """A model and a picture, run in PyTorch now."""
     from .recipes import RECIPES
 
@@ -107,7 +109,6 @@ def live_case(source, random, image, dtype):
         params, preprocessing = seeded_params(config, SEED, np.dtype(dtype).type), RECIPES["hf"]
         title = f"{random}, random weights"
     else:
-        model = load_model(source, dtype)
         config, params, preprocessing = model.config, model.params, model.preprocessing
         title = describe(model)
     if image or (not random and SAMPLE.is_file()):
@@ -134,11 +135,10 @@ def _live(title, config, params, x):
     return Case(title, reference, config, params, x, expected, False)
 
 
-def golden_case(source, random, image, dtype):
+def golden_case(model, random, image, dtype):
     """What PyTorch wrote down for this model, or else for its architecture with random weights."""
     name = random
     if not random:
-        model = load_model(source, dtype)
         name = variant_name(model.config)
         shipped = read_golden("shipped")
         if params_hash(model.params) == shipped["params_sha256"]:
@@ -210,7 +210,8 @@ def table(live, as_json=False):
     for name in [*VARIANTS, None]:
         cells = []
         for dtype in TOLERANCES:
-            case = (live_case if live else golden_case)(None, name, None, dtype)
+            model = None if name else load_model(None, dtype)
+            case = (live_case if live else golden_case)(model, name, None, dtype)
             rows = compare(case)
             status |= first_departure(rows, TOLERANCES[dtype]) is not None
             if as_json:

@@ -117,7 +117,7 @@ def test_predictions_are_the_forward_pass_s():
 def test_outputs_that_are_no_choice_are_not_shown_as_one(change, chances):
     model = replace(shipped(), config=replace(shipped().config, num_labels=2, **change), labels=None)
     shown = predictions(np.array([0.0, 2.0], np.float32), model)
-    assert [one["label"] for one in shown] == ["class 1", "class 0"]
+    assert [one["label"] for one in shown] == ["LABEL_1", "LABEL_0"]
     assert [one["probability"] and round(one["probability"], 10) for one in shown] == chances
 
 

@@ -170,7 +170,7 @@ def test_the_table_fails_where_a_row_does(capsys, monkeypatch):
 
 
 def test_a_different_order_of_the_top_labels_is_seen(capsys):
-    case = validate.golden_case(None, None, None, "float32")
+    case = validate.golden_case(load_model(), None, None, "float32")
     assert validate.same_top(case)
     case.expected["logits"] = case.expected["logits"][:, ::-1]
     assert not validate.same_top(case)

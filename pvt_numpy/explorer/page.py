@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from ..config import variant_name
+from ..layers.activations import sigmoid
 from ..layers.attention import POOLED
+from ..layers.losses import loss_kind
 from ..layers.softmax import softmax
 from ..model import forward
 from ..parameters import flatten
@@ -73,16 +75,15 @@ def predictions(logits, model):
     config = model.config
     if not config.num_labels:
         return []
-    kind = config.problem_type or ("regression" if config.num_labels == 1 else "single_label_classification")
+    kind = loss_kind(config.num_labels, np.zeros(1, int), config.problem_type)  # unless told otherwise, one label each
     logits = logits.astype(np.float64)
     chances = {
         "single_label_classification": lambda: softmax(logits).tolist(),
-        "multi_label_classification": lambda: (1 / (1 + np.exp(-logits))).tolist(),
+        "multi_label_classification": lambda: sigmoid(logits).tolist(),
         "regression": lambda: [None] * len(logits),
     }[kind]()
-    names = model.labels or [f"class {n}" for n in range(len(logits))]
     best = np.argsort(-logits, kind="stable")[:SHOWN_CLASSES]
-    return [{"label": names[n], "logit": float(logits[n]), "probability": chances[n]} for n in best]
+    return [{"label": model.label_names[n], "logit": float(logits[n]), "probability": chances[n]} for n in best]
 
 
 def model_facts(model, recipe):
