@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from importlib.util import find_spec
 from statistics import median
 
@@ -50,7 +51,7 @@ def main(argv=None):
                         help="pixels on a side (default 224)")  # fmt: skip
     parser.add_argument("--runs", metavar="N", type=whole_number(1), default=10,
                         help="timed runs of each (default 10)")  # fmt: skip
-    parser.add_argument("--threads", metavar="N", type=whole_number(1), default=2, help="of each (default 2)")
+    parser.add_argument("--threads", metavar="N", type=whole_number(1, 256), default=2, help="of each (default 2)")
     parser.add_argument("--json", action="store_true", help="one JSON object per model and line, for programs")
     parser.add_argument("--contender", help=argparse.SUPPRESS)  # what the command starts for each contender
     options = parser.parse_args(argv)
@@ -137,12 +138,14 @@ def serve(contender, name, batch, image_size, threads):
     return 0
 
 
-def _model(name):
+def _model(name, image_size):
+    """The variant made for this size, for Hugging Face's v1 runs at no other."""
     import numpy as np
 
     from .parameters import init_params
 
-    return VARIANTS[name], init_params(VARIANTS[name], np.random.default_rng(0))
+    config = replace(VARIANTS[name], image_size=image_size)
+    return config, init_params(config, np.random.default_rng(0))
 
 
 def _pixels(batch, image_size):
@@ -154,7 +157,7 @@ def _pixels(batch, image_size):
 def _ours(name, batch, image_size, threads):
     from .model import forward
 
-    config, params = _model(name)
+    config, params = _model(name, image_size)
     x = _pixels(batch, image_size)
     return lambda: forward(x, params, config)
 
@@ -165,7 +168,7 @@ def _pytorch(name, batch, image_size, threads):
     from .pytorch import hf_model
 
     torch.set_num_threads(threads)
-    config, params = _model(name)
+    config, params = _model(name, image_size)
     model, x = hf_model(params, config), torch.from_numpy(_pixels(batch, image_size))
 
     def work():

@@ -1,10 +1,13 @@
 """What every command shares: a user's mistake is one line and an exit status, never a traceback.
 
-Exit status 0: all done; 1: something failed, said on stderr; 2: wrong usage (argparse); 130: stopped with Ctrl-C.
+Exit status 0: all done; 1: something failed, said on stderr; 2: wrong usage (argparse); 130: stopped with Ctrl-C;
+143: ended by SIGTERM. Both ways of stopping clear away what is half written.
 """
 
 import argparse
+import contextlib
 import os
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +21,11 @@ def run(main, name):
     `name` is the command's, for its messages. ValueError and OSError are what the package raises for bad input.
     Any other exception is a mistake of ours and keeps its traceback.
     """
+    for name_of_stream, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name_of_stream) is None:  # closed by whoever started the command
+            setattr(sys, name_of_stream, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - for good
+    with contextlib.suppress(ValueError):  # only the main thread may
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # a name that the console cannot show is no reason to fail
     try:
@@ -85,17 +93,22 @@ def model_from(options):
 
 
 def find_images(folder):
-    """The picture files below `folder`, by their suffix, in a fixed order; links to folders are not followed."""
+    """The picture files below `folder`, by their suffix, in a fixed order; links to folders are not followed.
+
+    Pipes and devices, on which reading could wait for ever, are no pictures; a link that leads nowhere is, to be named.
+    """
     found = [Path(top, name) for top, _, names in os.walk(folder) for name in names]
-    return sorted(path for path in found if path.suffix.lower() in IMAGE_SUFFIXES)
+    found = [path for path in found if path.suffix.lower() in IMAGE_SUFFIXES]
+    return sorted(path for path in found if path.is_file() or path.is_symlink() and not path.exists())
 
 
-def whole_number(low):
-    """An argparse type: a whole number, at least `low`."""
+def whole_number(low, high=10**18):
+    """An argparse type: a whole number, at least `low` and at most `high`."""
 
     def parse(text):
-        if not text.isdecimal() or int(text) < low:
-            raise argparse.ArgumentTypeError(f"found {text!r}, expected a whole number from {low} on")
+        if not text.isdecimal() or len(text) > 19 or not low <= int(text) <= high:
+            limits = f"from {low} on" if high == 10**18 else f"from {low} to {high}"
+            raise argparse.ArgumentTypeError(f"found {text[:40]!r}, expected a whole number {limits}")
         return int(text)
 
     return parse

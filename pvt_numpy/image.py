@@ -201,7 +201,7 @@ def _named(images):
     if isinstance(images, np.ndarray) and images.ndim == 4:
         images = list(images)
     if not isinstance(images, list | tuple):
-        return [("image", images)]
+        return [(os.fspath(images) if isinstance(images, str | os.PathLike) else "image", images)]
     if not images:
         raise ValueError("images: found an empty list, expected at least one picture")
     return [(f"images[{i}]", image) for i, image in enumerate(images)]

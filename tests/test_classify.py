@@ -161,7 +161,10 @@ def test_bad_model_files_get_one_line(tmp_path, damage):
     assert expected[damage].lower() in message.lower()
 
 
-@pytest.mark.parametrize("arguments", [[], [BALL, "--top-k", "0"], [BALL, "--top-k", "x"], [BALL, "--recipe", "mine"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [[], [BALL, "--top-k", "0"], [BALL, "--top-k", "x"], [BALL, "--recipe", "mine"], ["-", "-"]],
+)
 def test_wrong_usage_is_status_2(arguments, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(arguments)

@@ -1,5 +1,8 @@
 """What all commands share: exit statuses, one-line errors, and help that teaches."""
 
+import argparse
+import os
+import signal
 import subprocess
 import sys
 from contextlib import suppress
@@ -7,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pvt_numpy.cli import complain, find_images, run
+from pvt_numpy.cli import complain, find_images, run, whole_number
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = sorted(
@@ -77,6 +80,55 @@ def test_find_images_is_ordered_and_does_not_follow_links(tmp_path):
     with suppress(OSError):  # Windows without the right to make links
         (tmp_path / "b" / "loop").symlink_to(tmp_path, target_is_directory=True)
     assert find_images(tmp_path) == [tmp_path / "b" / "a.png", tmp_path / "z.JPG"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_find_images_leaves_out_pipes_and_keeps_broken_links(tmp_path):
+    """A pipe among the pictures of a folder must not keep a command waiting for ever."""
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "gone.jpg").symlink_to("nowhere")
+    assert find_images(tmp_path) == [tmp_path / "gone.jpg"]
+
+
+def test_whole_numbers_have_limits():
+    assert whole_number(2, 5)("5") == 5
+    for text in ("6", "1", "-1", "2.0", "nan", "9" * 5000):
+        with pytest.raises(argparse.ArgumentTypeError, match="expected a whole number from 2 to 5") as refused:
+            whole_number(2, 5)(text)
+        assert len(str(refused.value)) < 120
+    with pytest.raises(argparse.ArgumentTypeError, match="expected a whole number from 1 on"):
+        whole_number(1)("9" * 5000)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="closes streams as a Unix shell does")
+@pytest.mark.parametrize(("closed", "status"), [("<&-", 1), (">&-", 0), ("2>&-", 0)])
+def test_closed_streams_are_no_traceback(closed, status):
+    image = "-" if closed == "<&-" else "notebooks/golf_ball.jpg"
+    command = f'"{sys.executable}" -m pvt_numpy.classify {image} {closed}'
+    done = subprocess.run(["sh", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == status
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == status
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without telling it")
+def test_a_terminated_command_clears_away_what_is_half_written(tmp_path):
+    code = (
+        "import sys, time; from pvt_numpy.checkpoint import atomic_file; from pvt_numpy.cli import run\n"
+        "def main():\n"
+        "    with atomic_file(sys.argv[1]) as file:\n"
+        "        print('writing', flush=True)\n"
+        "        time.sleep(60)\n"
+        "run(main, 'job')"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "out")]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "writing\n"
+        assert len(list(tmp_path.iterdir())) == 1
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 143
+        assert process.stderr.read() == ""
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("command", COMMANDS)

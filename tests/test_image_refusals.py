@@ -139,6 +139,12 @@ def test_a_strip_that_would_explode_in_resizing(shape):
     refused(strip, "turn into", size={"max_height": 50, "max_width": 50})  # 50 x 0
 
 
+def test_a_refused_size_names_the_file(tmp_path):
+    Image.new("RGB", (4, 4)).save(tmp_path / "small.png")
+    with pytest.raises(ValueError, match="small.png: found 4 x 4 pixels"):
+        preprocess(tmp_path / "small.png", size={"height": 10**6, "width": 10**6})
+
+
 def test_results_of_unequal_shape():
     pictures = [np.zeros((30, 40, 3), np.uint8), np.zeros((40, 30, 3), np.uint8)]
     refused(pictures, "images: found results of unequal shape", "crop_size", size={"shortest_edge": 20})
