@@ -1,4 +1,4 @@
-"""What all tests share: the `torch` marker.
+"""What all tests share: one thread for NumPy, and the `torch` marker.
 
 A test marked `torch` compares live with PyTorch and is skipped where requirements-torch.txt is not installed. With
 PVT_REQUIRE_TORCH=1 in the environment it fails there instead, so that a run without PyTorch cannot pass for the other.
@@ -8,6 +8,10 @@ import os
 import warnings
 
 import pytest
+
+# One thread for NumPy's matrix products, unless asked otherwise: those of the tests are small, and two threads that
+# share the machine with anything else spend their time waiting for each other. Set before NumPy is first imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 collect_ignore = ["golden/make.py"]  # a script, not a module
 
