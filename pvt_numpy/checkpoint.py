@@ -44,7 +44,7 @@ class Model:
 
     @property
     def label_names(self):
-        """A name for every output: the labels, or transformers' stand-ins LABEL_0, LABEL_1, ... where there are none."""
+        """A name for every output: the labels, or transformers' stand-ins LABEL_0, LABEL_1, ... for want of them."""
         return self.labels or tuple(f"LABEL_{i}" for i in range(self.config.num_labels))
 
 
@@ -134,7 +134,8 @@ def write_safetensors(path, arrays, metadata, dtype):
     for name, value in arrays.items():
         start, end = end, end + value.size * stored.itemsize
         header[name] = {"dtype": code, "shape": list(value.shape), "data_offsets": [start, end]}
-    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":"))
+    text = text.encode("utf-8", "replace")  # the origin notes the name of a file, which may hold bytes that are no text
     text += b" " * (-len(text) % 8)
     with atomic_file(path) as file:
         file.write(len(text).to_bytes(8, "little") + text)
@@ -148,6 +149,8 @@ def atomic_file(path):
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path}: there is no folder {path.parent} to write it into")
+    if path.is_dir():  # before the work, not after it
+        raise IsADirectoryError(f"{path}: is a folder; expected the name of a file to write")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")  # same folder: a rename, not a copy
     try:
         with open(temporary, "xb") as file:

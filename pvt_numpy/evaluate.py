@@ -47,7 +47,11 @@ def main(argv=None):
     parser.add_argument("--json", action="store_true", help="one JSON object, for programs")
     options = parser.parse_args(argv)
 
+    if options.confusion:
+        check_writable(options.confusion)  # now, not after the work
     model = model_from(options)
+    if not model.config.num_labels:
+        raise ValueError(f"{options.model}: this model has no classifier (num_labels 0); expected one with labels")
     if options.size:
         size = {"height": options.size, "width": options.size}
         model = replace(model, preprocessing=model.preprocessing | {"size": size, "do_center_crop": False})
@@ -73,7 +77,7 @@ def labelled_pictures(folder, model, limit=None):
     """(path, label index) of every picture, class by class; with a limit, the first ones of every class in turn."""
     if not Path(folder).is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; expected one with a sub-folder per class")
-    folders = sorted(path for path in Path(folder).iterdir() if path.is_dir())
+    folders = sorted(path for path in Path(folder).iterdir() if path.is_dir() and not path.name.startswith("."))
     if not folders:
         raise ValueError(f"{folder}: no sub-folders; expected one per class, named by label or synset number")
     index = label_index(model)
@@ -188,6 +192,17 @@ def as_text(result, model):
         lines += [f"  {printable(case['image'])}: ours {np.round(case['ours'], 4).tolist()}, "
                   f"PyTorch {np.round(case['pytorch'], 4).tolist()}" for case in other["differing"]]  # fmt: skip
     return "\n".join(lines)
+
+
+def check_writable(path):
+    """Refuses the name of a picture that could not be written."""
+    from matplotlib.figure import Figure
+
+    path, known = Path(path), Figure().canvas.get_supported_filetypes()
+    if path.suffix[1:] not in ("", *known):
+        raise ValueError(f"{path}: found the suffix {path.suffix}, expected one of .{', .'.join(sorted(known))}")
+    if path.is_dir() or not path.parent.is_dir():
+        raise FileNotFoundError(f"{path}: expected the name of a file in a folder that is there")
 
 
 def draw_confusion(path, confusion, names):

@@ -12,13 +12,14 @@ Left out: shadows of single blades (their roots are simply darker) and light tha
 """
 
 import argparse
+import io
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 
 from .checkpoint import atomic_file
-from .cli import run, whole_number
+from .cli import printable, run, whole_number
 
 EYE, AIM = np.array([0.0, -8.0, 2.3]), np.array([0.28, 0.0, 1.0])  # where the camera is, what it points at
 BALL = np.array([0.0, 0.0, 1.02])  # its centre: the ball sits a little inside the turf
@@ -238,13 +239,16 @@ def draw(width=512, seed=7):
     >>> draw(64).shape
     (48, 64, 3)
     """
+    from tqdm import tqdm
+
     height = width * 3 // 4
     rng = np.random.Generator(np.random.PCG64(seed))  # its random() gives the same numbers in every NumPy
     table = rng.random((64, 64))
     image = background(height, width, rng, table)
     focus = np.linalg.norm(BALL - EYE) - 0.8  # on the front of the ball
     edges = np.concatenate([np.geomspace(60, -EYE[1], 13), np.geomspace(-EYE[1], 3.9, 9)])
-    for far, near in zip(edges[:-1], edges[1:], strict=True):
+    bands = list(zip(edges[:-1], edges[1:], strict=True))
+    for far, near in tqdm(bands, unit=" bands", leave=False, disable=None):
         if far > near:
             radius = width * APERTURE * abs(1 - 2 * focus / (far + near))
             fine = 2 if radius < width / 340 else 1  # what is in focus is worth sub-pixels
@@ -265,18 +269,20 @@ def main(argv=None):
     )  # fmt: skip
     parser.add_argument("-o", "--output", metavar="FILE", type=Path, default="golf_ball.jpg",
                         help="default: %(default)s; the suffix chooses the format")  # fmt: skip
-    parser.add_argument("--width", metavar="N", type=whole_number(16), default=512,
+    parser.add_argument("--width", metavar="N", type=whole_number(16, 2048), default=512,
                         help="in pixels, at most 2048; the height is 3/4 of it (default %(default)s)")  # fmt: skip
     parser.add_argument("--seed", metavar="N", type=whole_number(0), default=7,
                         help="another number grows another lawn (default %(default)s)")  # fmt: skip
     options = parser.parse_args(argv)
-    suffix = Path(options.output).suffix.lower()
-    if suffix not in Image.registered_extensions():
+    suffix = options.output.suffix.lower()
+    kind = Image.registered_extensions().get(suffix)
+    if kind not in Image.SAVE:  # some formats can only be read
         raise ValueError(f"{options.output}: found the suffix {suffix!r}, expected a picture's such as .jpg or .png")
-    if options.width > 2048:
-        parser.error(f"argument --width: found {options.width}, expected at most 2048")
     with atomic_file(options.output) as file:
-        Image.fromarray(draw(options.width, options.seed)).save(file, Image.registered_extensions()[suffix], quality=92)
+        encoded = io.BytesIO()  # some formats are not written from front to back
+        Image.fromarray(draw(options.width, options.seed)).save(encoded, kind, quality=92)
+        file.write(encoded.getvalue())
+    print(f"{printable(str(options.output))}: {options.width} x {options.width * 3 // 4} pixels")
     return 0
 
 

@@ -98,6 +98,18 @@ def test_the_file_is_plain_safetensors(saved, model):
     assert int.from_bytes(saved.read_bytes()[:8], "little") % 8 == 0, "arrays start where a processor likes to read"
 
 
+def test_an_origin_that_is_no_text_is_saved(tmp_path, model):
+    """It may be the name of a folder, and those are bytes."""
+    save_model(tmp_path / "m.safetensors", replace(model, origin={"source": "caf\udce9"}))
+    assert load_model(tmp_path / "m.safetensors").origin["source"] == "caf?"
+
+
+def test_a_folder_is_not_written_over(tmp_path, model):
+    with pytest.raises(IsADirectoryError, match="is a folder; expected the name of a file"):
+        save_model(tmp_path, model)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_equal_models_give_equal_bytes(tmp_path, saved, model):
     """Also where memory is laid out otherwise, and whatever order another process hashes in."""
     other = {name: np.asfortranarray(value) for name, value in flatten(model.params).items()}

@@ -1,14 +1,17 @@
 """`python -m pvt_numpy.evaluate` on small folders whose right answer is known."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from pvt_numpy import load_model
+from pvt_numpy import VARIANTS, evaluate, load_model
+from pvt_numpy.checkpoint import Model, save_model
 from pvt_numpy.evaluate import label_index, main, score
+from pvt_numpy.parameters import init_params
 
 BALL = Path(__file__).resolve().parent.parent / "notebooks" / "golf_ball.jpg"
 VAL = Path(__file__).resolve().parents[2] / "shared" / "imagenette160" / "val"
@@ -81,6 +84,26 @@ def test_folders_that_say_nothing_are_refused(tmp_path, make):
     expected = {"nothing": "no such folder", "flat": "no sub-folders", "unknown": "'walrus'", "empty": "no pictures"}
     with pytest.raises((ValueError, FileNotFoundError), match=expected[make]):
         main([str(folder)])
+
+
+def test_hidden_folders_are_no_classes(folder, capsys):
+    (folder / ".ipynb_checkpoints").mkdir()
+    main([str(folder), "--json"])
+    assert json.loads(capsys.readouterr().out)["images"] == 3
+
+
+@pytest.mark.parametrize("name", ["matrix.xyz", "missing/matrix.png", "tench"])
+def test_a_picture_that_cannot_be_written_is_refused_before_the_work(folder, monkeypatch, name):
+    monkeypatch.setattr(evaluate, "run_all", None)
+    with pytest.raises((ValueError, FileNotFoundError), match=f"{name}: (found the suffix .xyz|expected the name)"):
+        main([str(folder), "--confusion", str(folder / name)])
+
+
+def test_a_model_without_labels_is_refused(folder, tmp_path):
+    config = replace(VARIANTS["pvt_v2_b0"], num_labels=0)
+    save_model(tmp_path / "bare.safetensors", Model(config, init_params(config, np.random.default_rng(0))), "float16")
+    with pytest.raises(ValueError, match="bare.safetensors: this model has no classifier"):
+        main([str(folder), "--model", str(tmp_path / "bare.safetensors")])
 
 
 @pytest.mark.skipif(not VAL.is_dir(), reason="needs the photos in ../shared/imagenette160")

@@ -102,6 +102,7 @@ def command(*arguments, cwd):
 def test_command_writes_the_file(tmp_path):
     done = command("-o", tmp_path / "ball.png", "--width", 64, cwd=ROOT)
     assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{tmp_path / 'ball.png'}: 64 x 48 pixels\n"
     with Image.open(tmp_path / "ball.png") as picture:
         np.testing.assert_array_equal(np.asarray(picture), sample.draw(64))
 
@@ -111,6 +112,8 @@ def test_command_writes_the_file(tmp_path):
     [
         (["--width", "16", "-o", "no_such_folder/ball.jpg"], 1, "no_such_folder"),
         (["--width", "16", "-o", "ball.xyz"], 1, ".xyz"),
+        (["--width", "16", "-o", "ball.psd"], 1, ".psd"),
+        (["--width", "9999"], 2, "from 16 to 2048"),
         (["--width", "3"], 2, "--width"),
     ],
 )
