@@ -7,7 +7,9 @@ pytest.importorskip("matplotlib")
 from PIL import Image
 from plot_cases import GOLF_BALL, V1
 
-from pvt_numpy import init_params
+from pvt_numpy import init_params, plots
+from pvt_numpy.checkpoint import Model, save_model
+from pvt_numpy.compare import Difference
 from pvt_numpy.plots.__main__ import PICTURES, main
 
 
@@ -23,8 +25,6 @@ def test_every_picture_from_the_shell(name, tmp_path, capsys):
 
 
 def test_v1_pictures_from_the_shell(tmp_path):
-    from pvt_numpy.checkpoint import Model, save_model
-
     save_model(tmp_path / "v1.safetensors", Model(V1, init_params(V1, np.random.default_rng(0))))
     for name in ("class-token", "positions", "rollout"):
         output = tmp_path / f"{name}.svg"
@@ -49,3 +49,22 @@ def test_wrong_usage_is_status_2(arguments, capsys):
         main(arguments)
     assert stopped.value.code == 2
     assert "error:" in capsys.readouterr().err
+
+
+def test_difference_without_pytorch_takes_the_golden_numbers(tmp_path, monkeypatch):
+    def missing(*_):
+        raise ImportError("No module named 'torch'")
+
+    asked = []
+
+    def golden(name, load):
+        asked.append((name, load(np.float64)[0]["head"]["weight"].dtype))
+        return {"NumPy, float64": [Difference("logits", 1e-15, 1e-16, 1e-15)]}
+
+    monkeypatch.setattr(plots, "live", missing)
+    monkeypatch.setattr(plots, "from_golden", golden)
+    assert main(["difference", str(GOLF_BALL), "-o", str(tmp_path / "x.png")]) == 0
+    assert asked == [("shipped", np.float64)]
+    save_model(tmp_path / "v1.safetensors", Model(V1, init_params(V1, np.random.default_rng(0))))
+    with pytest.raises(ValueError, match="needs PyTorch"):
+        main(["difference", str(GOLF_BALL), "--model", str(tmp_path / "v1.safetensors")])

@@ -20,10 +20,13 @@ import sys
 
 sys.path.insert(0, "..")  # the package, one folder up
 
+from pathlib import Path
+
 import numpy as np
 
 import pvt_numpy
 from pvt_numpy import plots
+from pvt_numpy.checkpoint import Model
 from pvt_numpy.layers.softmax import softmax
 from pvt_numpy.rollout import key_blocks, merge_matrix, pyramid_rollout, spread
 
@@ -252,6 +255,45 @@ maps = pyramid_rollout(trace, config)
 plots.rollout(photo, trace, config)
 
 # %% [markdown]
+# ## v1 and its class token
+#
+# PVT v1 does not average. In its last stage a learned **class token** is put before the others, and the answer is read from it alone. So one row of attention, the class token's, stands closer to the answer than any other.
+# The small v1 model that was trained for this project sees 64 × 64 pixels and has 4 × 4 tokens there; each panel also says how much the class token reads from itself.
+
+# %%
+nano = Path("../weights/pvt_v1_nano_imagenette.safetensors")
+if trained := nano.exists():
+    v1 = pvt_numpy.load_model(nano)
+    v1_x = pvt_numpy.preprocess(PHOTO, **v1.preprocessing)
+else:  # the same architecture before training
+    v1_config = pvt_numpy.PvtConfig(
+        image_size=64, hidden_sizes=(32, 64, 128, 192), patch_sizes=(4, 2, 2, 1), strides=(4, 2, 2, 1),
+        num_attention_heads=(1, 2, 4, 4), mlp_ratios=(4, 4, 4, 4), sequence_reduction_ratios=(4, 2, 1, 1),
+        num_labels=10,
+    )  # fmt: skip
+    v1 = Model(v1_config, pvt_numpy.init_params(v1_config, np.random.default_rng(0)))
+    v1_x = pvt_numpy.preprocess(
+        PHOTO, **model.preprocessing | {"size": {"height": 64, "width": 64}}
+    )
+v1_trace = {}
+v1_logits = pvt_numpy.forward(v1_x, v1.params, v1.config, trace=v1_trace).logits[0]
+v1_photo = plots.photo_of(v1_x, **v1.preprocessing)
+print(
+    "trained:",
+    trained,
+    "  it says:",
+    model.labels[v1_logits.argmax()],
+    f"{softmax(v1_logits).max():.0%}",
+)
+plots.class_attention(v1_photo, v1_trace, v1.config)
+
+# %% [markdown]
+# Heads differ again. For the rollout, the class token is where the row vector starts, and what it keeps for itself is left out at the end:
+
+# %%
+plots.rollout(v1_photo, v1_trace, v1.config)
+
+# %% [markdown]
 # ## Does the map know anything about the model?
 #
 # Two checks.
@@ -325,6 +367,7 @@ plots.overlay(photo, maps_of_fall, label=f"logit of “{model.labels[answer]}”
 # | one head, one query, one block | exact: these are the numbers of the forward pass | no statement about the answer |
 # | mean of the heads | an overview | hides that heads differ |
 # | who is read (mean over queries) | finds sinks | does not separate sinks from content |
+# | v1's class token | closest to the answer | one row of many; its heads differ |
 # | rollout, late stages | rough idea of where the answer comes from | a heuristic: knows no values, no MLPs |
 # | rollout, down to stage 0 | little, for this model | not a saliency map at pixel resolution |
 # | covering parts of the photo | a measurement on the model | slow, and grey squares are unusual inputs |
@@ -390,5 +433,6 @@ for i in range(4):
 
 assert np.abs(maps[1].ravel() - by_hand).max() < 1e-7  # rollout by hand is the package's
 # nothing is lost on the way
+maps += pyramid_rollout(v1_trace, v1.config)
 assert all(abs(shares.sum() - 1) < 1e-5 and shares.min() >= 0 for shares in maps)
 print("all checks passed")
