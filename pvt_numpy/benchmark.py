@@ -17,7 +17,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from statistics import median
 
-from .cli import run, whole_number
+from .cli import LARGEST_SIDE, run, whole_number
 from .config import VARIANTS
 
 EPILOG = """columns, medians of the runs:
@@ -47,7 +47,7 @@ def main(argv=None):
                         help="variants, with random weights (default pvt_tiny pvt_v2_b0)")  # fmt: skip
     parser.add_argument("--batch-sizes", metavar="B", nargs="+", type=whole_number(1), default=[1],
                         help="pictures in one forward pass (default 1)")  # fmt: skip
-    parser.add_argument("--image-size", metavar="N", type=whole_number(32), default=224,
+    parser.add_argument("--image-size", metavar="N", type=whole_number(32, LARGEST_SIDE), default=224,
                         help="pixels on a side (default 224)")  # fmt: skip
     parser.add_argument("--runs", metavar="N", type=whole_number(1), default=10,
                         help="timed runs of each (default 10)")  # fmt: skip

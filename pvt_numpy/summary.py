@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from .checkpoint import load_model
-from .cli import run
+from .cli import LARGEST_SIDE, run
 from .config import VARIANTS, variant_name
 from .model import forward
 from .parameters import parameter_shapes, unflatten
@@ -52,8 +52,9 @@ def main(argv=None):
 def image_size(text):
     """(height, width) of "224" or "224x320"."""
     sides = text.lower().split("x")
-    if not all(side.isdecimal() and int(side) for side in sides) or len(sides) > 2:
-        raise argparse.ArgumentTypeError(f"found {text!r}, expected pixels such as 224 or 224x320")
+    if len(sides) > 2 or not all(side.isdecimal() and 1 <= int(side[:9]) <= LARGEST_SIDE for side in sides):
+        expected = f"pixels such as 224 or 224x320, at most {LARGEST_SIDE}"
+        raise argparse.ArgumentTypeError(f"found {text[:40]!r}, expected {expected}")
     return int(sides[0]), int(sides[-1])
 
 

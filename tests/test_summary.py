@@ -67,7 +67,7 @@ def test_text_ends_in_the_totals(capsys):
     ]
 
 
-@pytest.mark.parametrize("size", ["0", "224x", "axb", "1x2x3"])
+@pytest.mark.parametrize("size", ["0", "224x", "axb", "1x2x3", "20000", "9" * 5000])
 def test_a_wrong_image_size_is_wrong_usage(size, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["pvt_tiny", "--image-size", size])
