@@ -36,7 +36,8 @@ def main(argv=None):
     parser.add_argument("folder", metavar="FOLDER", help="a sub-folder per class, named by label (golf ball) or "
                         "WordNet synset number (n03445777)")  # fmt: skip
     add_model_options(parser)
-    parser.add_argument("--size", metavar="N", type=whole_number(1, LARGEST_SIDE), help="squash to N x N, not the recipe's size")
+    parser.add_argument("--size", metavar="N", type=whole_number(1, LARGEST_SIDE),
+                        help="squash to N x N, not the recipe's size")  # fmt: skip
     parser.add_argument("--batch-size", metavar="N", type=whole_number(1), default=16,
                         help="pictures at once (default 16)")  # fmt: skip
     parser.add_argument("--workers", metavar="N", type=whole_number(1), default=2,

@@ -43,7 +43,9 @@ def main(argv=None):
     parser.add_argument("--json", action="store_true", help="one JSON object, for programs")
     options = parser.parse_args(argv)
 
-    config = VARIANTS.get(options.source) or load_model(options.source, local_files_only=options.local_files_only).config
+    config = VARIANTS.get(options.source)
+    if config is None:
+        config = load_model(options.source, local_files_only=options.local_files_only).config
     result = summarise(config, options.image_size)
     print(json.dumps(result) if options.json else as_text(result, options.compare_attention))
     return 0
