@@ -10,8 +10,13 @@ import warnings
 import pytest
 
 # One thread for NumPy's matrix products, unless asked otherwise: those of the tests are small, and two threads that
-# share the machine with anything else spend their time waiting for each other. Set before NumPy is first imported.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# share the machine with anything else spend their time waiting for each other. NumPy reads the setting once, when it
+# is imported; then it is taken back, so that the commands and notebooks which tests start run as they always do.
+if "OPENBLAS_NUM_THREADS" not in os.environ:
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    import numpy  # noqa: F401
+
+    del os.environ["OPENBLAS_NUM_THREADS"]
 
 collect_ignore = ["golden/make.py"]  # a script, not a module
 
