@@ -10,6 +10,7 @@ and at the end model.safetensors, which every other command reads. Ctrl-C saves 
 """
 
 import argparse
+import shlex
 import signal
 import sys
 import time
@@ -17,12 +18,11 @@ from dataclasses import fields
 from pathlib import Path
 
 from .checkpoint import Model, save_model
-from .cli import run
+from .cli import LARGEST_SIDE, run, whole_number
 from .config import PvtConfig
 from .parameters import unflatten
 from .training import benchmark, data, loop, report, state
 
-NAME = "pvt_numpy.train"
 NANO = {"hidden_sizes": (32, 64, 128, 192), "depths": (2, 2, 2, 2), "num_attention_heads": (1, 2, 4, 4),
         "mlp_ratios": (4, 4, 4, 4), "sequence_reduction_ratios": (4, 2, 1, 1), "patch_sizes": (4, 2, 2, 1),
         "strides": (4, 2, 2, 1), "layer_norm_eps": 1e-6}  # fmt: skip
@@ -36,64 +36,75 @@ def nano_config(image_size, num_labels, drop_path_rate=0.1):
     return PvtConfig(image_size=image_size, num_labels=num_labels, drop_path_rate=drop_path_rate, **NANO)
 
 
-def main(arguments=None):
-    """Parses the arguments, trains, and returns an exit status."""
-    options = parser().parse_args(arguments)
-    if options.benchmark:
-        benchmark.benchmark(nano_config(benchmark.SIZE, 10), options.threads)
+def main(argv=None):
+    """The command. Returns its exit status."""
+    parser = make_parser()
+    options = vars(parser.parse_args(argv))  # holds only what was given, but for data, benchmark and threads
+    data, timed, threads = (options.pop(key) for key in ("data", "benchmark", "threads"))
+    if timed:
+        benchmark.benchmark(nano_config(benchmark.SIZE, 10), threads)
         return 0
-    if (options.resume is None) == (options.data is None):
-        parser().error("expected either DATA with --out FOLDER, or --resume FOLDER")
-    if options.resume is not None:
-        folder = Path(options.resume)
+    if "resume" in options:
+        if data or len(options) > 1:
+            other = data or "--" + next(key for key in options if key != "resume").replace("_", "-")
+            parser.error(f"--resume goes on with its own settings; expected nothing beside it, found {other}")
+        folder = Path(options["resume"])
         training = state.read_state(folder / "checkpoint.safetensors")
         task = make_task(training.settings, training.config.image_size)
     else:
-        if options.out is None:
-            parser().error("DATA needs --out FOLDER")
-        folder = Path(options.out)
+        if not (data and options.get("out")):
+            parser.error("expected either DATA with --out FOLDER, or --resume FOLDER")
+        folder = Path(options.pop("out"))
         if (folder / "checkpoint.safetensors").exists():
             raise ValueError(f"{folder}: holds a training already; go on with --resume, or choose another folder")
-        settings = state.Settings(**{f.name: getattr(options, f.name) for f in fields(state.Settings)})
-        task = make_task(settings, options.image_size)
-        training = state.fresh(settings, nano_config(options.image_size, len(task.labels), options.drop_path))
+        image_size, drop_path = options.pop("image_size", 64), options.pop("drop_path", 0.1)
+        settings = state.Settings(data, **options)
+        task = make_task(settings, image_size)
+        training = state.fresh(settings, nano_config(image_size, len(task.labels), drop_path))
         folder.mkdir(parents=True, exist_ok=True)
-    return work(training, task, folder, options.threads)
+    return work(training, task, folder, threads)
 
 
-def parser():
+def make_parser():
     """The command's arguments; those of a training itself have the names and defaults of `Settings`."""
-    known = argparse.ArgumentParser(prog=f"python -m {NAME}", description=__doc__.split("\n\n")[0],
-                                    epilog="\n\n".join(__doc__.split("\n\n")[1:]),
-                                    formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-    known.add_argument("data", nargs="?", metavar="DATA", help="a folder of photos, or the word shapes")
-    known.add_argument("--out", metavar="FOLDER", help="where to write")
-    known.add_argument("--resume", metavar="FOLDER", help="go on with the training in this folder, with its settings")
-    known.add_argument("--benchmark", action="store_true", help="time a training step, PyTorch beside it, and stop")
-    known.add_argument("--image-size", type=int, default=64, help="pixels of a side (default 64)")
-    known.add_argument("--drop-path", type=float, default=0.1, help="drop path rate of the last block (default 0.1)")
-    known.add_argument("--threads", type=int, default=2, help="pieces of a batch computed side by side (default 2); "
-                       "set OPENBLAS_NUM_THREADS=1 beside it")  # fmt: skip
-    helps = {
-        "validation": "a folder of photos to measure with", "epochs": "passes over the data",
-        "minutes": "end the schedule after this time at the latest", "batch": "pictures a step",
-        "microbatch": "pictures computed at a time, for memory", "rate": "highest learning rate",
-        "warmup": "share of the training with a rising learning rate", "decay": "weight decay",
-        "clip": "longest gradient", "smoothing": "label smoothing", "averaging": "of the weights, per step",
-        "smallest_crop": "least share of a photo's area", "jitter": "of brightness, contrast and saturation",
-        "keep_size": "photos are kept in memory at this size (3/2 of image size)",
-        "measure_every": "epochs from one measurement to the next",
-        "drawn": "pictures an epoch of shapes",
-        "seed": "of all random numbers",
-    }  # fmt: skip
-    kinds = {"validation": str, "minutes": float, "keep_size": int}
-    for f in fields(state.Settings):
-        if f.name == "data":
-            continue
-        flags = ["--" + f.name.replace("_", "-")] + (["--val"] if f.name == "validation" else [])
-        shown = helps[f.name] if f.default is None else f"{helps[f.name]} (default {f.default})"
-        known.add_argument(*flags, dest=f.name, type=kinds.get(f.name, type(f.default)), default=f.default, help=shown)
-    return known
+    parser = argparse.ArgumentParser(
+        prog="python -m pvt_numpy.train", description=__doc__.split("\n\n")[0],
+        epilog="\n\n".join(__doc__.split("\n\n")[1:]), formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("data", nargs="?", metavar="DATA", help="a folder of photos, or the word shapes")
+    parser.add_argument("--benchmark", action="store_true", help="time a training step, PyTorch beside it, and stop")
+    parser.add_argument("--threads", type=whole_number(1, 256), metavar="N", default=2,
+                        help="pieces of a batch computed side by side (default 2); "
+                             "set OPENBLAS_NUM_THREADS=1 beside it")  # fmt: skip
+    size, count = whole_number(1, LARGEST_SIDE), whole_number(0)  # `Settings` knows the limits of each
+    defaults = {f.name: f.default for f in fields(state.Settings)} | {"image_size": 64, "drop_path": 0.1}
+    for name, metavar, kind, text in (
+        ("out", "FOLDER", str, "where to write"),
+        ("resume", "FOLDER", str, "go on with the training in this folder, with its settings"),
+        ("validation", "FOLDER", str, "photos to measure with"),
+        ("image_size", "PIXELS", size, "of a side"),
+        ("epochs", "N", count, "passes over the data"),
+        ("minutes", "M", float, "end the schedule after this time at the latest"),
+        ("batch", "N", count, "pictures a step"),
+        ("microbatch", "N", count, "pictures computed at a time, for memory"),
+        ("rate", "X", float, "highest learning rate"),
+        ("warmup", "X", float, "share of the training in which the learning rate rises"),
+        ("decay", "X", float, "weight decay, of matrices only"),
+        ("clip", "X", float, "a longer gradient is shortened to this length"),
+        ("smoothing", "X", float, "label smoothing"),
+        ("averaging", "X", float, "how much of the averaged weights stays at each step"),
+        ("drop_path", "X", float, "drop path rate of the last block"),
+        ("smallest_crop", "X", float, "least share of a photo's area that is cut out"),
+        ("jitter", "X", float, "how much brightness, contrast and saturation vary"),
+        ("keep_size", "PIXELS", size, "photos are kept in memory at this size (default 3/2 of the image size)"),
+        ("measure_every", "N", count, "epochs from one measurement to the next"),
+        ("drawn", "N", count, "pictures an epoch of shapes"),
+        ("seed", "N", count, "of all random numbers"),
+    ):
+        flags = ["--" + name.replace("_", "-")] + ["--val"] * (name == "validation")
+        shown = text if defaults.get(name) is None else f"{text} (default {defaults[name]})"
+        parser.add_argument(*flags, dest=name, metavar=metavar, type=kind, default=argparse.SUPPRESS, help=shown)
+    return parser
 
 
 def make_task(settings, image_size):
@@ -125,8 +136,8 @@ def work(training, task, folder, threads):
     def after_epoch(training):
         nonlocal clock, pictures
         speed = pictures / (time.perf_counter() - clock)
+        save(training)  # before anything is printed, whose reader may have gone
         print(("\r" if sys.stdout.isatty() else "") + report.epoch_line(training.history[-1], speed), flush=True)
-        save(training)
         clock, pictures = time.perf_counter(), 0
 
     def save(training):
@@ -142,7 +153,8 @@ def work(training, task, folder, threads):
             signal.signal(kind, handler)
     save(training)
     if not complete:
-        print(f"\nstopped after step {training.step}, saved; go on with: python -m {NAME} --resume {folder}")
+        print(f"\nstopped after step {training.step}, saved; "
+              f"go on with: python -m pvt_numpy.train --resume {shlex.quote(str(folder))}")
         return 130
     finish(training, task, folder)
     return 0
@@ -150,7 +162,7 @@ def work(training, task, folder, threads):
 
 def finish(training, task, folder):
     """Writes the averaged model and the curve."""
-    origin = {"format": "pvt_numpy", "source": f"trained with python -m {NAME}", "recipe": "hf"}
+    origin = {"format": "pvt_numpy", "source": "trained with python -m pvt_numpy.train", "recipe": "hf"}
     model = Model(training.config, unflatten(training.arrays["average"]), task.labels, task.preparation, origin)
     save_model(folder / "model.safetensors", model)
     try:
@@ -161,4 +173,4 @@ def finish(training, task, folder):
 
 
 if __name__ == "__main__":
-    run(main, NAME)
+    run(main, "train")

@@ -91,7 +91,13 @@ def test_resuming_a_finished_training_changes_nothing(whole):
 @pytest.mark.parametrize(("arguments", "status", "said"), [
     (["nowhere", "--out", "x"], 1, "nowhere: no such folder"),
     (["--resume", "nowhere"], 1, "no such checkpoint"),
-    (["shapes"], 2, "DATA needs --out FOLDER"),
+    (["shapes"], 2, "expected either DATA with --out FOLDER"),
+    (["shapes", "--out", ""], 2, "expected either DATA with --out FOLDER"),
+    (["--resume", "x", "--epochs", "100"], 2, "found --epochs"),
+    (["--resume", "x", "shapes"], 2, "found shapes"),
+    (["shapes", "--out", "x", "--threads", "0"], 2, "whole number from 1"),
+    (["shapes", "--out", "x", "--image-size", "100000"], 2, "--image-size"),
+    (["shapes", "--out", "x", "--keep-size", "0"], 2, "--keep-size"),
     ([], 2, "expected either DATA with --out FOLDER, or --resume FOLDER"),
     (["shapes", "--out", "x", "--rate", "-1"], 1, "rate is -1"),
     (["shapes", "--out", "x", "--image-size", "8"], 1, "leaves stage 2 without a patch"),
@@ -102,6 +108,15 @@ def test_mistakes_are_one_line(arguments, status, said):
     assert said in err
     assert "Traceback" not in err
     assert not (ROOT / "x").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes of a shell")
+def test_a_reader_that_leaves_does_not_cost_the_epoch(tmp_path):
+    process = start(*SMALL, "--epochs", "2", "--out", tmp_path)
+    process.stdout.readline()
+    process.stdout.close()
+    process.wait(timeout=300)
+    assert read_state(tmp_path / "checkpoint.safetensors").history
 
 
 def test_a_folder_that_holds_a_training_is_left_alone(whole):

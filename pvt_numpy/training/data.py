@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..cli import find_images
 from ..image import preprocess
+from ..imagenet import classes
 from ..recipes import RECIPES
 from .augment import augment
 from .shapes import SHAPES, draw_shapes
-
-ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 
 class Task(NamedTuple):
@@ -54,7 +54,8 @@ def folder_task(train, validation, image_size, keep_size=None, smallest=0.35, ji
         if val_names != names:
             raise ValueError(f"{validation}: found the classes {', '.join(val_names)}; expected {', '.join(names)}")
         measured = preprocess(val_files, **preparation), val_labels
-    return Task(names, len(files), batch, measured, preparation)
+    known = dict(classes())  # a folder named by a synset number means the class of that name
+    return Task(tuple(known.get(name, name) for name in names), len(files), batch, measured, preparation)
 
 
 def list_folder(folder):
@@ -63,7 +64,7 @@ def list_folder(folder):
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; expected one subfolder of pictures for each class")
     names = tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")))
-    files = [sorted(f for f in (folder / name).iterdir() if f.suffix.lower() in ENDINGS) for name in names]
+    files = [find_images(folder / name) for name in names]
     if len(names) < 2 or not all(files):
         found = ", ".join(f"{name} ({len(f)})" for name, f in zip(names, files, strict=True)) or "none"
         raise ValueError(f"{folder}: found subfolders with pictures: {found}; expected two or more, none of them empty")

@@ -109,6 +109,10 @@ def read_state(path):
             arrays[group][parameter] = array
         config = config_from_dict(texts["config"])
         arrays = {group: {name: arrays[group][name] for name in parameter_shapes(config)} for group in GROUPS}
-    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+        progress = {key: texts["progress"][key] for key in ("step", "seconds", "sums", "history")}
+        for name, shape in parameter_shapes(config).items():
+            if any(arrays[group][name].shape != shape for group in GROUPS):
+                raise ValueError(f"{name} is not of shape {shape}")
+    except (SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: not a checkpoint of a training ({type(error).__name__}: {error})") from None
-    return State(settings, config, arrays, **texts["progress"])
+    return State(settings, config, arrays, **progress)
