@@ -1,8 +1,10 @@
 """Every notebook: its outputs belong to its code, it explains before it builds, and it runs from the top."""
 
 import ast
+import base64
 import copy
 import importlib.util
+import io
 import json
 import os
 import warnings
@@ -13,6 +15,8 @@ import pytest
 pytest.importorskip("nbclient")
 pytest.importorskip("ipykernel")
 import nbformat
+import numpy as np
+from PIL import Image
 
 import pvt_numpy.layers
 
@@ -151,6 +155,23 @@ def test_compare_finds_other_code_text_and_pictures():
         if kind in output.get("data", {}):
             output["data"][kind] = foreign
     assert any("shows another picture" in sentence for sentence in build.compare(notebook, other))
+    other.metadata["drawn_by"] = "matplotlib 3.8.0"
+    assert any("shows another picture" in sentence for sentence in build.compare(notebook, other))
+
+
+def test_another_matplotlib_may_move_a_picture_by_pixels():
+    pixels = np.full((96, 96, 3), 255, np.uint8)
+    pixels[40:60, 40:60] = 0
+    first, moved, other = (as_png(p) for p in (pixels, np.roll(pixels, 2, axis=1), 255 - pixels))
+    assert not build._same_picture(first, moved, *build.CLOSELY)
+    assert build._same_picture(first, moved, *build.ROUGHLY)
+    assert not build._same_picture(first, other, *build.ROUGHLY)
+
+
+def as_png(pixels):
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="png")
+    return base64.b64encode(buffer.getvalue()).decode()
 
 
 def test_timings_are_not_compared():

@@ -54,7 +54,7 @@ def pyramid(photo, maps):
             axes.imshow(colours, extent=(x0, x1, y1, y0))
             axes.plot([x0, x1, x1, x0, x0], [y0, y0, y1, y1, y0], color=frame, linewidth=1.5)
         axes.annotate(f"stage {i}\n{times(h, w)} tokens × {C}", (middle, H), **caption)
-    note = "above to scale, a token as wide as a pixel; below enlarged. Like colours: like features (PCA of channels)"
+    note = "above: to scale, a token as wide as a pixel; below: enlarged. Like colours, like features (PCA)"
     axes.annotate(note, (W + gap, H), **caption | {"xytext": (0, -46), "ha": "left"}, color=GREY, fontsize=10)
     axes.set(xlim=(-2, total + 2), ylim=(H + 1, -2), aspect="equal", anchor="N")
     return figure
