@@ -93,9 +93,8 @@ plots.positions(
 # - In stage 0 (not drawn), positions resemble those **four** rows further more than those two rows further. Four is that stage's ratio $R$: the table also says where a token is inside its $R \times R$ square, which the reducing convolution of SRA can use.
 
 # %%
-middle = plots.position_similarity(
-    tables[2], (4, 4)
-)  # (4, 4, 4, 4): cosine of position (y, z) with (Y, Z)
+# (4, 4, 4, 4): cosine of position (y, z) with (Y, Z)
+middle = plots.position_similarity(tables[2], (4, 4))
 y, z = np.indices((4, 4))
 left_right, top_bottom = middle[y, z, y, 3 - z].mean(), middle[y, z, 3 - y, z].mean()
 print(
