@@ -70,7 +70,9 @@ def pyramid_rollout(trace, config, *, picture=0, query=None):
         for j in reversed(range(config.depths[i])):
             read = w @ trace[f"stages.{i}.blocks.{j}.attn.probs"][picture].mean(axis=0)
             w = (w + np.concatenate([read[:special], spread(read[special:], *blocks).ravel()])) / 2
-        w = w[special:].reshape(grid) / w[special:].sum()
+        if special:
+            w = w[special:] / w[special:].sum()
+        w = w.reshape(grid)
         maps.append(w)
     return maps[::-1]
 
