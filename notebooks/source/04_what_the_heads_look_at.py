@@ -20,13 +20,10 @@ import sys
 
 sys.path.insert(0, "..")  # the package, one folder up
 
-from pathlib import Path
-
 import numpy as np
 
 import pvt_numpy
 from pvt_numpy import plots
-from pvt_numpy.checkpoint import Model
 from pvt_numpy.layers.softmax import softmax
 from pvt_numpy.rollout import key_blocks, merge_matrix, pyramid_rollout, spread
 
@@ -261,30 +258,12 @@ plots.rollout(photo, trace, config)
 # The small v1 model that was trained for this project sees 64 × 64 pixels and has 4 × 4 tokens there; each panel also says how much the class token reads from itself.
 
 # %%
-nano = Path("../weights/pvt_v1_nano_imagenette.safetensors")
-if trained := nano.exists():
-    v1 = pvt_numpy.load_model(nano)
-    v1_x = pvt_numpy.preprocess(PHOTO, **v1.preprocessing)
-else:  # the same architecture before training
-    v1_config = pvt_numpy.PvtConfig(
-        image_size=64, hidden_sizes=(32, 64, 128, 192), patch_sizes=(4, 2, 2, 1), strides=(4, 2, 2, 1),
-        num_attention_heads=(1, 2, 4, 4), mlp_ratios=(4, 4, 4, 4), sequence_reduction_ratios=(4, 2, 1, 1),
-        num_labels=10,
-    )  # fmt: skip
-    v1 = Model(v1_config, pvt_numpy.init_params(v1_config, np.random.default_rng(0)))
-    v1_x = pvt_numpy.preprocess(
-        PHOTO, **model.preprocessing | {"size": {"height": 64, "width": 64}}
-    )
+v1 = pvt_numpy.load_model("../weights/pvt_v1_nano_imagenette.safetensors")
+v1_x = pvt_numpy.preprocess(PHOTO, **v1.preprocessing)
 v1_trace = {}
 v1_logits = pvt_numpy.forward(v1_x, v1.params, v1.config, trace=v1_trace).logits[0]
 v1_photo = plots.photo_of(v1_x, **v1.preprocessing)
-print(
-    "trained:",
-    trained,
-    "  it says:",
-    model.labels[v1_logits.argmax()],
-    f"{softmax(v1_logits).max():.0%}",
-)
+print(f"it says: {v1.labels[v1_logits.argmax()]}, {softmax(v1_logits).max():.0%}")
 plots.class_attention(v1_photo, v1_trace, v1.config)
 
 # %% [markdown]

@@ -19,14 +19,11 @@ import sys
 
 sys.path.insert(0, "..")  # the package, one folder up
 
-from pathlib import Path
-
 import numpy as np
 from PIL import Image
 
 import pvt_numpy
 from pvt_numpy import plots
-from pvt_numpy.checkpoint import Model
 from pvt_numpy.layers.attention import attention
 from pvt_numpy.layers.depthwise import depthwise_conv2d
 from pvt_numpy.layers.position import resize_positions
@@ -70,21 +67,10 @@ print("shuffled in, shuffled out:", np.allclose(straight[:, order], shuffled, at
 # Here is the table of stage 2. Each tile shows how alike one position's vector is to all others; on the right the same table is resized to $7 \times 7$, for a picture of 112 pixels.
 
 # %%
-nano = Path("../weights/pvt_v1_nano_imagenette.safetensors")
-if trained := nano.exists():
-    v1 = pvt_numpy.load_model(nano)
-else:  # the same architecture before training: its tables are noise
-    v1_config = pvt_numpy.PvtConfig(
-        image_size=64, hidden_sizes=(32, 64, 128, 192), patch_sizes=(4, 2, 2, 1), strides=(4, 2, 2, 1),
-        num_attention_heads=(1, 2, 4, 4), mlp_ratios=(4, 4, 4, 4), sequence_reduction_ratios=(4, 2, 1, 1),
-        num_labels=10,
-    )  # fmt: skip
-    v1 = Model(v1_config, pvt_numpy.init_params(v1_config, rng))
+v1 = pvt_numpy.load_model("../weights/pvt_v1_nano_imagenette.safetensors")
 tables = [stage["pos_embed"] for stage in v1.params["stages"]]
 print([table.shape for table in tables])
-plots.positions(
-    tables[2], (4, 4), (7, 7), title=f"v1, stage 2, {'trained' if trained else 'NOT TRAINED'}"
-)
+plots.positions(tables[2], (4, 4), (7, 7), title="v1, stage 2")
 
 # %% [markdown]
 # Nobody told the model that one position lies above another: the structure was learned from photos. Two things are worth a measurement.
@@ -457,8 +443,7 @@ assert fronts == [1, 1, 2, 3]  # the border's news: not by attention, one row fu
 assert spread_over_map(continued) < 1e-4 < spread_over_map(with_zeros)  # it is the zeros
 assert position_r2("stages.3.blocks.1", 3) > position_r2("stages.0.patch_embed", 0) + 0.1
 assert np.abs(by_hand - resize_positions(table, (16, 16), (20, 31))).max() < 1e-6
-if trained:  # the table has learned that photos were flipped left-right, and its stage's ratio
-    assert left_right > top_bottom + 0.3
+assert left_right > top_bottom + 0.3  # the table has learned that photos were flipped left-right
 macs = [
     [plots.attention_cost(config, (n, n), kind)[0] for n in (448, 896)]
     for kind in ("full", "SRA", "linear SRA")
