@@ -20,6 +20,7 @@ import sys
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # training runs in two threads of its own
 sys.path.insert(0, "..")  # the package, one folder up
 
+import csv
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -386,6 +387,36 @@ def entropies():
 
 
 entropies()
+
+# %% [markdown]
+# ## Ten kinds of photographs
+#
+# The same loop, with a folder of photos instead of drawings, made `weights/pvt_v1_nano_imagenette.safetensors`: a PVT v1 with 1.6 million parameters for pictures of 64 × 64,
+# trained on 9,469 photos of ten classes, each seen in random crops, mirrored, in changing colours. Two shared CPU cores, an hour and a half, NumPy alone. Its log is kept beside it:
+
+# %%
+with open("../weights/pvt_v1_nano_imagenette.csv", encoding="utf-8") as file:
+    log = list(csv.DictReader(file))
+print(f"{log[-1]['epoch']} epochs, {float(log[-1]['seconds']) / 60:.0f} minutes; of 1,966 photos it has never seen {float(log[-1]['val_accuracy']):.1%} are right")
+learning_curve(log)
+
+# %% [markdown]
+# While training it answers about as often right as on new photos: it has not begun to learn the photos by heart, and more of the same would still help. The clock ended it.
+# What its class token reads in a photo it has never seen:
+
+# %%
+photographer = pvt_numpy.load_model("../weights/pvt_v1_nano_imagenette.safetensors")
+ball = pvt_numpy.preprocess("golf_ball.jpg", **photographer.preprocessing)
+ball_trace = {}
+scores = pvt_numpy.forward(ball, photographer.params, photographer.config, trace=ball_trace).logits[0]
+print("golf_ball.jpg:", ", ".join(f"{photographer.labels[k]} {scores[k]:.1f}" for k in np.argsort(-scores)[:3]), "(logits)")
+plots.class_attention(plots.photo_of(ball, **photographer.preprocessing), ball_trace, photographer.config)
+
+# %% [markdown]
+# And the position table of stage 2. Nobody told the model that these 16 rows of numbers belong to a grid of 4 × 4 tokens. Each tile shows how similar one place's row is to all the others': neighbours have become alike, columns and rows can be made out, and resizing keeps that.
+
+# %%
+plots.positions(photographer.params["stages"][2]["pos_embed"], (4, 4), (4, 6), title="the position table of stage 2")
 
 # %% [markdown]
 # A training of your own is one command, and it makes a model file that every other command and notebook of this project reads:
