@@ -267,7 +267,7 @@ print(f"it says: {v1.labels[v1_logits.argmax()]}, {softmax(v1_logits).max():.0%}
 plots.class_attention(v1_photo, v1_trace, v1.config)
 
 # %% [markdown]
-# Heads differ again. For the rollout, the class token is where the row vector starts, and what it keeps for itself is left out at the end:
+# Heads differ again: on the golf ball, one of them reads the ball and hardly anything else. For the rollout, the class token is where the row vector starts, and what it keeps for itself is left out at the end:
 
 # %%
 plots.rollout(v1_photo, v1_trace, v1.config)
