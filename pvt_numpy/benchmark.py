@@ -33,6 +33,7 @@ examples:
 
 exit status: 0 measured; 1 failed, said on stderr; 2 wrong usage"""
 WARM_UP = 2  # runs that are not counted
+REST = 0.2  # seconds before each run: the threads of the one before still spin for a while, on the same cores
 THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
@@ -85,6 +86,7 @@ def measure(contenders, name, batch, options):
         times = {contender: [] for contender in contenders}
         for turn in range(WARM_UP + options.runs):
             for contender, process in started.items():
+                time.sleep(REST)
                 answer = _ask(process, "run", contender)
                 if turn >= WARM_UP:
                     times[contender].append(float(answer))

@@ -6,8 +6,6 @@ zeros is what tells a v2 token where it is: there is no position table.
 
 import numpy as np
 
-_BLOCK = 65536  # numbers: a few rows of the map and the scratch array stay in the processor's cache over the 18 passes
-
 
 def depthwise_conv2d(x, weight, bias=None):
     """Nine shifted copies of the map, each times one number per channel, summed.
@@ -27,21 +25,13 @@ def depthwise_conv2d(x, weight, bias=None):
     B, H, W, C = x.shape
     padded = np.zeros((B, H + 2, W + 2, C), x.dtype)
     padded[:, 1:-1, 1:-1] = x
-    padded = padded.reshape(B, H + 2, (W + 2) * C)  # one column to the right is C numbers further on
-    kernels = np.tile(weight.reshape(C, 9).T, W)  # (9, W*C): each tap, repeated along a row of the map
-    start = 0 if bias is None else np.tile(bias, W)
-    y = np.empty((B, H, W * C), x.dtype)
-    rows = max(1, _BLOCK // (W * C))
-    for b in range(B):
-        for top in range(0, H, rows):
-            out = y[b, top : top + rows]
-            scratch = np.empty_like(out)
-            for tap in range(9):
-                i, j = divmod(tap, 3)
-                shifted = padded[b, top + i : top + i + len(out), j * C : (j + W) * C]
-                np.multiply(shifted, kernels[tap], out=scratch)
-                np.add(out if tap else start, scratch, out=out)
-    return y.reshape(B, H, W, C)
+    rows = padded.reshape(B, H + 2, (W + 2) * C)  # a step of C numbers goes one column to the right
+    shifted = np.lib.stride_tricks.sliding_window_view(rows, (3, W * C), axis=(1, 2))[:, :, ::C]  # (B, H, j, i, W*C)
+    taps = np.tile(weight.reshape(C, 9).T, W).reshape(3, 3, W * C)  # a row of the map's length, for long inner loops
+    y = np.einsum("bhjix,ijx->bhx", shifted, taps).reshape(B, H, W, C)
+    if bias is not None:
+        y += bias
+    return y
 
 
 def depthwise_conv2d_backward(dy, x, weight, bias=None):
