@@ -213,6 +213,8 @@ rows, right = {}, {}
 for dtype in (np.float64, np.float32):
     params = golden.seeded_params(config, reference["params"]["seed"], dtype)
     rows[f"NumPy, {np.dtype(dtype)}"], right[dtype] = run(config, params, dtype)
+
+# %% varies
 plots.difference(rows, title="pvt_v2_b1 against PyTorch's float64")
 
 # %% [markdown]
@@ -232,6 +234,8 @@ for mistake in ("eps", "gelu", "kv"):
         f"      first departs at {first.name}; "
         f"logits wrong by {broken_rows[-1].max_abs:.1e}; same top-5: {same}"
     )
+
+# %% varies
 plots.difference(
     {name: wrong[name] for name in ("correct", "eps", "gelu")},
     title="two quiet mistakes, in float64",
