@@ -102,7 +102,7 @@ def test_every_picture_shows(name):
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_the_notebook_runs_and_its_outputs_belong_to_it(name, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     before = os.times()
     with warnings.catch_warnings():
