@@ -8,6 +8,7 @@ Without PyTorch only our own times are shown. Left out: accuracy, which `validat
 """
 
 import argparse
+import contextlib
 import json
 import os
 import subprocess
@@ -93,7 +94,8 @@ def measure(contenders, name, batch, options):
         memory = {contender: float(_ask(process, "memory", contender)) for contender, process in started.items()}
     finally:
         for process in started.values():
-            process.stdin.close()
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.close()
             process.stdout.close()
             process.wait()
     result = {"model": name, "batch": batch, "image_size": options.image_size, "threads": options.threads,
@@ -108,7 +110,8 @@ def measure(contenders, name, batch, options):
 
 
 def _ask(process, question, contender):
-    print(question, file=process.stdin, flush=True)
+    with contextlib.suppress(BrokenPipeError):  # it is gone: then there is no answer either
+        print(question, file=process.stdin, flush=True)
     answer = process.stdout.readline()
     if not answer:
         raise ValueError(f"the contender {contender} stopped without an answer; its message is above")
@@ -192,8 +195,9 @@ def _products(name, batch, image_size, threads):
         if row["macs"] and ".dwconv" not in row["name"]:
             tokens, channels = math.prod(row["output"][:-1]), row["output"][-1]
             inner = row["macs"] // (tokens * channels)
-            operands.append((np.ones((batch * tokens, inner), np.float32), np.ones((channels, inner), np.float32)))
-    return lambda: [left @ right.T for left, right in operands]
+            shapes = (batch * tokens, inner), (inner, channels), (batch * tokens, channels)
+            operands.append([np.ones(shape, np.float32) for shape in shapes])
+    return lambda: [np.matmul(left, right, out=product) for left, right, product in operands]
 
 
 def _peak_megabytes():
