@@ -25,24 +25,13 @@ def run_command(command):
     return done.stdout.decode()
 
 
-def check(command, expected):
-    found = run_command(command)
-    assert CHECKER.check_output(expected, found, SETTINGS), f"$ {command}\nREADME:\n{expected}\nfound:\n{found}"
-
-
 CONSOLE = [pair for block in blocks("console") for pair in commands(block)]
-WITH_TORCH = [pair for block in blocks("console torch") for pair in commands(block)]
 
 
 @pytest.mark.parametrize(("command", "expected"), CONSOLE, ids=[command for command, _ in CONSOLE])
 def test_console_blocks(command, expected):
-    check(command, expected)
-
-
-@pytest.mark.torch
-@pytest.mark.parametrize(("command", "expected"), WITH_TORCH, ids=[command for command, _ in WITH_TORCH])
-def test_console_blocks_with_pytorch(command, expected, torch):
-    check(command, expected)
+    found = run_command(command)
+    assert CHECKER.check_output(expected, found, SETTINGS), f"$ {command}\nREADME:\n{expected}\nfound:\n{found}"
 
 
 def test_python_blocks():
@@ -56,7 +45,7 @@ def test_python_blocks():
 
 def test_there_is_no_other_kind_of_block_and_the_integration_runs_the_set_up():
     fences = re.findall(r"^```(.+)$", README.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    assert set(fences) <= {"sh", "console", "console torch", "python"}
+    assert set(fences) <= {"sh", "console", "python"}
     integration = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     for n in range(len(blocks("sh"))):
         assert f"readme_block {n}\n" in integration
