@@ -81,7 +81,7 @@ def largest_difference(found, expected):
 @picture
 def compare(pairs, title):
     """Analytic against numerical, one panel for each array; a right gradient lies on the diagonal."""
-    figure = new_figure(2.75 * len(pairs), 3.1, title)
+    figure = new_figure(2.75 * len(pairs), 3.5, title)
     for axes, (name, (analytic, numeric)) in zip(np.atleast_1d(figure.subplots(1, len(pairs))), pairs.items(), strict=True):
         reach = 1.1 * max(np.abs(numeric).max(), np.abs(analytic).max())
         axes.plot([-reach, reach], [-reach, reach], color=GREY, linewidth=0.8)
