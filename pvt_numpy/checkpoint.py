@@ -8,7 +8,6 @@ Left out: downloads (`hub`), other people's names (`names`), variants and recipe
 import contextlib
 import json
 import os
-import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -151,7 +150,7 @@ def atomic_file(path):
         raise FileNotFoundError(f"{path}: there is no folder {path.parent} to write it into")
     if path.is_dir():  # before the work, not after it
         raise IsADirectoryError(f"{path}: is a folder; expected the name of a file to write")
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")  # same folder: a rename, not a copy
+    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")  # same folder: a rename, not a copy
     try:
         with open(temporary, "xb") as file:
             yield file

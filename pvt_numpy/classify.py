@@ -134,10 +134,11 @@ def bar(share):
 
 def progress(pictures, quiet):
     """`pictures` behind a progress bar, where stderr is a terminal and no results for people scroll past there."""
-    from tqdm import tqdm
+    if len(pictures) < 3 or (sys.stdout.isatty() and not quiet):
+        return pictures
+    from tqdm import tqdm  # not for one picture: importing it would be a tenth of the whole time
 
-    hidden = len(pictures) < 3 or (sys.stdout.isatty() and not quiet)
-    return tqdm(pictures, unit=" pictures", disable=True if hidden else None)
+    return tqdm(pictures, unit=" pictures", disable=None)
 
 
 if __name__ == "__main__":

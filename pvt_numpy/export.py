@@ -8,7 +8,6 @@ Left out: training state, and model cards.
 import json
 import math
 import os
-import secrets
 import shutil
 from pathlib import Path
 
@@ -147,7 +146,7 @@ def _write_folder(folder, json_files, arrays, dtype):
         raise ValueError(f"{folder} exists already; expected a new or an empty folder")
     if not folder.parent.is_dir():
         raise FileNotFoundError(f"{folder}: there is no folder {folder.parent} to make it in")
-    temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
+    temporary = folder.with_name(f".{folder.name}.{os.urandom(4).hex()}.tmp")
     temporary.mkdir()
     try:
         for name, values in json_files.items():

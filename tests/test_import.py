@@ -28,6 +28,17 @@ def test_no_heavy_package_is_imported(module):
     assert not set(HEAVY) & set(loaded)
 
 
+def test_naming_one_photo_takes_nothing_that_it_does_not_need():
+    """tqdm and secrets (which brings OpenSSL) would take a tenth of the whole time, and 7 MB."""
+    code = (
+        "import sys; from pvt_numpy.classify import main; main(['notebooks/golf_ball.jpg', '--json']); "
+        "print(*sys.modules)"
+    )
+    loaded = fresh(code).splitlines()[-1].split()
+    assert "pvt_numpy.model" in loaded
+    assert not {*HEAVY, "secrets", "hashlib"} & set(loaded)
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "pvt_numpy" / "layers").glob("*.py")), ids=lambda path: path.stem)
 def test_the_arithmetic_needs_numpy_and_its_neighbours_alone(path):
     imports = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
