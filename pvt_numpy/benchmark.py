@@ -2,40 +2,46 @@
 
 Each contender runs in a process of its own with the same number of threads and waits its turn; the turns alternate, so
 that a machine that slows down slows both. Printed are medians and the ratio ours / PyTorch's. The third contender is
-the floor: the model's own matrix products, one BLAS call each, and nothing else.
+the floor: the model's own matrix products, one BLAS call each, and nothing else. Below the table stands the cold start,
+from the shell prompt to the labels of one photo (`cold_start`).
 
-Without PyTorch only our own times are shown. Left out: accuracy, which `validate` and `evaluate` measure.
+Without PyTorch only our own times are shown. Left out: accuracy, which `validate` and `evaluate` measure, and training
+(`train --benchmark`).
 """
 
 import argparse
-import contextlib
 import json
-import os
-import subprocess
-import sys
 import time
-from dataclasses import replace
+from contextlib import ExitStack
 from importlib.util import find_spec
 from statistics import median
 
 from .cli import LARGEST_SIDE, run, whole_number
+from .cold_start import as_text, cold_start
 from .config import VARIANTS
+from .processes import ask, running
 
 EPILOG = """columns, medians of the runs:
+  GMACs           billions of multiply-adds in this forward pass, as `summary` counts them
   ours, PyTorch   milliseconds of a forward pass; PyTorch where requirements-torch.txt is installed
   ratio           ours / PyTorch's, turn by turn
   products        the model's matrix products alone, one BLAS call each
   share           products / ours: 100 % would mean that nothing but BLAS takes time
+  ms/GMAC         ours / GMACs: where it stays the same, time grows as the theory says. Most GMACs grow with the batch
+                  and the pixels; SRA's score table, every token by every merged one, with the square of the pixels
+                  (but linear SRA's, in pvt_v2_b2_li, with the pixels)
   memory          the largest that each process has had
 
 examples:
-  python -m pvt_numpy.benchmark
-  python -m pvt_numpy.benchmark --models pvt_v2_b2 --batch-sizes 1 8 --threads 4
+  python -m pvt_numpy.benchmark                                              all of it, several minutes
+  python -m pvt_numpy.benchmark --models pvt_v2_b2 --batch-sizes 1 8 --only forward
+  python -m pvt_numpy.benchmark --models pvt_tiny --batch-sizes 1 --image-sizes 128 256 512 1024 --only forward
+  python -m pvt_numpy.benchmark --only cold-start --json
 
-exit status: 0 measured; 1 failed, said on stderr; 2 wrong usage"""
+exit status: 0 measured; 1 failed, said on stderr; 2 wrong usage; 130 stopped with Ctrl-C"""
+MODELS = ["pvt_tiny", "pvt_small", "pvt_v2_b0", "pvt_v2_b2", "pvt_v2_b2_li"]
 WARM_UP = 2  # runs that are not counted
 REST = 0.2  # seconds before each run: the threads of the one before still spin for a while, on the same cores
-THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
 def main(argv=None):
@@ -44,170 +50,96 @@ def main(argv=None):
         prog="python -m pvt_numpy.benchmark", description="Times this package and PyTorch side by side, float32.",
         epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    parser.add_argument("--models", metavar="NAME", nargs="+", choices=sorted(VARIANTS),
-                        default=["pvt_tiny", "pvt_v2_b0"],
-                        help="variants, with random weights (default pvt_tiny pvt_v2_b0)")  # fmt: skip
-    parser.add_argument("--batch-sizes", metavar="B", nargs="+", type=whole_number(1), default=[1],
-                        help="pictures in one forward pass (default 1)")  # fmt: skip
-    parser.add_argument("--image-size", metavar="N", type=whole_number(32, LARGEST_SIDE), default=224,
+    parser.add_argument("--models", metavar="NAME", nargs="+", choices=sorted(VARIANTS), default=MODELS,
+                        help=f"variants, with random weights (default {' '.join(MODELS)})")  # fmt: skip
+    parser.add_argument("--batch-sizes", metavar="B", nargs="+", type=whole_number(1), default=[1, 8],
+                        help="pictures in one forward pass (default 1 8)")  # fmt: skip
+    parser.add_argument("--image-sizes", metavar="N", nargs="+", type=whole_number(32, LARGEST_SIDE), default=[224],
                         help="pixels on a side (default 224)")  # fmt: skip
     parser.add_argument("--runs", metavar="N", type=whole_number(1), default=10,
                         help="timed runs of each (default 10)")  # fmt: skip
     parser.add_argument("--threads", metavar="N", type=whole_number(1, 256), default=2, help="of each (default 2)")
-    parser.add_argument("--json", action="store_true", help="one JSON object per model and line, for programs")
-    parser.add_argument("--contender", help=argparse.SUPPRESS)  # what the command starts for each contender
+    parser.add_argument("--only", choices=("forward", "cold-start"), help="one of the two measurements (default: both)")
+    parser.add_argument("--without-pytorch", action="store_true", help="time this package and its floor alone")
+    parser.add_argument("--json", action="store_true", help="one JSON object per row and line, for programs")
     options = parser.parse_args(argv)
-    if options.contender:
-        return serve(options.contender, options.models[0], options.batch_sizes[0], options.image_size, options.threads)
 
-    contenders = ["pvt_numpy", "products"] + ["pytorch"] * all(map(find_spec, ("torch", "transformers")))
-    if not options.json:
-        print(f"{'model':<14} {'batch':>5} {'ours':>10} {'PyTorch':>10} {'ratio':>6} {'products':>10} {'share':>6}"
-              f" {'our memory':>11} {'PyTorch':>8}")  # fmt: skip
-    for name in options.models:
-        for batch in options.batch_sizes:
-            result = measure(contenders, name, batch, options)
-            print(json.dumps(result) if options.json else as_line(result), flush=True)
+    with_pytorch = not options.without_pytorch and all(map(find_spec, ("torch", "transformers")))
+    contenders = ["pvt_numpy", "products"] + ["pytorch"] * with_pytorch
+    rows = [(name, batch, size) for name in options.models for size in options.image_sizes
+            for batch in options.batch_sizes if options.only != "cold-start"]  # fmt: skip
+    total = len(rows) * (WARM_UP + options.runs) * len(contenders)
+    total += (1 + options.runs) * (1 + with_pytorch) * (options.only != "forward")
+    with progress(total) as bar:
+
+        def show(row, in_words):
+            bar.clear()
+            print(json.dumps(row) if options.json else in_words(row), flush=True)
+
+        if rows and not options.json:
+            print(HEADER, flush=True)
+        for name, batch, size in rows:
+            show(measure(contenders, name, batch, size, options.runs, options.threads, bar.update), as_line)
+        if options.only != "forward":
+            row = cold_start(options.runs, options.threads, with_pytorch, bar.update)
+            show(row, lambda row: "\n" * bool(rows) + as_text(row))
     return 0
 
 
-def measure(contenders, name, batch, options):
-    """Alternates the contenders; returns the medians in milliseconds, the ratios and the peak memory in MB."""
-    environment = os.environ | dict.fromkeys(THREAD_SETTINGS, str(options.threads))
-    arguments = ["--models", name, "--batch-sizes", batch, "--image-size", options.image_size,
-                 "--threads", options.threads, "--contender"]  # fmt: skip
-    started = {
-        contender: subprocess.Popen(
-            [sys.executable, "-m", "pvt_numpy.benchmark", *map(str, arguments), contender], env=environment,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )
-        for contender in contenders
-    }  # fmt: skip
-    try:
-        times = {contender: [] for contender in contenders}
-        for turn in range(WARM_UP + options.runs):
+def progress(total):
+    """A progress bar on stderr, where that is a terminal."""
+    from tqdm import tqdm
+
+    return tqdm(total=total, unit=" runs", leave=False, disable=None)
+
+
+def measure(contenders, name, batch, image_size, runs, threads, tick):
+    """Alternates the contenders; returns the medians in milliseconds, the ratios and the peak memory in MB.
+
+    `tick` is called after every run.
+    """
+    times = {contender: [] for contender in contenders}
+    with ExitStack() as stack:
+        started = {}
+        for contender in contenders:
+            arguments = ["-m", "pvt_numpy.contenders", contender, name, batch, image_size, threads]
+            started[contender] = stack.enter_context(running(contender, arguments, threads))
+        for turn in range(WARM_UP + runs):
             for contender, process in started.items():
                 time.sleep(REST)
-                answer = _ask(process, "run", contender)
+                elapsed = ask(process, "run")
                 if turn >= WARM_UP:
-                    times[contender].append(float(answer))
-        memory = {contender: float(_ask(process, "memory", contender)) for contender, process in started.items()}
-    finally:
-        for process in started.values():
-            with contextlib.suppress(BrokenPipeError):
-                process.stdin.close()
-            process.stdout.close()
-            process.wait()
-    result = {"model": name, "batch": batch, "image_size": options.image_size, "threads": options.threads,
-              "runs": options.runs}  # fmt: skip
+                    times[contender].append(elapsed)
+                tick()
+        gmacs = ask(started["products"], "gmacs")
+        peaks = {contender: ask(process, "peak") for contender, process in started.items()}
+    row = {"measured": "forward", "model": name, "batch": batch, "image_size": image_size, "threads": threads,
+           "runs": runs, "gmacs": gmacs}  # fmt: skip
     for contender in contenders:
-        result[f"{contender}_ms"] = median(times[contender])
+        row[f"{contender}_ms"] = median(times[contender])
     for contender in contenders[1:]:  # all but ourselves
-        result[f"ratio_to_{contender}"] = median(
+        row[f"ratio_to_{contender}"] = median(
             ours / other for ours, other in zip(times["pvt_numpy"], times[contender], strict=True)
         )
-    return result | {f"{contender}_peak_mb": memory[contender] for contender in contenders if contender != "products"}
+    return row | {f"{contender}_peak_mb": peaks[contender] for contender in contenders if contender != "products"}
 
 
-def _ask(process, question, contender):
-    with contextlib.suppress(BrokenPipeError):  # it is gone: then there is no answer either
-        print(question, file=process.stdin, flush=True)
-    answer = process.stdout.readline()
-    if not answer:
-        raise ValueError(f"the contender {contender} stopped without an answer; its message is above")
-    return answer
+HEADER = (
+    f"{'model':<14} {'pixels':>6} {'batch':>5} {'GMACs':>7} {'ours':>11} {'PyTorch':>11} {'ratio':>5} "
+    f"{'products':>11} {'share':>5} {'ms/GMAC':>7} {'our memory':>10} {'PyTorch':>8}"
+)
 
 
-def as_line(result):
-    """One row of the table; a dash where PyTorch is not installed."""
-    torch = "pytorch_ms" in result
-    theirs = f"{result['pytorch_ms']:>7.1f} ms {result['ratio_to_pytorch']:>6.2f}" if torch else f"{'-':>10} {'-':>6}"
-    memory = f"{result['pytorch_peak_mb']:>5.0f} MB" if torch else f"{'-':>8}"
+def as_line(row):
+    """One row of the table; dashes where PyTorch did not run."""
+    torch = "pytorch_ms" in row
+    theirs = f"{row['pytorch_ms']:>8.1f} ms {row['ratio_to_pytorch']:>5.2f}" if torch else f"{'-':>11} {'-':>5}"
+    memory = f"{row['pytorch_peak_mb']:>5.0f} MB" if torch else f"{'-':>8}"
     return (
-        f"{result['model']:<14} {result['batch']:>5} {result['pvt_numpy_ms']:>7.1f} ms {theirs} "
-        f"{result['products_ms']:>7.1f} ms {1 / result['ratio_to_products']:>6.0%} "
-        f"{result['pvt_numpy_peak_mb']:>8.0f} MB {memory}"
+        f"{row['model']:<14} {row['image_size']:>6} {row['batch']:>5} {row['gmacs']:>7.2f} "
+        f"{row['pvt_numpy_ms']:>8.1f} ms {theirs} {row['products_ms']:>8.1f} ms {1 / row['ratio_to_products']:>5.0%} "
+        f"{row['pvt_numpy_ms'] / row['gmacs']:>7.1f} {row['pvt_numpy_peak_mb']:>7.0f} MB {memory}"
     )
-
-
-def serve(contender, name, batch, image_size, threads):
-    """A contender's process: prepares the model, then answers every "run" on stdin with the milliseconds it took."""
-    work = {"pvt_numpy": _ours, "products": _products, "pytorch": _pytorch}[contender](name, batch, image_size, threads)
-    for question in map(str.strip, sys.stdin):
-        if question == "memory":
-            print(_peak_megabytes(), flush=True)
-            continue
-        start = time.perf_counter()
-        work()
-        print((time.perf_counter() - start) * 1e3, flush=True)
-    return 0
-
-
-def _model(name, image_size):
-    """The variant made for this size, for Hugging Face's v1 runs at no other."""
-    import numpy as np
-
-    from .parameters import init_params
-
-    config = replace(VARIANTS[name], image_size=image_size)
-    return config, init_params(config, np.random.default_rng(0))
-
-
-def _pixels(batch, image_size):
-    import numpy as np
-
-    return np.random.default_rng(1).standard_normal((batch, 3, image_size, image_size), np.float32)
-
-
-def _ours(name, batch, image_size, threads):
-    from .model import forward
-
-    config, params = _model(name, image_size)
-    x = _pixels(batch, image_size)
-    return lambda: forward(x, params, config)
-
-
-def _pytorch(name, batch, image_size, threads):
-    import torch
-
-    from .pytorch import hf_model
-
-    torch.set_num_threads(threads)
-    config, params = _model(name, image_size)
-    model, x = hf_model(params, config), torch.from_numpy(_pixels(batch, image_size))
-
-    def work():
-        with torch.inference_mode():
-            model(x)
-
-    return work
-
-
-def _products(name, batch, image_size, threads):
-    import math
-
-    import numpy as np
-
-    from .summary import summarise
-
-    operands = []
-    for row in summarise(VARIANTS[name], (image_size, image_size))["layers"]:
-        if row["macs"] and ".dwconv" not in row["name"]:
-            tokens, channels = math.prod(row["output"][:-1]), row["output"][-1]
-            inner = row["macs"] // (tokens * channels)
-            shapes = (batch * tokens, inner), (inner, channels), (batch * tokens, channels)
-            operands.append([np.ones(shape, np.float32) for shape in shapes])
-    return lambda: [np.matmul(left, right, out=product) for left, right, product in operands]
-
-
-def _peak_megabytes():
-    """The largest memory this process has had; 0 where the system does not tell."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0.0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1e6 if sys.platform == "darwin" else 1e3)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ Counted as in the papers: convolutions, linear layers and the two attention prod
 import argparse
 import json
 import math
+from collections import UserDict
 
 import numpy as np
 
@@ -69,7 +70,7 @@ def summarise(config, image_hw=None):
     H, W = image_hw or config.image_hw
     shapes = parameter_shapes(config)
     zeros = {name: np.broadcast_to(np.float32(0), shape) for name, shape in shapes.items()}  # takes no memory
-    trace = {}
+    trace = _Shapes()
     forward(np.zeros((1, config.num_channels, H, W), np.float32), unflatten(zeros), config, trace=trace)
     rows = []
     for name, shape in shapes.items():
@@ -91,6 +92,13 @@ def summarise(config, image_hw=None):
         "full_attention_macs": sum(row.get("full_macs", 0) for row in rows),
         "layers": rows,
     }
+
+
+class _Shapes(UserDict):
+    """A trace that keeps the shapes and lets the numbers go: at 1024 pixels these would fill 7 GB."""
+
+    def __setitem__(self, name, array):
+        self.data[name] = np.broadcast_to(np.float32(0), np.shape(array))  # takes no memory
 
 
 def _layer_row(layer, weight, trace):
