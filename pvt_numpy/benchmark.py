@@ -70,14 +70,14 @@ def main(argv=None):
             for batch in options.batch_sizes if options.only != "cold-start"]  # fmt: skip
     total = len(rows) * (WARM_UP + options.runs) * len(contenders)
     total += (1 + options.runs) * (1 + with_pytorch) * (options.only != "forward")
+    if rows and not options.json:
+        print(HEADER, flush=True)
     with progress(total) as bar:
 
         def show(row, in_words):
             bar.clear()
             print(json.dumps(row) if options.json else in_words(row), flush=True)
 
-        if rows and not options.json:
-            print(HEADER, flush=True)
         for name, batch, size in rows:
             show(measure(contenders, name, batch, size, options.runs, options.threads, bar.update), as_line)
         if options.only != "forward":

@@ -2,8 +2,10 @@
 
 import json
 import math
+import os
 import re
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -22,6 +24,7 @@ FORWARD = ["measured", "model", "batch", "image_size", "threads", "runs", "gmacs
            "ratio_to_products", "pvt_numpy_peak_mb"]  # fmt: skip
 COLD_START = ["measured", "model", "photo", "label", "threads", "runs", "pvt_numpy_ms", "pvt_numpy_peak_mb"]
 WITH_PYTORCH = {"pytorch_ms", "ratio_to_pytorch", "pytorch_peak_mb"}
+CHILDREN = "/proc/{0}/task/{0}/children"
 UNIX = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals and tells no peak memory")
 
 
@@ -201,11 +204,11 @@ def test_whatever_happens_a_process_ends():
     assert contender.process.returncode is not None
 
 
-@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for the children in /proc")
+@pytest.mark.skipif(not Path(CHILDREN.format(os.getpid())).exists(), reason="looks for the children in Linux's /proc")
 def test_ctrl_c_leaves_nothing_behind():
     command = [sys.executable, "-m", "pvt_numpy.benchmark", "--without-pytorch", "--runs", "100000"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        children = Path(CHILDREN.format(process.pid))
         deadline = time.monotonic() + 60
         while len(started := children.read_text().split()) < 2 and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -218,6 +221,22 @@ def test_ctrl_c_leaves_nothing_behind():
 
 
 WRONG = [["--models", "pvt_v3"], ["--image-sizes", "8"], ["--only", "lunch"], ["--runs", "0"]]
+
+
+def test_a_progress_bar_on_a_terminal_and_no_part_of_the_table():
+    fcntl, pty, termios = (pytest.importorskip(name, reason="POSIX only") for name in ("fcntl", "pty", "termios"))
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
+    command = [sys.executable, "-m", "pvt_numpy.benchmark", "--only", "forward", "--without-pytorch", "--runs", "1",
+               "--models", "pvt_v2_b0", "--batch-sizes", "1", "--image-sizes", "32"]  # fmt: skip
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=theirs, text=True, timeout=60)
+    os.close(theirs)
+    shown = os.read(ours, 100_000).decode()
+    os.close(ours)
+    assert done.returncode == 0
+    assert "/6 " in shown  # two contenders, one run each and two before it that do not count
+    header, row = done.stdout.splitlines()
+    assert (header, row.split()[0]) == (benchmark.HEADER, "pvt_v2_b0")
 
 
 @pytest.mark.parametrize("wrong", WRONG)
