@@ -114,7 +114,7 @@ def test_closed_streams_are_no_traceback(closed, status):
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without telling it")
 def test_a_terminated_command_clears_away_what_is_half_written(tmp_path):
     code = (
-        "import sys, time; from pvt_numpy.checkpoint import atomic_file; from pvt_numpy.cli import run\n"
+        "import sys, time; from pvt_numpy.files import atomic_file; from pvt_numpy.cli import run\n"
         "def main():\n"
         "    with atomic_file(sys.argv[1]) as file:\n"
         "        print('writing', flush=True)\n"
