@@ -270,7 +270,8 @@ def stopped_badly(work, process, state, out, err):
     if process.returncode in (0, -signal.SIGINT) and state == "new" and not err:
         return []  # the work was done; at the very end Python itself leaves without a word
     saved = work.name == "train" and "saved; go on with" in out
-    if process.returncode == 130 and err == ("" if saved else f"{work.name}: stopped\n"):
+    # A shell calls both 130; Python ends by the signal itself where Ctrl-C met it inside an exec() of some import.
+    if process.returncode in (130, -signal.SIGINT) and err == ("" if saved else f"{work.name}: stopped\n"):
         return []
     return [f"status {process.returncode}, {err!r}"]
 
