@@ -138,6 +138,9 @@ def sources(numbers=()):
 
 
 def main():
+    """The script. A notebook is replaced whole or not at all."""
+    from pvt_numpy.files import atomic_file
+
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("numbers", nargs="*", metavar="NUMBER", help="which, 01 for instance (default: all)")
     for source in sources(parser.parse_args().numbers):
@@ -145,9 +148,13 @@ def main():
         notebook = executed(unexecuted(source))
         target = HERE / f"{source.stem}.ipynb"
         text = json.dumps(notebook, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
-        target.write_text(text, encoding="utf-8", newline="\n")
+        with atomic_file(target) as file:
+            file.write(text.encode("utf-8"))
         print(f"{target.name}: {time.perf_counter() - start:.0f} s, {target.stat().st_size / 1e6:.2f} MB")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.path.insert(0, str(HERE.parent))  # the package is used from its checkout
+    from pvt_numpy.cli import run
+
+    run(main, "build")

@@ -2,18 +2,18 @@
 
 Our file holds float32 or float16 arrays under our names, and in its metadata (texts, JSON) the keys `pvt_numpy.format`,
 `config`, `labels`, `preprocessing` and `origin`: nothing else is needed to run the model.
-Left out: downloads (`hub`), other people's names (`names`), variants and recipes (`identify`), bytes (`sources`).
+Left out: downloads (`hub`), other people's names (`names`), variants and recipes (`identify`), bytes (`sources`),
+files that appear whole or not at all (`files`).
 """
 
-import contextlib
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from .config import PvtConfig, PvtV2Config, config_from_dict, config_to_dict, variant_name
+from .files import atomic_file
 from .identify import identify, known_variant, our_shapes
 from .names import file_names
 from .parameters import channels_last, flatten, parameter_shapes, unflatten
@@ -140,29 +140,6 @@ def write_safetensors(path, arrays, metadata, dtype):
         file.write(len(text).to_bytes(8, "little") + text)
         for value in arrays.values():
             file.write(np.ascontiguousarray(value, dtype=stored).tobytes())
-
-
-@contextlib.contextmanager
-def atomic_file(path):
-    """A binary file to write into, which takes the place of `path` only when all went well."""
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path}: there is no folder {path.parent} to write it into")
-    if path.is_dir():  # before the work, not after it
-        raise IsADirectoryError(f"{path}: is a folder; expected the name of a file to write")
-    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")  # same folder: a rename, not a copy
-    try:
-        with open(temporary, "xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        if isinstance(error, OSError):
-            error.filename, error.filename2 = str(path), None  # the name that the user knows
-        raise
 
 
 def _refuse_too_large(arrays, stored):

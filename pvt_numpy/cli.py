@@ -46,6 +46,8 @@ def run(main, name):
     except (ValueError, OSError, MemoryError) as error:
         complain(name, error)
         status = 1
+    with contextlib.suppress(ValueError):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done; Python, as it ends, would show a traceback
     sys.exit(status)
 
 

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .checkpoint import SHIPPED, atomic_file, describe
+from .checkpoint import SHIPPED, describe
 from .cli import LARGEST_SIDE, add_model_options, complain, find_images, model_from, printable, run, whole_number
+from .files import atomic_file
 from .image import preprocess
 from .imagenet import classes
 from .model import forward

@@ -12,8 +12,9 @@ from html import escape
 from pathlib import Path
 from types import ModuleType
 
-from .checkpoint import Model, atomic_file, load_model
+from .checkpoint import Model, load_model
 from .cli import add_model_options, model_from, printable, run, whole_number
+from .files import atomic_file
 
 EPILOG = """examples:
   python -m pvt_numpy.explore notebooks/golf_ball.jpg

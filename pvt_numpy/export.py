@@ -7,14 +7,12 @@ Left out: training state, and model cards.
 
 import json
 import math
-import os
-import shutil
-from pathlib import Path
 
 import numpy as np
 
 from .checkpoint import write_safetensors
 from .config import config_to_dict, stage_grids, variant_name
+from .files import atomic_folder
 from .names import file_names
 from .parameters import flatten
 
@@ -141,21 +139,8 @@ def _timm_recipe(preprocessing):
 
 def _write_folder(folder, json_files, arrays, dtype):
     """Makes `folder` with everything in it, or nothing at all."""
-    folder = Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(f"{folder} exists already; expected a new or an empty folder")
-    if not folder.parent.is_dir():
-        raise FileNotFoundError(f"{folder}: there is no folder {folder.parent} to make it in")
-    temporary = folder.with_name(f".{folder.name}.{os.urandom(4).hex()}.tmp")
-    temporary.mkdir()
-    try:
+    with atomic_folder(folder) as temporary:
         for name, values in json_files.items():
             text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
             (temporary / name).write_text(text, encoding="utf-8", newline="\n")
         write_safetensors(temporary / "model.safetensors", arrays, {"format": "pt"}, dtype)
-        if folder.exists():
-            folder.rmdir()
-        os.replace(temporary, folder)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise

@@ -10,7 +10,8 @@ connection resumed where it stopped, HF_ENDPOINT, HF_HUB_OFFLINE, HF_HOME, HF_TO
 - Every failure is one sentence that says what to do instead.
 
 Left out: any format but safetensors (`load_model` reads the official pickles from disk), other revisions than `main`,
-uploads, and resuming a download whose process was killed, which huggingface_hub starts anew.
+uploads, and resuming a download whose process was killed: huggingface_hub starts it anew and leaves the first pieces
+in its cache.
 """
 
 import contextlib

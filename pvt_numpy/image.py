@@ -11,6 +11,7 @@ Left out: padding to a common size, colour profiles, and frames after the first.
 import contextlib
 import io
 import os
+import threading
 import warnings
 from pathlib import Path
 
@@ -44,6 +45,7 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_DECODING = threading.Lock()
 
 
 def preprocess(
@@ -250,8 +252,12 @@ def open_image(source, do_convert_rgb=True):
 
 @contextlib.contextmanager
 def _one_sentence(name):
-    """Whatever goes wrong while Pillow decodes becomes one ValueError, and nothing else is printed."""
-    with warnings.catch_warnings():
+    """Whatever goes wrong while Pillow decodes becomes one ValueError, and nothing else is printed.
+
+    One picture at a time: what to do with warnings is set for the whole process, so two threads would undo each
+    other's setting.
+    """
+    with _DECODING, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a picture is either good or refused
         warnings.simplefilter("error", Image.DecompressionBombWarning)  # refuse before decoding, not after
         try:

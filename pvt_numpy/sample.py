@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .checkpoint import atomic_file
 from .cli import printable, run, whole_number
+from .files import atomic_file
 
 EYE, AIM = np.array([0.0, -8.0, 2.3]), np.array([0.28, 0.0, 1.0])  # where the camera is, what it points at
 BALL = np.array([0.0, 0.0, 1.02])  # its centre: the ball sits a little inside the turf

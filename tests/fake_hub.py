@@ -17,7 +17,8 @@ import re
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -59,6 +60,7 @@ class FakeHub:
     stalls        so many of the CDN's next answers fall silent in the middle, the connection open
     damages       so many of the CDN's next answers have their last bit flipped
     stated        file name -> the sha256 to state instead of the right one; None states none
+    seconds       how long the CDN takes to send an answer, piece by piece
     """
 
     repositories: dict
@@ -69,6 +71,7 @@ class FakeHub:
     stalls: int = 0
     damages: int = 0
     stated: dict = field(default_factory=dict)
+    seconds: float = 0.0
     requests: list = field(default_factory=list)
     url: str = ""
     cdn_url: str = ""
@@ -155,13 +158,17 @@ def _handler(hub, answer):
     return Handler
 
 
-def _send(request, status, headers, body=b""):
+def _send(request, status, headers, body=b"", seconds=0.0):
     request.send_response(status)
     for name, value in {"Content-Length": len(body), **headers}.items():
         request.send_header(name, str(value))
     request.end_headers()
     if request.command == "GET":
-        request.wfile.write(body)
+        piece = 1 + len(body) // (20 if seconds else 1)
+        with suppress(ConnectionError):  # whoever asked may have been killed
+            for start in range(0, len(body), piece):
+                request.wfile.write(body[start : start + piece])
+                time.sleep(seconds / 20)
 
 
 def _answer(hub, request):
@@ -202,7 +209,7 @@ def _answer_cdn(hub, request):
     headers = {"Content-Range": f"bytes {start}-{len(data) - 1}/{len(data)}"} if span else {}
     body = data[start:]
     if not hub.cuts and not hub.stalls:
-        return _send(request, 206 if span else 200, headers, body)
+        return _send(request, 206 if span else 200, headers, body, hub.seconds)
     _send(request, 206 if span else 200, headers | {"Content-Length": len(body)}, body[: len(body) // 2])
     request.wfile.flush()
     request.close_connection = True

@@ -20,6 +20,28 @@ COMMANDS = sorted(
 )
 
 
+@pytest.fixture(autouse=True)
+def _signals():
+    """What `run` sets for the process that it ends is taken back: this one goes on."""
+    kinds = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(kind) for kind in kinds]
+    yield
+    for kind, handler in zip(kinds, before, strict=True):
+        signal.signal(kind, handler)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends SIGINT")
+def test_ctrl_c_after_the_work_is_too_late():
+    """Python's own end, here a function that it calls then, must not show a traceback."""
+    code = (
+        "import atexit, os, signal; from pvt_numpy.cli import run\n"
+        "atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))\n"
+        "run(lambda: 0, 'job')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize(
     ("error", "status", "said"),
     [
@@ -114,7 +136,7 @@ def test_closed_streams_are_no_traceback(closed, status):
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without telling it")
 def test_a_terminated_command_clears_away_what_is_half_written(tmp_path):
     code = (
-        "import sys, time; from pvt_numpy.checkpoint import atomic_file; from pvt_numpy.cli import run\n"
+        "import sys, time; from pvt_numpy.files import atomic_file; from pvt_numpy.cli import run\n"
         "def main():\n"
         "    with atomic_file(sys.argv[1]) as file:\n"
         "        print('writing', flush=True)\n"

@@ -190,6 +190,20 @@ def test_cells_of_a_source():
     ]
 
 
+def test_a_notebook_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    """On a full disk the old one stays."""
+    monkeypatch.setattr(build, "HERE", tmp_path)
+    monkeypatch.setattr(build, "executed", lambda notebook: notebook)
+    monkeypatch.setattr("sys.argv", ["build.py", "01"])
+    build.main()
+    (path,) = tmp_path.iterdir()
+    path.write_text("old")
+    monkeypatch.setattr(os, "fsync", lambda file: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match="No space left"):
+        build.main()
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
+
+
 def test_equal_sources_make_equal_notebooks(tmp_path):
     source = tmp_path / "00_small.py"
     source.write_text('"""x"""\n# %% [markdown]\n# # T\n# %%\nprint(1)\n', encoding="utf-8")

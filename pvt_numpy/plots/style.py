@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..checkpoint import atomic_file
+from ..files import atomic_file
 from ..image import IMAGENET_MEAN, IMAGENET_STD
 from ..rollout import cell_sizes
 
