@@ -7,8 +7,8 @@ and the others are still classified.
 import argparse
 import io
 import json
+import os
 import sys
-from pathlib import Path
 
 import numpy as np
 
@@ -68,7 +68,7 @@ def expand(arguments):
     """The pictures that the arguments name, folders opened, and whether an argument named none."""
     pictures, failed = [], False
     for argument in arguments:
-        if not Path(argument).is_dir():
+        if not os.path.isdir(argument):  # unlike Path's, no error where a name is too long
             pictures.append(argument)
             continue
         found = find_images(argument)
@@ -92,7 +92,11 @@ def classify(picture, model, top_k=5):
     if picture == "-":
         source = io.BytesIO(sys.stdin.buffer.read())
         source.name = "standard input"  # for messages
-    logits = forward(preprocess(source, **model.preprocessing), model.params, model.config).logits[0]
+    pixels = preprocess(source, **model.preprocessing)
+    with np.errstate(all="ignore"):  # reported below
+        logits = forward(pixels, model.params, model.config).logits[0]
+    if not np.isfinite(logits).all():
+        raise ValueError(f"{picture}: the model's outputs are not finite; expected numbers")
     probabilities = softmax(logits.astype(np.float64))
     order = np.argsort(-logits, kind="stable")[:top_k]
     return [

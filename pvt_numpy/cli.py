@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 LARGEST_SIDE = 4096  # pixels; where a command lets the user choose the image size
+LONGEST_LINE = 4000  # characters of an error
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
 
 
@@ -53,8 +54,10 @@ def complain(name, error):
     """One line on stderr for `error`, whatever line breaks or control characters its text holds."""
     if isinstance(error, OSError) and error.strerror and error.filename:
         error = f"{error.filename}: {error.strerror}"
-    text = " ".join(str(error).split()) or type(error).__name__
-    print(f"{name}: error: {printable(text)}", file=sys.stderr)
+    text = printable(" ".join(str(error).split()) or type(error).__name__)
+    if len(text) > LONGEST_LINE:  # it quotes what a damaged file holds
+        text = f"{text[:LONGEST_LINE]} ... ({len(text) - LONGEST_LINE:,} more characters)"
+    print(f"{name}: error: {text}", file=sys.stderr)
 
 
 def printable(text):

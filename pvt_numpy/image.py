@@ -96,7 +96,7 @@ def preprocess(
         if do_resize:
             pixels = resize(pixels, size, resample, name)
         if do_center_crop:
-            pixels = center_crop(pixels, crop_size, crop_offset)
+            pixels = center_crop(pixels, crop_size, crop_offset, name)
         if do_rescale:
             pixels = rescale(pixels, rescale_factor, name)
         if do_normalize:
@@ -148,7 +148,7 @@ def _to_8_bits(pixels, name):
     )
 
 
-def center_crop(pixels, crop_size, crop_offset="floor"):
+def center_crop(pixels, crop_size, crop_offset="floor", name="image"):
     """The middle of the picture; a picture smaller than the crop stands in the middle of black.
 
     >>> center_crop(np.arange(7).reshape(1, 7, 1), (1, 4)).ravel()  # a margin of 3: 1 left, 2 right
@@ -158,6 +158,8 @@ def center_crop(pixels, crop_size, crop_offset="floor"):
     """
     crop_size = size_dict("crop_size", crop_size)
     height, width = crop_size["height"], crop_size["width"]
+    if height * width > MAX_RESIZED_PIXELS:
+        raise ValueError(f"{name}: found crop_size={crop_size}, expected at most {MAX_RESIZED_PIXELS:,} pixels")
     top, left = (_offset(margin, crop_offset) for margin in (pixels.shape[0] - height, pixels.shape[1] - width))
     inside = pixels[max(top, 0) : top + height, max(left, 0) : left + width]
     black = np.zeros((height, width, pixels.shape[2]), pixels.dtype)

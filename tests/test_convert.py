@@ -274,7 +274,7 @@ CONFIGS = {
     "a list": ("[]", "config.json holds a JSON list"),
     "another model": ('{"model_type": "vit"}', "model_type is 'vit'"),
     "a nonsense field": ('{"model_type": "pvt_v2", "depths": "deep"}', "depths is 'deep'"),
-    "not finite": ('{"model_type": "pvt_v2", "layer_norm_eps": NaN}', "layer_norm_eps is nan"),
+    "not finite": ('{"model_type": "pvt_v2", "layer_norm_eps": NaN}', "NaN is no number of JSON"),
     "gaps in labels": ('{"model_type": "pvt_v2", "id2label": {"0": "a", "5": "b"}}', "id2label does not number"),
     "labels no text": (
         '{"model_type": "pvt_v2", "id2label": {"0": "a", "1": 2, "2": "c", "3": "d"}}',

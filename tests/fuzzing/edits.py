@@ -83,7 +83,8 @@ def bent(value):
             st.tuples(one, VALUES | bent(value[0])).map(lambda at: [*value[: at[0]], at[1], *value[at[0] + 1 :]]),
         )  # fmt: skip
     if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e18:
-        return st.sampled_from([value + 1, value - 1, -value, value * 2, value * 10**6, value / 2, str(value)])
+        return st.sampled_from([value + 1, value - 1, -value, value * 2, value / 2, str(value), 10**9, 2**40,
+                                10**400, 1e300, 1e-300, 10**5])  # fmt: skip
     if isinstance(value, str):
         return st.sampled_from([value[:-1], value + "x", value.upper(), f" {value}", [value]])
     return VALUES

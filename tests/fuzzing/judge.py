@@ -13,7 +13,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +40,14 @@ class Case:
     """
 
     story: str
-    files: dict[str, bytes] = field(repr=False)
-    opened: str = field(repr=False)
-    load: Callable[[Path], Any] = field(repr=False)
-    check: Callable[[Any], None] = field(repr=False)
-    memory: int = field(default=64 << 20, repr=False)
+    files: dict[str, bytes]
+    opened: str
+    load: Callable[[Path], Any]
+    check: Callable[[Any], None]
+    memory: int = 64 << 20
+
+    def __repr__(self):
+        return self.story
 
 
 @dataclass(frozen=True)
@@ -79,8 +82,8 @@ def judge(case):
         if error is None:
             try:
                 case.check(result)
-            except AssertionError as wrong:
-                raise Failed(f"{case.story}: a wrong answer: {str(wrong)[:300]}") from None
+            except (AssertionError, LookupError) as wrong:
+                raise Failed(f"{case.story}: a wrong answer: {repr(wrong)[:300]}") from None
         said = "" if error is None else line_for(error)
     if error is not None:
         demand(said.startswith("fuzz: error: ") and said.endswith("\n"), case, f"no line: {said[:300]!r}")

@@ -118,9 +118,8 @@ def read(raw):
 def same_parameters(model, kind, raw):
     """Raises AssertionError unless the model's parameters are the arrays in the file, every one, bit for bit."""
     _, arrays = read(raw)
-    for prefix in ("module.", "_orig_mod.", "backbone."):
-        if all(name.startswith(prefix) for name in arrays):
-            arrays = {name.removeprefix(prefix): value for name, value in arrays.items()}
+    while next(iter(arrays)).startswith(("module.", "_orig_mod.", "backbone.")):
+        arrays = {name.partition(".")[2]: value for name, value in arrays.items()}
     bare = kind.startswith("hf") and not any(name.startswith("pvt") for name in arrays)
     left = set(arrays)
     for name, value in flatten(model.params).items():
