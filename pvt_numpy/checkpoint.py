@@ -205,7 +205,8 @@ def _read_metadata(metadata, path):
         raise ValueError(f"{path}: {error}") from None
     # Elsewhere a field that is not there means Hugging Face's default; here it means that something was lost.
     if wrong := set(values["config"]) ^ set(config_to_dict(config)):
-        raise ValueError(f"{path}: the metadata's 'config' misses fields, or has unknown ones: {', '.join(sorted(wrong))}")
+        listed = ", ".join(sorted(wrong))
+        raise ValueError(f"{path}: the metadata's 'config' lacks fields, or has ones that no model has: {listed}")
     labels = values["labels"]
     if labels is not None and (len(labels) != config.num_labels or not all(isinstance(x, str) for x in labels)):
         raise ValueError(f"{path}: the metadata has {len(labels)} labels; expected {config.num_labels} texts")

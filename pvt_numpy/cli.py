@@ -12,6 +12,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from .quiet import STDERR
+
 LARGEST_SIDE = 4096  # pixels; where a command lets the user choose the image size
 LONGEST_LINE = 4000  # characters of an error
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
@@ -57,7 +59,8 @@ def complain(name, error):
     text = printable(" ".join(str(error).split()) or type(error).__name__)
     if len(text) > LONGEST_LINE:  # it quotes what a damaged file holds
         text = f"{text[:LONGEST_LINE]} ... ({len(text) - LONGEST_LINE:,} more characters)"
-    print(f"{name}: error: {text}", file=sys.stderr)
+    with STDERR:
+        print(f"{name}: error: {text}", file=sys.stderr, flush=True)
 
 
 def printable(text):

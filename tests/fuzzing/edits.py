@@ -125,7 +125,8 @@ def damaged_bytes(draw, data, places=()):
             at = min(at, len(data) - 1)
             data = data[:at] + bytes([data[at] ^ draw(st.integers(1, 255))]) + data[at + 1 :]
         else:
-            new = draw(st.binary(min_size=1, max_size=8) | st.sampled_from([bytes(4), b"\xff" * 4, b"\x7f", bytes(900)]))
+            blocks = st.sampled_from([bytes(4), b"\xff" * 4, b"\x7f", bytes(900)])
+            new = draw(st.binary(min_size=1, max_size=8) | blocks)
             data = data[:at] + (b"" if how == "remove" else new) + data[at if how == "insert" else at + len(new) :]
         story.append(f"{how} at {at}")
     return data, ", ".join(story)

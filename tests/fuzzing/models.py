@@ -7,7 +7,7 @@ must not be loaded, and what is loaded must hold the numbers that it finds.
 import json
 import math
 import tempfile
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
@@ -153,15 +153,10 @@ def same_config(model, kind, values):
         told |= {"patch_sizes": told.get("strides", config["patch_sizes"])}
         told |= {"strides": values.get("patch_sizes", config["strides"])}
     for name, value in told.items():
-        assert config[name] == value and type(config[name]) is type(value), f"{name} is {value!r}, read {config[name]!r}"
+        assert (config[name], type(config[name])) == (value, type(value)), f"{name} is {value!r}, not {config[name]!r}"
     if "id2label" in values and model.config.num_labels:
         table = values["id2label"]
         stand_ins = {str(n): f"LABEL_{n}" for n in range(len(table))}
         names = tuple(table[str(n)] for n in range(len(table)))
         assert model.labels == names or (table == stand_ins and model.labels is None), f"labels {model.labels}"
     assert model.labels is None or len(model.labels) == model.config.num_labels
-
-
-def without_patch_eps(config):
-    """`config` with one epsilon, as Hugging Face has it."""
-    return replace(config, patch_norm_eps=None)
