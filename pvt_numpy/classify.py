@@ -59,6 +59,9 @@ def main(argv=None):
         except (ValueError, OSError) as error:
             complain("classify", error)
             failed = True
+        except MemoryError as error:
+            complain("classify", f"{picture}: there is not enough memory for it ({error})")
+            failed = True
         else:
             print(as_json(picture, options.model, predictions) if options.json else as_table(picture, predictions))
     return 1 if failed else 0
@@ -92,9 +95,7 @@ def classify(picture, model, top_k=5):
     if picture == "-":
         source = io.BytesIO(sys.stdin.buffer.read())
         source.name = "standard input"  # for messages
-    pixels = preprocess(source, **model.preprocessing)
-    with np.errstate(all="ignore"):  # reported below
-        logits = forward(pixels, model.params, model.config).logits[0]
+    logits = forward(preprocess(source, **model.preprocessing), model.params, model.config).logits[0]
     if not np.isfinite(logits).all():
         raise ValueError(f"{picture}: the model's outputs are not finite; expected numbers")
     probabilities = softmax(logits.astype(np.float64))

@@ -9,6 +9,7 @@ import contextlib
 import os
 import signal
 import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,6 +31,8 @@ def run(main, name):
             setattr(sys, name_of_stream, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - for good
     with contextlib.suppress(ValueError):  # only the main thread may
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # Numbers that overflow in a layer are not finite in the end, which is what a command says, once.
+    warnings.filterwarnings("ignore", category=RuntimeWarning, module="pvt_numpy")
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # a name that the console cannot show is no reason to fail
     try:

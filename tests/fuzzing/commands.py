@@ -21,8 +21,8 @@ ROOT = Path(__file__).resolve().parents[2]
 WEIGHTS = "model.safetensors"
 ODD_NAMES = [
     "new\nline.png", "tab\tbell\a.png", "\x1b[31mred\x1b[2J.png", "-leading.png", "--json.png", "a b 'c\".png",
-    "%s{0}.png", "$HOME`id`.png", "<b>&amp;.png", "\u202egnp.exe.png", "日本語 é.PNG", "n" * 240 + ".png", ".png", "..png",
-    "*.png", "~.png", "-.png", "\\back.png", "C:drive.png", "nul.png",
+    "%s{0}.png", "$HOME`id`.png", "<b>&amp;.png", "\u202egnp.exe.png", "日本語 é.PNG", "n" * 240 + ".png", ".png",
+    "..png", "*.png", "~.png", "-.png", "\\back.png", "C:drive.png", "nul.png",
 ]  # fmt: skip
 NOT_TEXT = os.fsdecode(b"caf\xe9\xff.png")  # bytes that are no UTF-8, where the file system takes them
 

@@ -210,8 +210,9 @@ def as_pillow_has_it(data):
 
 
 MAGIC = [
-    b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"RIFF\0\0\0\0WEBPVP8 ", b"II*\0", b"MM\0*", b"BM", b"P6\n", b"P4 ",
-    b"Pf\n", b"8BPS", b"\0\0\1\0", b"icns", b"\0\0\0\x0cjP  ", b"qoif", b"DDS ", b"FORM", b"SIMPLE", b"%!PS-Adobe", b"AVIF",
+    b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"RIFF\0\0\0\0WEBPVP8 ", b"II*\0", b"MM\0*", b"BM", b"P6\n",
+    b"P4 ", b"Pf\n", b"8BPS", b"\0\0\1\0", b"icns", b"\0\0\0\x0cjP  ", b"qoif", b"DDS ", b"FORM", b"SIMPLE",
+    b"%!PS-Adobe",
     b"\x01\xda", b"#define x_width 9\n", b"/* XPM */", b"\x59\xa6\x6a\x95", b"\0\0\0 ftypavif", b"\x0a\x05\x01\x08",
     b"PK\x03\x04", b"\x80\x02", b"",
 ]  # fmt: skip
