@@ -185,7 +185,7 @@ def rescale(pixels, factor, name="image"):
             "pass do_rescale=False to keep them",
             stacklevel=3,
         )
-    return (pixels.astype(np.float64) * factor).astype(np.float32)
+    return np.multiply(pixels, factor, dtype=np.float64).astype(np.float32)
 
 
 def normalize(pixels, mean, std):

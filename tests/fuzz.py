@@ -19,6 +19,7 @@ sys.modules["torch"] = None  # as where PyTorch is not installed: pickles are re
 from fuzzing.commands import COMMANDS  # noqa: E402 - after the lines above
 from fuzzing.judge import Failed, peak_memory  # noqa: E402
 from fuzzing.kinds import KINDS, try_cases  # noqa: E402
+from hypothesis.errors import HypothesisException  # noqa: E402
 
 EPILOG = """examples:
   python tests/fuzz.py                                  20,000 cases of every kind, and whole commands; minutes
@@ -66,24 +67,24 @@ def run_kind(kind, count, number, total):
     verdicts, start, terminal = [], time.time(), os.fdopen(os.dup(2), "w")  # the cases' own stderr is listened to
     with terminal, tqdm(total=count, desc=kind, unit=" cases", leave=False, file=terminal, disable=None) as bar:
 
-        def judged(verdict):
+        def begins():
             faulthandler.dump_traceback_later(HANGS, exit=True, file=terminal)
+
+        def judged(verdict):
             verdicts.append(verdict)
             bar.update()
 
         round = 0
         while len(verdicts) < count:
             try:
-                try_cases(kind, min(AT_ONCE, count - len(verdicts)), 1000 * number + round, judged)
-            except Failed as failure:
+                try_cases(kind, min(AT_ONCE, count - len(verdicts)), 1000 * number + round, begins, judged)
+            except (Failed, HypothesisException) as failure:
                 bar.clear()
                 print(f"FAILED, {kind}: {failure}\n  again: python tests/fuzz.py --seed {number} --kinds {kind!r}")
                 return False
             finally:
                 faulthandler.cancel_dump_traceback_later()
             round += 1
-            if KINDS[kind].exhausts:
-                break
     ends = Counter(verdict.accepted for verdict in verdicts)
     total.update(ends)
     print(f"{kind:<26}{ends[True]:>9,}{ends[False]:>10,}{max(v.seconds for v in verdicts):>8.2f} s"

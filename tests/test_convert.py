@@ -280,6 +280,7 @@ CONFIGS = {
         '{"model_type": "pvt_v2", "id2label": {"0": "a", "1": 2, "2": "c", "3": "d"}}',
         "expected 4 texts",
     ),
+    "labels a list": ('{"model_type": "pvt_v2", "id2label": ["a"], "num_labels": 4}', "id2label is a JSON list"),
     "labels of timm": ('{"architecture": "pvt_v2_b9", "label_names": 4}', "expected 4 texts"),
     "timm's cfg": ('{"architecture": "pvt_v2_b0", "pretrained_cfg": {"crop_pct": -1}}', "crop_pct: found -1"),
 }

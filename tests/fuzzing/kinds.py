@@ -12,11 +12,10 @@ from .picture_files import claims, damaged_pictures, no_pictures, sound_pictures
 
 
 class Kind(NamedTuple):
-    """A strategy, and its share of all cases. `exhausts`: it has so few cases that they can all be tried."""
+    """A strategy, and its share of all cases."""
 
     cases: SearchStrategy
     share: float
-    exhausts: bool = False
 
 
 KINDS = {
@@ -29,13 +28,14 @@ KINDS = {
     "damaged pictures": Kind(damaged_pictures(), 0.13),
     "no pictures": Kind(no_pictures(), 0.05),
     "claims of size": Kind(claims(), 0.02),
-    "strips": Kind(strips(), 0.01, exhausts=True),
+    "strips": Kind(strips(), 0.01),
     "names": Kind(path_names(), 0.02),
 }
 
 
-def try_cases(kind, count, number=None, judged=lambda verdict: None):
-    """Judges `count` cases of `kind` (fewer where there are fewer), and calls `judged` with each one's Verdict.
+def try_cases(kind, count, number=None, begins=lambda: None, judged=lambda verdict: None):
+    """Judges `count` cases of `kind` (fewer where there are fewer); calls `begins` before each one, and `judged` with
+    its Verdict.
 
     With a `number` other cases than without, the same for the same number. Raises judge.Failed, by hypothesis, for
     the smallest case that it can find.
@@ -47,6 +47,7 @@ def try_cases(kind, count, number=None, judged=lambda verdict: None):
     )  # fmt: skip
     @given(KINDS[kind].cases)
     def every_case(case):
+        begins()
         judged(judge(case))
 
     (every_case if number is None else seed(number)(every_case))()

@@ -45,14 +45,27 @@ def beside(sound):
 def loaded_rightly(sound, raw, *checks):
     """A check for `judge`: the parameters are those in `raw`, and each of `checks` holds."""
 
-    def check(model):
+    def check(result):
+        model, pixels = result
         same_parameters(model, sound.kind, raw)
         if sound.kind == "ours":
             same_metadata(model, raw)
+        if pixels is not None:
+            assert (pixels.dtype, pixels.ndim) == (np.float32, 4)
+            assert np.isfinite(pixels).all(), "pixels are not finite"
         for each in checks:
             each(model)
 
     return check
+
+
+def prepared(path):
+    """The model, and a picture as its recipe prepares it, or None where that refuses it."""
+    model = load_model(path)
+    try:
+        return model, preprocess(PHOTO, **model.preprocessing)
+    except ValueError:
+        return model, None
 
 
 def in_folder(sound):
@@ -98,7 +111,7 @@ def safetensors(draw):
         story = f"NaN or infinite at {at}"
     story = f"{sound.name}, {level} {story}".rstrip()
     check = loaded_rightly(sound, raw)
-    return Case(story, {WEIGHTS: raw} | beside(sound), in_folder(sound), load_model, check)
+    return Case(story, {WEIGHTS: raw} | beside(sound), in_folder(sound), prepared, check)
 
 
 @st.composite
@@ -152,11 +165,8 @@ def config_json(draw):
     text, story = draw(config_text(sound.beside["config"]))
     files = {WEIGHTS: sound.raw} | beside(sound) | {"config.json": text}
 
-    def check(model):
-        same_config(model, sound.kind, strictly(text))
-        runs_or_refuses(model)
-
-    return Case(f"{sound.name}, config.json {story}", files, "", load_model, loaded_rightly(sound, sound.raw, check))
+    check = loaded_rightly(sound, sound.raw, lambda model: same_config(model, sound.kind, strictly(text)))
+    return Case(f"{sound.name}, config.json {story}", files, "", prepared, check, memory=512 << 20)
 
 
 @st.composite
@@ -189,19 +199,8 @@ def preprocessor_json(draw):
         text, story = draw(config_text(values))
         name = "preprocessor_config.json"
     files = {WEIGHTS: sound.raw} | beside(sound) | {name: text}
-    check = loaded_rightly(sound, sound.raw, runs_or_refuses, lambda model: strictly(text))
-    return Case(f"{sound.name}, {name} {story}", files, "", load_model, check)
-
-
-def runs_or_refuses(model):
-    """The recipe of a model that was loaded prepares a picture, or refuses it, in little memory."""
-    try:
-        pixels = preprocess(PHOTO, **model.preprocessing)
-    except ValueError:
-        return
-    assert pixels.dtype == np.float32
-    assert pixels.ndim == 4
-    assert np.isfinite(pixels).all(), "pixels are not finite"
+    check = loaded_rightly(sound, sound.raw, lambda model: strictly(text))
+    return Case(f"{sound.name}, {name} {story}", files, "", prepared, check, memory=512 << 20)
 
 
 @st.composite
@@ -221,8 +220,8 @@ def metadata(draw):
         pairs = Pairs((table | {key: text.decode("utf-8", "replace")}).items())
     header = Pairs((sound.header | {"__metadata__": Raw(rendered(pairs))}).items())
     raw = assembled(rendered(header).encode("utf-8", "replace"), sound.data)
-    check = loaded_rightly(sound, raw, runs_or_refuses)
-    return Case(f"{sound.name}, {key} {story}", {WEIGHTS: raw}, WEIGHTS, load_model, check)
+    check = loaded_rightly(sound, raw)
+    return Case(f"{sound.name}, {key} {story}", {WEIGHTS: raw}, WEIGHTS, prepared, check, memory=512 << 20)
 
 
 @st.composite

@@ -154,7 +154,7 @@ def same_config(model, kind, values):
         told |= {"strides": values.get("patch_sizes", config["strides"])}
     for name, value in told.items():
         assert (config[name], type(config[name])) == (value, type(value)), f"{name} is {value!r}, not {config[name]!r}"
-    if "id2label" in values and model.config.num_labels:
+    if values.get("id2label") is not None and model.config.num_labels:
         table = values["id2label"]
         stand_ins = {str(n): f"LABEL_{n}" for n in range(len(table))}
         names = tuple(table[str(n)] for n in range(len(table)))
