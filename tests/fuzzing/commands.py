@@ -67,8 +67,14 @@ def broken_folder(folder):
     jpeg = WHOLE["JPEG"]
     at = jpeg.index(b"\xff\xc0") + 5
     zipped = WHOLE["deflated TIFF"]
-    contents = [b"no picture", b"", jpeg[:300], b"P6 60000 60000 255\n",
-                jpeg[:at] + (9400).to_bytes(2, "big") * 2 + jpeg[at + 4 :], zipped[:256] + b"\xff" * 4 + zipped[260:]]
+    contents = [
+        b"no picture",
+        b"",
+        jpeg[:300],
+        b"P6 60000 60000 255\n",
+        jpeg[:at] + (9400).to_bytes(2, "big") * 2 + jpeg[at + 4 :],
+        zipped[:256] + b"\xff" * 4 + zipped[260:],
+    ]
     for name, content in zip(made, contents, strict=True):
         (folder / name).write_bytes(content)
     with contextlib.suppress(OSError):  # Windows without the right to make links
