@@ -271,6 +271,9 @@ CONFIGS = {
     "no JSON": ("{", "config.json is not valid JSON"),
     "not UTF-8": (b"\xff\xfe{", "config.json is not valid JSON"),
     "too deep": ("[" * 100_000, "config.json is not valid JSON"),
+    "deep where Python prints": (
+        '{"model_type": "pvt_v2", "architectures": ' + "[" * 900 + "]" * 900 + "}", "config.json is not valid JSON"
+    ),
     "a list": ("[]", "config.json holds a JSON list"),
     "another model": ('{"model_type": "vit"}', "model_type is 'vit'"),
     "a nonsense field": ('{"model_type": "pvt_v2", "depths": "deep"}', "depths is 'deep'"),
