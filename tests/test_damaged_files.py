@@ -110,6 +110,7 @@ METADATA = {
     "preprocessing unknown": ("preprocessing", '{"do_magic": true}', "unknown entries: do_magic"),
     "preprocessing twice": ("preprocessing", '{"resample": 2, "resample": 3}', "'resample' is there twice"),
     "preprocessing huge": ("preprocessing", '{"image_mean": 1' + "0" * 400 + "}", "image_mean: found 1000"),
+    "preprocessing edge": ("preprocessing", '{"size": {"shortest_edge": 1' + "0" * 400 + "}}", "size: found {'short"),
     "preprocessing tiny": ("preprocessing", '{"image_std": 1e-320}', "image_std: found 1e-320, expected numbers"),
     "preprocessing value": ("preprocessing", '{"size": "big"}', "'preprocessing': size: found 'big'"),
     "origin": ("origin", "3", "the metadata's 'origin' is a JSON int"),

@@ -80,10 +80,10 @@ def bent(value):
     if isinstance(value, dict) and value:
         return damaged_object(value, most=1).map(lambda made: made[0])
     if isinstance(value, list | tuple) and value:
-        one = st.integers(0, len(value) - 1)
+        one, other = st.integers(0, len(value) - 1), VALUES | bent(value[0]) | bent(value[0])
         return st.one_of(
             st.just(list(value[:-1])), st.just([*value, value[-1]]), st.just(list(value[::-1])),
-            st.tuples(one, VALUES | bent(value[0])).map(lambda at: [*value[: at[0]], at[1], *value[at[0] + 1 :]]),
+            st.tuples(one, other).map(lambda at: [*value[: at[0]], at[1], *value[at[0] + 1 :]]),
         )  # fmt: skip
     if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e18:
         return st.sampled_from([value + 1, value - 1, -value, value * 2, value / 2, str(value), 10**9, 2**40,

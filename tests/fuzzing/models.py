@@ -18,7 +18,7 @@ from pvt_numpy.checkpoint import save_model, write_safetensors
 from pvt_numpy.config import PvtConfig, PvtV2Config, config_to_dict
 from pvt_numpy.export import hf_fields
 from pvt_numpy.names import file_names
-from pvt_numpy.parameters import flatten
+from pvt_numpy.parameters import flatten, parameter_shapes
 from pvt_numpy.recipes import RECIPES
 
 from .edits import strictly
@@ -121,8 +121,10 @@ def same_parameters(model, kind, raw):
     while next(iter(arrays)).startswith(("module.", "_orig_mod.", "backbone.")):
         arrays = {name.partition(".")[2]: value for name, value in arrays.items()}
     bare = kind.startswith("hf") and not any(name.startswith("pvt") for name in arrays)
-    left = set(arrays)
-    for name, value in flatten(model.params).items():
+    left, params = set(arrays), flatten(model.params)
+    shapes = {name: value.shape for name, value in params.items()}
+    assert shapes == parameter_shapes(model.config), "the shapes are not those of the configuration"
+    for name, value in params.items():
         parts = file_names(name, kind, bare)
         expected = np.concatenate([arrays[part] for part in parts]).astype(np.float32)
         assert value.dtype == np.float32

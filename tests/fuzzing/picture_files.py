@@ -96,7 +96,7 @@ def sound_pictures(draw):
 def made(values, mode):
     """A Pillow image of `mode` from values (H, W, 4) of 0..255."""
     if mode.startswith("I;16"):
-        wide = values[..., 0].astype(np.uint16) * 257
+        wide = wide_grey(values)
         size = values.shape[1::-1]
         return Image.frombytes(mode, size, wide.astype(">u2" if mode == "I;16B" else "<u2").tobytes())
     if mode == "1":
@@ -112,6 +112,11 @@ def made(values, mode):
     return Image.frombytes(mode, values.shape[1::-1], data.tobytes())
 
 
+def wide_grey(values):
+    """16 bits from two times 8."""
+    return values[..., 0].astype(np.uint16) * 256 + values[..., 1]
+
+
 def palette():
     """256 colours, all different."""
     n = np.arange(256)
@@ -122,6 +127,8 @@ def colours(values, mode):
     """The RGB (H, W, 3) that `made(values, mode)` shows."""
     values = values.astype(int)
     grey = np.repeat(values[..., :1], 3, axis=-1)
+    if mode.startswith("I;16"):
+        return np.repeat(np.rint(wide_grey(values)[..., None] / 257), 3, axis=-1).astype(int)
     if mode == "1":
         return grey * 255
     if mode == "P":
