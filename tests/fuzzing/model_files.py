@@ -126,7 +126,7 @@ def lying_header(draw, header):
         at = draw(st.integers(0, len(pairs) - 1))
         name, entry = pairs[at]
         how = draw(st.sampled_from(["drop", "double", "double", "rename", "claim", "dtype", "shape", "place", "swap",
-                                    "any", "many", "extra"]))  # fmt: skip
+                                    "any", "many", "extra", "reshape"]))  # fmt: skip
         if how == "drop":
             pairs = Pairs(pairs[:at] + pairs[at + 1 :]) or pairs
         elif how == "double":
@@ -143,6 +143,9 @@ def lying_header(draw, header):
             pairs += [(f"x{n}", {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}) for n in range(5000)]
         elif how == "extra" and isinstance(entry, dict):
             pairs[at] = name, entry | {draw(st.sampled_from(["x", "dtype2", "shapes"])): draw(VALUES)}
+        elif how == "reshape" and isinstance(entry, dict) and isinstance(entry.get("shape"), list):
+            shape = entry["shape"]  # as many numbers, and sound to the library
+            pairs[at] = name, entry | {"shape": draw(st.sampled_from([[1, *shape], [*shape, 1], shape[::-1]]))}
         elif isinstance(entry, dict) and "dtype" in entry:
             key = {"dtype": "dtype", "shape": "shape"}.get(how, "data_offsets")
             other = pairs[draw(st.integers(0, len(pairs) - 1))][1]
