@@ -130,7 +130,7 @@ def test_damaged_metadata(saved, key, value, said):
 
 @pytest.mark.parametrize("field", ["hidden_sizes", "depths", "strides", "mlp_ratios", "num_labels", "image_size",
                                    "layer_norm_eps", "num_channels"])  # fmt: skip
-@pytest.mark.parametrize("number", [2**31, 10**400])
+@pytest.mark.parametrize("number", [2**31, 10**400], ids=["2**31", "10**400"])
 def test_numbers_beyond_any_model_are_refused_by_name(saved, field, number):
     """Each is a number to Python; some, made into a float, a range or an array, were an OverflowError or a hang."""
 
