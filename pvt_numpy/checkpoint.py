@@ -17,7 +17,7 @@ from .files import atomic_file
 from .identify import identify, known_variant, our_shapes
 from .names import file_names
 from .parameters import channels_last, flatten, parameter_shapes, unflatten
-from .sources import FOLDER_FILES, Source, open_source
+from .sources import FOLDER_FILES, Source, open_source, parse_json
 
 SHIPPED = Path(__file__).resolve().parent.parent / "weights" / "pvt_v2_b0_imagenette.safetensors"
 FORMAT_KEY, FORMAT = "pvt_numpy.format", "1"
@@ -168,10 +168,10 @@ def _read_metadata(metadata, path):
     values = {}
     for key, kinds in (("config", dict), ("labels", (list, type(None))), ("preprocessing", dict), ("origin", dict)):
         try:
-            values[key] = json.loads(metadata[key])
+            values[key] = parse_json(metadata[key])
         except KeyError:
             raise ValueError(f"{path}: the metadata lacks {key!r}") from None
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise ValueError(f"{path}: the metadata's {key!r} is not valid JSON: {error}") from None
         if not isinstance(values[key], kinds):
             raise ValueError(f"{path}: the metadata's {key!r} is a JSON {type(values[key]).__name__}")
@@ -179,6 +179,10 @@ def _read_metadata(metadata, path):
         config = config_from_dict(values["config"])
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
+    # Elsewhere a field that is not there means Hugging Face's default; here it means that something was lost.
+    if wrong := set(values["config"]) ^ set(config_to_dict(config)):
+        listed = ", ".join(sorted(wrong))
+        raise ValueError(f"{path}: the metadata's 'config' lacks fields, or has ones that no model has: {listed}")
     labels = values["labels"]
     if labels is not None and (len(labels) != config.num_labels or not all(isinstance(x, str) for x in labels)):
         raise ValueError(f"{path}: the metadata has {len(labels)} labels; expected {config.num_labels} texts")

@@ -7,8 +7,8 @@ and the others are still classified.
 import argparse
 import io
 import json
+import os
 import sys
-from pathlib import Path
 
 import numpy as np
 
@@ -59,6 +59,9 @@ def main(argv=None):
         except (ValueError, OSError) as error:
             complain("classify", error)
             failed = True
+        except MemoryError as error:
+            complain("classify", f"{picture}: there is not enough memory for it ({error})")
+            failed = True
         else:
             print(as_json(picture, options.model, predictions) if options.json else as_table(picture, predictions))
     return 1 if failed else 0
@@ -68,7 +71,7 @@ def expand(arguments):
     """The pictures that the arguments name, folders opened, and whether an argument named none."""
     pictures, failed = [], False
     for argument in arguments:
-        if not Path(argument).is_dir():
+        if not os.path.isdir(argument):  # unlike Path's, no error where a name is too long
             pictures.append(argument)
             continue
         found = find_images(argument)
@@ -93,6 +96,8 @@ def classify(picture, model, top_k=5):
         source = io.BytesIO(sys.stdin.buffer.read())
         source.name = "standard input"  # for messages
     logits = forward(preprocess(source, **model.preprocessing), model.params, model.config).logits[0]
+    if not np.isfinite(logits).all():
+        raise ValueError(f"{picture}: the model's outputs are not finite; expected numbers")
     probabilities = softmax(logits.astype(np.float64))
     order = np.argsort(-logits, kind="stable")[:top_k]
     return [

@@ -9,10 +9,14 @@ import contextlib
 import os
 import signal
 import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
+from .quiet import STDERR
+
 LARGEST_SIDE = 4096  # pixels; where a command lets the user choose the image size
+LONGEST_LINE = 4000  # characters of an error
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
 
 
@@ -27,6 +31,8 @@ def run(main, name):
             setattr(sys, name_of_stream, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - for good
     with contextlib.suppress(ValueError):  # only the main thread may
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # Numbers that overflow in a layer are not finite in the end, which is what a command says, once.
+    warnings.filterwarnings("ignore", category=RuntimeWarning, module="pvt_numpy")
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # a name that the console cannot show is no reason to fail
     try:
@@ -55,8 +61,11 @@ def complain(name, error):
     """One line on stderr for `error`, whatever line breaks or control characters its text holds."""
     if isinstance(error, OSError) and error.strerror and error.filename:
         error = f"{error.filename}: {error.strerror}"
-    text = " ".join(str(error).split()) or type(error).__name__
-    print(f"{name}: error: {printable(text)}", file=sys.stderr)
+    text = printable(" ".join(str(error).split()) or type(error).__name__)
+    if len(text) > LONGEST_LINE:  # it quotes what a damaged file holds
+        text = f"{text[:LONGEST_LINE]} ... ({len(text) - LONGEST_LINE:,} more characters)"
+    with STDERR:
+        print(f"{name}: error: {text}", file=sys.stderr, flush=True)
 
 
 def printable(text):

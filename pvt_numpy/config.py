@@ -7,7 +7,7 @@ inside the patch embedding and SRA than elsewhere, which Hugging Face's configur
 Left out: fields that only serve Hugging Face's machinery (`out_features`, `return_dict`); they are ignored when read.
 """
 
-import math
+import reprlib
 from dataclasses import asdict, dataclass, fields, replace
 
 ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "quick_gelu", "relu", "selu", "silu", "swish")
@@ -103,15 +103,15 @@ class PvtV2Config(_SharedFields):
 
 
 def _is_whole(value, at_least):
-    return isinstance(value, int) and not isinstance(value, bool) and value >= at_least
+    return isinstance(value, int) and not isinstance(value, bool) and at_least <= value < 2**31
 
 
-def _is_number(value, low, high=math.inf):
+def _is_number(value, low, high=1e6):
     return isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value < high  # False for NaN
 
 
 def _sentence(name, found, expected):
-    return f"{name} is {found!r}; expected {expected}"
+    return f"{name} is {reprlib.repr(found)}; expected {expected}"
 
 
 def _check_common(config):
@@ -133,7 +133,7 @@ def _check_common(config):
     for name in ("layer_norm_eps", "initializer_range", "patch_norm_eps"):
         value = getattr(config, name)
         if not (_is_number(value, 0) or (name == "patch_norm_eps" and value is None)):
-            raise ValueError(_sentence(name, value, "a finite number, 0 or above"))
+            raise ValueError(_sentence(name, value, "a number from 0 to below 1e6"))
     for name in ("qkv_bias", "linear_attention"):
         if not isinstance(getattr(config, name), bool):
             raise ValueError(_sentence(name, getattr(config, name), "True or False"))
@@ -150,7 +150,7 @@ def _check_stages(config):
             )
         for i, value in enumerate(values):
             if name == "mlp_ratios":
-                if not (_is_number(value, 0, 1e6) and int(config.hidden_sizes[i] * value) >= 1):
+                if not (_is_number(value, 0) and int(config.hidden_sizes[i] * value) >= 1):
                     raise ValueError(
                         _sentence(f"mlp_ratios[{i}]", value, "a number that leaves at least one hidden channel")
                     )

@@ -6,6 +6,7 @@ are named and counted, and count neither as right nor as wrong.
 
 import argparse
 import json
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
@@ -62,6 +63,9 @@ def main(argv=None):
     logits, truth, names = run_all(pictures, model, options.batch_size, options.workers, ours(model))
     if not names:
         raise ValueError(f"{options.folder}: none of its {len(pictures)} pictures could be read")
+    if not np.isfinite(logits).all():
+        worst = names[int(np.argmin(np.isfinite(logits).all(axis=1)))]
+        raise ValueError(f"{worst}: the model's outputs are not finite; expected numbers")
     result = {"model": options.model or SHIPPED.stem, "folder": options.folder,
               "unreadable": len(pictures) - len(names), **score(logits, truth, model)}  # fmt: skip
     if reference:
@@ -182,7 +186,7 @@ def differing(names, logits, theirs):
 
 def as_text(result, model):
     """The result for people."""
-    lines = [describe(model), "", f"{result['images']:,} pictures of {printable(result['folder'])}"]
+    lines = [printable(describe(model)), "", f"{result['images']:,} pictures of {printable(result['folder'])}"]
     if result["unreadable"]:
         lines.append(f"{result['unreadable']} more could not be read")
     lines += [f"top-1 {result['top1']:.2%}   top-5 {result['top5']:.2%}", ""]
@@ -217,14 +221,16 @@ def draw_confusion(path, confusion, names):
     axes = figure.subplots()
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     if len(names) <= 30:
-        axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
-        axes.set_yticks(range(len(names)), names)
+        names, plain = [printable(name) for name in names], {"parse_math": False}  # or $ would begin a formula
+        axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor", **plain)
+        axes.set_yticks(range(len(names)), names, **plain)
         for (i, j), value in np.ndenumerate(confusion):
             if value:
                 axes.text(j, i, value, ha="center", va="center", color="white" if share[i, j] > 0.5 else "black")
     axes.set(xlabel="predicted", ylabel="true")
     figure.colorbar(image, label="share of the true class")
-    with atomic_file(path) as file:
+    with atomic_file(path) as file, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # a label in a script that the font lacks is drawn as boxes
         figure.savefig(file, dpi=120, format=Path(path).suffix[1:] or "png")
 
 

@@ -17,7 +17,6 @@ in its cache.
 import contextlib
 import difflib
 import hashlib
-import json
 import math
 import os
 import re
@@ -25,6 +24,8 @@ import warnings
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
+
+from .sources import parse_json
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 
@@ -204,7 +205,7 @@ def _collect(get, repository):
         if index is None:
             raise FileNotFoundError(f"{repository} has neither {WEIGHTS} nor {INDEX}; only safetensors can be read")
         try:
-            shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+            shards = sorted(set(parse_json(index.read_text(encoding="utf-8"))["weight_map"].values()))
             if outside := [shard for shard in shards if Path(shard).name != shard]:
                 raise ValueError(f"{outside[0]!r} is not the name of a file")
         except (ValueError, LookupError, TypeError, AttributeError) as error:

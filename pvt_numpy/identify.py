@@ -161,7 +161,9 @@ def _image_size(tokens, patch):
 def _labels(values, count):
     """The class names: of config.json (Hugging Face's or timm's), else ImageNet's for 1000 outputs, else None."""
     table = values.get("id2label")
-    if isinstance(table, dict):
+    if not isinstance(table, dict | None):
+        raise ValueError(f"config.json: id2label is a JSON {type(table).__name__}; expected a table")
+    if table is not None:
         if {str(key) for key in table} != {str(n) for n in range(len(table))}:
             raise ValueError("config.json: id2label does not number its labels 0, 1, 2 and so on")
         names = [table.get(str(n), table.get(n)) for n in range(len(table))]

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from .quiet import stderr_closed
 from .recipes import (
     BICUBIC,
     IMAGENET_MEAN,
@@ -34,6 +35,7 @@ from .recipes import (
 __all__ = ["RECIPES", "open_image", "preprocess", "preprocessing_from_hf", "preprocessing_from_timm"]
 
 MAX_RESIZED_PIXELS = 4096 * 4096  # far above any input of these models; a strip of 1 x 20,000 would become more
+MOST_PIXELS_PER_BYTE = 10_000  # of a larger picture; a black one has 8,000 in a PNG of 1 bit, and decoders fill up lies
 
 # EXIF orientation says how the camera was held; the transposition that turns the stored rows upright again
 UPRIGHT = {
@@ -98,7 +100,7 @@ def preprocess(
         if do_resize:
             pixels = resize(pixels, size, resample, name)
         if do_center_crop:
-            pixels = center_crop(pixels, crop_size, crop_offset)
+            pixels = center_crop(pixels, crop_size, crop_offset, name)
         if do_rescale:
             pixels = rescale(pixels, rescale_factor, name)
         if do_normalize:
@@ -150,7 +152,7 @@ def _to_8_bits(pixels, name):
     )
 
 
-def center_crop(pixels, crop_size, crop_offset="floor"):
+def center_crop(pixels, crop_size, crop_offset="floor", name="image"):
     """The middle of the picture; a picture smaller than the crop stands in the middle of black.
 
     >>> center_crop(np.arange(7).reshape(1, 7, 1), (1, 4)).ravel()  # a margin of 3: 1 left, 2 right
@@ -160,6 +162,8 @@ def center_crop(pixels, crop_size, crop_offset="floor"):
     """
     crop_size = size_dict("crop_size", crop_size)
     height, width = crop_size["height"], crop_size["width"]
+    if height * width > MAX_RESIZED_PIXELS:
+        raise ValueError(f"{name}: found crop_size={crop_size}, expected at most {MAX_RESIZED_PIXELS:,} pixels")
     top, left = (_offset(margin, crop_offset) for margin in (pixels.shape[0] - height, pixels.shape[1] - width))
     inside = pixels[max(top, 0) : top + height, max(left, 0) : left + width]
     black = np.zeros((height, width, pixels.shape[2]), pixels.dtype)
@@ -183,7 +187,7 @@ def rescale(pixels, factor, name="image"):
             "pass do_rescale=False to keep them",
             stacklevel=3,
         )
-    return (pixels.astype(np.float64) * factor).astype(np.float32)
+    return np.multiply(pixels, factor, dtype=np.float64).astype(np.float32)
 
 
 def normalize(pixels, mean, std):
@@ -236,18 +240,25 @@ def open_image(source, do_convert_rgb=True):
         data = source.read() if hasattr(source, "read") else Path(source).read_bytes()
     except FileNotFoundError:
         raise FileNotFoundError(f"{name}: no such file, expected an image") from None
-    except OSError as error:
-        found = "a folder" if os.path.isdir(name) else f"a file that cannot be read ({error.strerror or error})"
-        raise ValueError(f"{name}: found {found}, expected an image file") from None
     except UnicodeDecodeError:
         data = "not UTF-8"
+    except (OSError, ValueError) as error:  # ValueError for a name that no file can have
+        reason = getattr(error, "strerror", None) or error
+        found = "a folder" if os.path.isdir(name) else f"a file that cannot be read ({reason})"
+        raise ValueError(f"{name}: found {found}, expected an image file") from None
     if not isinstance(data, bytes):
         raise ValueError(f"{name}: found a file opened as text, expected binary mode")
     if not data:
         raise ValueError(f"{name}: found an empty file (0 bytes), expected an image")
 
     with _one_sentence(name), Image.open(io.BytesIO(data)) as image:
-        return _upright(image, do_convert_rgb)
+        if image.format == "EPS":
+            raise ValueError("EPS is a program, which Pillow would have Ghostscript run")
+        pixels = image.width * image.height
+        if pixels > MAX_RESIZED_PIXELS and pixels > MOST_PIXELS_PER_BYTE * len(data):
+            raise ValueError(f"it claims {image.width} x {image.height} pixels in {len(data):,} bytes")
+        with stderr_closed() if image.format == "TIFF" else contextlib.nullcontext():
+            return _upright(image, do_convert_rgb)
 
 
 @contextlib.contextmanager

@@ -28,6 +28,7 @@ HF_PROCESSORS = (
     "ConvNextImageProcessorPil",
     "ConvNextFeatureExtractor",
 )
+LARGEST = 10**6  # of a number, and its inverse the smallest to divide by: what lies beyond overflows float32, or memory
 SIZE_KEYS = (("height", "width"), ("shortest_edge",), ("shortest_edge", "longest_edge"), ("max_height", "max_width"))
 
 
@@ -67,11 +68,11 @@ def _check_dict(name, config):
 
 
 def _is_number(value):
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, Real) and not isinstance(value, bool) and abs(value) <= LARGEST  # False for NaN
 
 
 def _is_extent(value):
-    return isinstance(value, Integral) and not isinstance(value, bool) and value > 0
+    return isinstance(value, Integral) and not isinstance(value, bool) and 0 < value <= LARGEST
 
 
 def _channel_values(value):
@@ -131,8 +132,8 @@ def _resample(name, value):
 
 
 def _factor(name, value):
-    if not _is_number(value) or value <= 0:
-        _refuse(name, value, "a number above 0, such as 1/255")
+    if not _is_number(value) or value < 1 / LARGEST:
+        _refuse(name, value, f"a number above 0, such as 1/255, from {1 / LARGEST:g} to {LARGEST:g}")
 
 
 def _mean(name, value):
@@ -143,8 +144,8 @@ def _mean(name, value):
 
 def _std(name, value):
     _mean(name, value)
-    if min(_channel_values(value)) <= 0:
-        _refuse(name, value, "numbers above 0")
+    if min(_channel_values(value)) < 1 / LARGEST:
+        _refuse(name, value, f"numbers above 0, from {1 / LARGEST:g} to {LARGEST:g}")
 
 
 def _one_of(*choices):

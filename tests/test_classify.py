@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -193,6 +194,46 @@ def test_labels_and_names_cannot_steer_the_terminal(capsys, tmp_path):
     Image.new("RGB", (32, 32)).save(picture)
     assert main([str(picture), "--model", str(path)]) == 0
     assert "\x1b" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["classify", "explore", "evaluate", "plots"])
+def test_outputs_that_are_no_numbers_are_one_line(tmp_path, command):
+    from dataclasses import replace
+
+    model = load_model()
+    head = {"weight": model.params["head"]["weight"] * np.float32(3e38), "bias": model.params["head"]["bias"]}
+    save_model(tmp_path / "m.safetensors", replace(model, params=model.params | {"head": clipped(head)}))
+    (tmp_path / "photos" / "golf ball").mkdir(parents=True)
+    photo = tmp_path / "photos" / "golf ball" / "a.jpg"
+    photo.write_bytes(Path(BALL).read_bytes())
+    given = {"evaluate": [photo.parent.parent], "plots": ["pyramid", photo]}.get(command, [photo])
+    done = subprocess.run([sys.executable, "-m", f"pvt_numpy.{command}", *map(str, given), "--model",
+                           str(tmp_path / "m.safetensors")], cwd=tmp_path, capture_output=True, timeout=60, text=True,
+                          env=os.environ | {"PYTHONPATH": str(ROOT)})  # fmt: skip
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith(f"{command}: error: ")
+    assert done.stderr.endswith("a.jpg: the model's outputs are not finite; expected numbers\n")
+
+
+def clipped(layer):
+    """The layer with the largest finite numbers where it had infinite ones."""
+    return {name: np.nan_to_num(value) for name, value in layer.items()}
+
+
+def test_a_picture_for_which_memory_lacks_is_named_and_the_others_are_classified(monkeypatch, capsys, tmp_path):
+    from pvt_numpy import classify as command
+
+    def short_of_memory(picture, *rest, ours=command.classify):
+        if picture != BALL:
+            raise MemoryError("Unable to allocate 1.00 TiB")
+        return ours(picture, *rest)
+
+    monkeypatch.setattr(command, "classify", short_of_memory)
+    assert main(["large.jpg", BALL, "--json"]) == 1
+    captured = capsys.readouterr()
+    assert captured.err.startswith("classify: error: large.jpg: there is not enough memory for it (Unable to allocate")
+    assert json.loads(captured.out)["image"] == BALL
 
 
 def test_list_models(capsys):

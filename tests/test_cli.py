@@ -95,6 +95,14 @@ def test_complain_writes_to_stderr(capsys):
     assert captured.err == "job: error: what was wrong\n"
 
 
+def test_a_line_is_no_megabyte(capsys):
+    complain("job", "model.bin: " + "\x1b" * 10**6)
+    said = capsys.readouterr().err
+    assert said.startswith("job: error: model.bin: \\x1b\\x1b")
+    assert said.endswith(" more characters)\n")
+    assert len(said) < 4100
+
+
 def test_find_images_is_ordered_and_does_not_follow_links(tmp_path):
     (tmp_path / "b").mkdir()
     for name in ("z.JPG", "b/a.png", "b/notes.txt"):

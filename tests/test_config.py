@@ -158,11 +158,11 @@ IMPOSSIBLE = [
     ("attention_probs_dropout_prob", -0.1, "a number from 0 to below 1"),
     ("drop_path_rate", float("nan"), "a number from 0 to below 1"),
     ("drop_path_rate", "0.1", "a number from 0 to below 1"),
-    ("layer_norm_eps", -1e-6, "a finite number, 0 or above"),
-    ("layer_norm_eps", float("inf"), "a finite number, 0 or above"),
-    ("layer_norm_eps", None, "a finite number, 0 or above"),
-    ("patch_norm_eps", -1, "a finite number, 0 or above"),
-    ("initializer_range", float("nan"), "a finite number, 0 or above"),
+    ("layer_norm_eps", -1e-6, "a number from 0 to below 1e6"),
+    ("layer_norm_eps", float("inf"), "a number from 0 to below 1e6"),
+    ("layer_norm_eps", None, "a number from 0 to below 1e6"),
+    ("patch_norm_eps", -1, "a number from 0 to below 1e6"),
+    ("initializer_range", float("nan"), "a number from 0 to below 1e6"),
     ("qkv_bias", 1, "True or False"),
 ]
 IMPOSSIBLE_AT = [  # field, value, index of the offender, its value, what is expected

@@ -271,15 +271,19 @@ CONFIGS = {
     "no JSON": ("{", "config.json is not valid JSON"),
     "not UTF-8": (b"\xff\xfe{", "config.json is not valid JSON"),
     "too deep": ("[" * 100_000, "config.json is not valid JSON"),
+    "deep where Python prints": (
+        '{"model_type": "pvt_v2", "architectures": ' + "[" * 900 + "]" * 900 + "}", "config.json is not valid JSON"
+    ),
     "a list": ("[]", "config.json holds a JSON list"),
     "another model": ('{"model_type": "vit"}', "model_type is 'vit'"),
     "a nonsense field": ('{"model_type": "pvt_v2", "depths": "deep"}', "depths is 'deep'"),
-    "not finite": ('{"model_type": "pvt_v2", "layer_norm_eps": NaN}', "layer_norm_eps is nan"),
+    "not finite": ('{"model_type": "pvt_v2", "layer_norm_eps": NaN}', "NaN is no number of JSON"),
     "gaps in labels": ('{"model_type": "pvt_v2", "id2label": {"0": "a", "5": "b"}}', "id2label does not number"),
     "labels no text": (
         '{"model_type": "pvt_v2", "id2label": {"0": "a", "1": 2, "2": "c", "3": "d"}}',
         "expected 4 texts",
     ),
+    "labels a list": ('{"model_type": "pvt_v2", "id2label": ["a"], "num_labels": 4}', "id2label is a JSON list"),
     "labels of timm": ('{"architecture": "pvt_v2_b9", "label_names": 4}', "expected 4 texts"),
     "timm's cfg": ('{"architecture": "pvt_v2_b0", "pretrained_cfg": {"crop_pct": -1}}', "crop_pct: found -1"),
 }

@@ -1,5 +1,6 @@
 """Damaged files and files that are no model: one sentence each, and no memory for what they only claim."""
 
+import json
 import tracemalloc
 
 import numpy as np
@@ -36,6 +37,10 @@ LIES = {
     "overflow": {"x": {"dtype": "F32", "shape": [2**62, 8], "data_offsets": [0, 4]}},
     "negative": {"x": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}},
     "metadata of numbers": {"__metadata__": {"pvt_numpy.format": 1}},
+    "a name twice": b'{"x": {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]}, '
+                    b'"x": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}',
+    "metadata twice": b'{"__metadata__": {"config": "{}", "config": "[]"}, '
+                      b'"x": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}',
 }
 
 
@@ -91,6 +96,10 @@ METADATA = {
     "no config": ("config", None, "the metadata lacks 'config'"),
     "config no JSON": ("config", "{", "the metadata's 'config' is not valid JSON"),
     "config nested": ("config", "[" * 100_000, "the metadata's 'config' is not valid JSON"),
+    "config nested a little": ("config", '{"x": ' + "[" * 40 + "]" * 40 + "}", "it is nested deeper than 32 levels"),
+    "config twice": ("config", '{"model_type": "pvt", "model_type": "pvt_v2"}', "'model_type' is there twice"),
+    "config NaN": ("config", '{"layer_norm_eps": NaN}', "NaN is no number of JSON"),
+    "config loss": ("config", '{"model_type": "pvt_v2"}', "the metadata's 'config' lacks fields, or has ones that no"),
     "config list": ("config", "[1]", "the metadata's 'config' is a JSON list"),
     "config empty": ("config", "{}", "model_type is None; expected 'pvt' or 'pvt_v2'"),
     "config field": ("config", '{"model_type": "pvt_v2", "depths": [2, 2, 2, -1]}', "depths[3] is -1"),
@@ -99,6 +108,10 @@ METADATA = {
     "labels no text": ("labels", "[1, 2, 3, 4]", "expected 4 texts"),
     "labels dict": ("labels", '{"0": "a"}', "the metadata's 'labels' is a JSON dict"),
     "preprocessing unknown": ("preprocessing", '{"do_magic": true}', "unknown entries: do_magic"),
+    "preprocessing twice": ("preprocessing", '{"resample": 2, "resample": 3}', "'resample' is there twice"),
+    "preprocessing huge": ("preprocessing", '{"image_mean": 1' + "0" * 400 + "}", "image_mean: found 1000"),
+    "preprocessing edge": ("preprocessing", '{"size": {"shortest_edge": 1' + "0" * 400 + "}}", "size: found {'short"),
+    "preprocessing tiny": ("preprocessing", '{"image_std": 1e-320}', "image_std: found 1e-320, expected numbers"),
     "preprocessing value": ("preprocessing", '{"size": "big"}', "'preprocessing': size: found 'big'"),
     "origin": ("origin", "3", "the metadata's 'origin' is a JSON int"),
 }
@@ -113,6 +126,33 @@ def test_damaged_metadata(saved, key, value, said):
             header["__metadata__"][key] = value
 
     assert said in refused(rewrite(saved, change))
+
+
+@pytest.mark.parametrize("field", ["hidden_sizes", "depths", "strides", "mlp_ratios", "num_labels", "image_size",
+                                   "layer_norm_eps", "num_channels"])  # fmt: skip
+@pytest.mark.parametrize("number", [2**31, 10**400], ids=["2**31", "10**400"])
+def test_numbers_beyond_any_model_are_refused_by_name(saved, field, number):
+    """Each is a number to Python; some, made into a float, a range or an array, were an OverflowError or a hang."""
+
+    def change(header):
+        config = json.loads(header["__metadata__"]["config"])
+        config[field] = [number] * 4 if isinstance(config[field], list) else number
+        header["__metadata__"]["config"] = json.dumps(config)
+
+    message = refused(rewrite(saved, change))
+    assert f"{field}[0] is " in message or f"{field} is " in message
+    assert len(message) < 300
+
+
+def test_prefixes_put_before_every_name_two_thousand_times(saved):
+    with pytest.raises(ValueError, match="lack the metadata of our files"):
+        load_model(rewrite(saved, lambda header: wrap(header, "module." * 2000)))
+
+
+def wrap(header, prefix):
+    del header["__metadata__"]
+    for name in list(header):
+        header[prefix + name] = header.pop(name)
 
 
 def test_our_names_without_our_metadata(saved):

@@ -1,7 +1,10 @@
 """Pictures and arrays that the image processor must refuse, each with one sentence that names it."""
 
+import contextlib
 import io
+import os
 import struct
+import threading
 import zlib
 
 import numpy as np
@@ -107,6 +110,47 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded(tmp_path, side):
     path = tmp_path / "bomb.png"
     path.write_bytes(bomb(side, side))
     refused(path, f"{path}: found a picture of decompression-bomb size, expected at most 89,478,485 pixels")
+
+
+def test_a_small_file_that_claims_to_be_large(tmp_path):
+    """libjpeg fills up what is missing: a file of 1 kB would become a picture of 88 million pixels, and 1.3 GB."""
+    jpeg = saved(Image.fromarray(NOISE[:8, :8]), "JPEG")
+    at = jpeg.index(b"\xff\xc0") + 5
+    path = tmp_path / "small.jpg"
+    path.write_bytes(jpeg[:at] + struct.pack(">HH", 9400, 9400) + jpeg[at + 4 :])
+    refused(path, f"{path}: ", f"it claims 9400 x 9400 pixels in {len(jpeg)} bytes")
+    black = saved(Image.new("1", (9000, 9000)), "PNG")  # an honest one, as small as any
+    assert open_image(io.BytesIO(black)).size == (9000, 9000)
+
+
+@pytest.mark.parametrize("compression", ["jpeg", "tiff_adobe_deflate"])
+def test_a_damaged_tiff_leaves_stderr_alone(capfd, compression):
+    """libtiff prints what it finds wrong, past Python."""
+    good = saved(Image.fromarray(NOISE), "TIFF", compression=compression)
+    for at in range(8, len(good), max(1, len(good) // 60)):
+        with contextlib.suppress(ValueError):
+            open_image(io.BytesIO(good[:at] + b"\xff\xff\xff\xff" + good[at + 4 :]))
+    assert capfd.readouterr().err == ""
+
+
+def test_lines_of_other_threads_arrive_while_a_tiff_is_read(capfd):
+    from pvt_numpy.cli import complain
+    from pvt_numpy.quiet import stderr_closed
+
+    with stderr_closed():
+        other = threading.Thread(target=complain, args=("job", "in the meantime"))
+        other.start()
+        os.write(2, b"a C library")
+    other.join()
+    assert capfd.readouterr().err == "job: error: in the meantime\n"
+
+
+def test_names_that_no_file_can_have():
+    refused("a\0b.jpg", "a\0b.jpg: found a file that cannot be read")
+
+
+def test_a_crop_as_large_as_memory():
+    refused(NOISE, "image: found crop_size=", "expected at most", do_center_crop=True, crop_size=100_000)
 
 
 def test_kinds_of_pixels_that_have_no_known_white(tmp_path):

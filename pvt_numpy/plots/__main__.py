@@ -3,9 +3,11 @@
 import argparse
 from types import SimpleNamespace
 
+import numpy as np
+
 from .. import plots
 from ..checkpoint import load_model
-from ..cli import add_model_options, model_from, run
+from ..cli import add_model_options, model_from, printable, run
 from ..config import VARIANTS, stage_grids
 from ..image import preprocess
 from ..model import forward
@@ -122,7 +124,7 @@ def main(argv=None):
         parser.error(f"the picture {options.picture!r} needs an IMAGE; try notebooks/golf_ball.jpg")
 
     plots.save(draw(_given(options, needs_image)), output := options.output or f"{options.picture}.png")
-    print(output)
+    print(printable(output))
     return 0
 
 
@@ -139,7 +141,9 @@ def _given(options, needs_image):
         given.trace, given.pixels = {}, preprocess(options.image, **recipe)
         given.photo = plots.photo_of(given.pixels, **recipe)
         if options.picture != "difference":
-            forward(given.pixels, model.params, model.config, trace=given.trace)
+            logits = forward(given.pixels, model.params, model.config, trace=given.trace).logits
+            if not np.isfinite(logits).all():
+                raise ValueError(f"{options.image}: the model's outputs are not finite; expected numbers")
     return given
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from ..checkpoint import write_safetensors
 from ..config import config_from_dict, config_to_dict
 from ..parameters import flatten, init_params, parameter_shapes
+from ..sources import parse_json
 
 GROUPS = ("params", "means", "squares", "average")  # four arrays for every parameter
 
@@ -99,7 +100,7 @@ def read_state(path):
         raise FileNotFoundError(f"{path}: no such checkpoint; expected a folder that a training has written")
     try:
         with safe_open(path, framework="numpy") as file:
-            texts = {key: json.loads(text) for key, text in (file.metadata() or {}).items()}
+            texts = {key: parse_json(text) for key, text in (file.metadata() or {}).items()}
             flat = {name: file.get_tensor(name).copy() for name in file.keys()}  # noqa: SIM118, not a dict
         known = {f.name for f in fields(Settings)}
         settings = Settings(**{key: value for key, value in texts["settings"].items() if key in known})
@@ -108,6 +109,8 @@ def read_state(path):
             group, _, parameter = name.partition("/")
             arrays[group][parameter] = array
         config = config_from_dict(texts["config"])
+        if sum(config.depths) > len(flat):  # before a table of as many is made
+            raise ValueError(f"its configuration has {sum(config.depths)} blocks, it holds {len(flat)} arrays")
         arrays = {group: {name: arrays[group][name] for name in parameter_shapes(config)} for group in GROUPS}
         progress = {key: texts["progress"][key] for key in ("step", "seconds", "sums", "history")}
         for name, shape in parameter_shapes(config).items():
