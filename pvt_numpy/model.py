@@ -21,6 +21,10 @@ from .layers.patch_embed import overlapping_patch_embed, patch_embed
 from .layers.position import add_positions
 from .layers.trace import record
 
+# Linux's allocator hands memory back to the system, to ask for it anew in the next layer, page by page, unless it has
+# seen a block of this size freed: about the largest it learns from, never touched, a fifth of pvt_v2_b0's time.
+KEPT_BYTES = 2**25 - 2**13
+
 
 class Output(NamedTuple):
     """What `forward` returns; None for what was not asked for.
@@ -98,6 +102,7 @@ def pyramid(pixel_values, params, config):
 def trunk(pixel_values, params, config, *, rng=None, trace=None, **keep):
     """Runs the stages one after the other and yields each one's `StageOutput`."""
     check_pixels(pixel_values, params, config)
+    np.empty(KEPT_BYTES, np.uint8)
     record(trace, "pixel_values", pixel_values)
     x = pixel_values.transpose(0, 2, 3, 1)
     for i, stage_params in enumerate(params["stages"]):

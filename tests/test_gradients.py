@@ -23,6 +23,7 @@ NO_TWIN = {
     "windows",  # a view; conv2d_backward adds its pieces up
     "bilinear_matrix", "pooling_matrix",  # constants of the grid
     "dropout_factor", "drop_path_factor", "times",  # random constants, and a product with them
+    "normal_tail",  # its slope is the bell curve that gelu_backward writes out
     "loss_kind", "record", "through_softmax",  # a decision, a note, and the heart of softmax_backward itself
 }  # fmt: skip
 
