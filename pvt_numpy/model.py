@@ -216,8 +216,10 @@ def channels_first(x):
 def check_pixels(pixel_values, params, config):
     """Raises ValueError with what was found and what was expected where the pictures do not fit the model."""
     expected = f"(B, {config.num_channels}, H, W)"
-    shape = np.shape(pixel_values)
-    if not isinstance(pixel_values, np.ndarray) or len(shape) != 4 or shape[1] != config.num_channels:
+    if not isinstance(pixel_values, np.ndarray):
+        raise ValueError(f"pixel_values are {type(pixel_values).__name__}; expected a NumPy array {expected}")
+    shape = pixel_values.shape
+    if len(shape) != 4 or shape[1] != config.num_channels:
         raise ValueError(f"pixel_values have shape {shape}; expected {expected}")
     dtype = params["stages"][0]["patch_embed"]["proj"]["weight"].dtype
     if pixel_values.dtype != dtype:

@@ -256,7 +256,7 @@ def test_stage_grids_are_those_of_the_forward_pass(kind, size):
             np.zeros((1, 3, 24, 24), np.float32),
             "a grid of 6 x 6 tokens has no 8 x 8 square for a key; expected a larger",
         ),
-        ([[1]], r"pixel_values have shape \(1, 1\); expected \(B, 3, H, W\)"),
+        (np.zeros((1, 3, 64, 64)).tolist(), r"pixel_values are list; expected a NumPy array \(B, 3, H, W\)"),
     ],
 )
 def test_pictures_that_do_not_fit_are_refused(pixels, sentence):
