@@ -15,11 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from .checkpoint import SHIPPED, describe
-from .cli import LARGEST_SIDE, add_model_options, complain, find_images, model_from, printable, run, whole_number
+from .cli import add_model_options, complain, find_images, image_size, model_from, printable, run, whole_number
 from .files import atomic_file
 from .image import preprocess
 from .imagenet import classes
 from .model import forward
+from .recipes import at_size
 
 EPILOG = """examples:
   python -m pvt_numpy.evaluate photos/val                             photos/val/golf ball/1.jpg and so on
@@ -38,8 +39,8 @@ def main(argv=None):
     parser.add_argument("folder", metavar="FOLDER", help="a sub-folder per class, named by label (golf ball) or "
                         "WordNet synset number (n03445777)")  # fmt: skip
     add_model_options(parser)
-    parser.add_argument("--size", metavar="N", type=whole_number(1, LARGEST_SIDE),
-                        help="squash to N x N, not the recipe's size")  # fmt: skip
+    parser.add_argument("--image-size", metavar="HxW", type=image_size, help="pixels instead of the recipe's own, 224 "
+                        "or 224x320; a crop keeps its proportion")  # fmt: skip
     parser.add_argument("--batch-size", metavar="N", type=whole_number(1), default=16,
                         help="pictures at once (default 16)")  # fmt: skip
     parser.add_argument("--workers", metavar="N", type=whole_number(1), default=2,
@@ -55,9 +56,8 @@ def main(argv=None):
     model = model_from(options)
     if not model.config.num_labels:
         raise ValueError(f"{options.model}: this model has no classifier (num_labels 0); expected one with labels")
-    if options.size:
-        size = {"height": options.size, "width": options.size}
-        model = replace(model, preprocessing=model.preprocessing | {"size": size, "do_center_crop": False})
+    if options.image_size:
+        model = replace(model, preprocessing=at_size(model.preprocessing, options.image_size))
     pictures = labelled_pictures(options.folder, model, options.limit)
     reference = pytorch(model) if options.pytorch else None  # before the long work, which would be lost without PyTorch
     logits, truth, names = run_all(pictures, model, options.batch_size, options.workers, ours(model))

@@ -13,12 +13,12 @@ from pathlib import Path
 from types import ModuleType
 
 from .checkpoint import Model, load_model
-from .cli import add_model_options, model_from, printable, run, whole_number
+from .cli import add_model_options, image_size, model_from, printable, run
 from .files import atomic_file
 
 EPILOG = """examples:
   python -m pvt_numpy.explore notebooks/golf_ball.jpg
-  python -m pvt_numpy.explore photo.jpg --size 448 -o photo.html
+  python -m pvt_numpy.explore photo.jpg --image-size 448 -o photo.html
   python -m pvt_numpy.explore photo.jpg --model pvt_tiny                 downloads it on first use
 
 exit status: 0 written; 1 failed, said on stderr; 2 wrong usage"""
@@ -53,7 +53,7 @@ def explore(image, model=None, path=None, *, size=None, name=None):
     image  a path, a binary file, a Pillow image or an array
     model  a `Model`, or what `load_model` takes; None: the model that ships
     path   where to write the page; None: nowhere
-    size   pixels on a side (at most 512) instead of the model's own
+    size   pixels on a side (at most 512), or (height, width), instead of the recipe's own; a crop keeps its proportion
     name   to show for the picture; None: the file's
     """
     from .explorer.page import build
@@ -80,11 +80,11 @@ def main(argv=None):
     parser.add_argument("image", metavar="IMAGE", help="a photo")
     parser.add_argument("-o", "--output", metavar="FILE", default="explorer.html",
                         help="the page to write (default %(default)s)")  # fmt: skip
-    parser.add_argument("--size", type=whole_number(1), metavar="PIXELS",
-                        help="side of the model's input, at most 512 (default: the recipe's)")  # fmt: skip
+    parser.add_argument("--image-size", metavar="HxW", type=image_size, help="pixels instead of the recipe's own, 224 "
+                        "or 224x320, at most 512; a crop keeps its proportion")  # fmt: skip
     add_model_options(parser)
     options = parser.parse_args(argv)
-    page = explore(options.image, model_from(options), options.output, size=options.size)
+    page = explore(options.image, model_from(options), options.output, size=options.image_size)
     print(f"{printable(options.output)}: {len(page.html.encode()) / 1e6:.2f} MB; open it in a browser")
     return 0
 

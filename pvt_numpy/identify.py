@@ -193,20 +193,11 @@ def _preprocessing(source, kind, config):
         own = values.get("pretrained_cfg")
         chosen = recipes.preprocessing_from_timm(own if isinstance(own, dict) else values)
     else:
-        chosen = _at_size(recipes.RECIPES[DEFAULT_RECIPE[kind]], config.image_hw)
+        chosen = recipes.at_size(recipes.RECIPES[DEFAULT_RECIPE[kind]], config.image_hw)
     size = chosen.get("crop_size") if chosen.get("do_center_crop") else chosen.get("size")
     if isinstance(size, dict) and set(size) == {"height", "width"}:
         size = size["height"], size["width"]
         for name, recipe in recipes.RECIPES.items():
-            if _at_size(recipe, size) == chosen:
+            if recipes.at_size(recipe, size) == chosen:
                 return name if recipe == chosen else f"{name} at {size[0]}x{size[1]}", dict(chosen)
     return "as its files say", dict(chosen)
-
-
-def _at_size(recipe, image_hw):
-    """`recipe` for a model of another image size: it crops to that size, and the resize keeps its proportion to it."""
-    H, W = image_hw
-    if not recipe.get("do_center_crop"):
-        return recipe | {"size": {"height": H, "width": W}}
-    edge = round(recipe["size"]["shortest_edge"] * max(H, W) / recipe["crop_size"]["height"])
-    return recipe | {"size": {"shortest_edge": edge}, "crop_size": {"height": H, "width": W}}

@@ -100,6 +100,32 @@ def size_dict(name, size, default_to_square=True):
     return _refuse(name, size, f"n, (height, width) or {forms}, in whole pixels above 0")
 
 
+def at_size(recipe, image_hw=None):
+    """The recipe with every option spelled out; for an input of (height, width) pixels instead of its own, if given.
+
+    A recipe that squashes squashes to that size; what another cuts off stays the same in proportion:
+
+    >>> larger = at_size(RECIPES["official"], (448, 448))
+    >>> larger["size"], larger["crop_size"]
+    ({'shortest_edge': 512}, {'height': 448, 'width': 448})
+    """
+    recipe = RECIPES["hf"] | recipe
+    for name, step in (("size", "do_resize"), ("crop_size", "do_center_crop")):
+        if recipe[step]:
+            recipe[name] = size_dict(name, recipe[name])
+    if image_hw is None:
+        return recipe
+    H, W = image_hw
+    if not recipe["do_resize"]:
+        raise ValueError(f"the image size is {H} x {W}, but the model's recipe does not resize; expected no image size")
+    if not recipe["do_center_crop"]:
+        return recipe | {"size": {"height": H, "width": W}}
+    y, x = H / recipe["crop_size"]["height"], W / recipe["crop_size"]["width"]
+    grows = {"height": y, "width": x, "max_height": y, "max_width": x}  # an edge may be either
+    size = {key: max(1, round(n * grows.get(key, max(y, x)))) for key, n in recipe["size"].items()}
+    return recipe | {"size": size, "crop_size": {"height": H, "width": W}}
+
+
 def target_size(height, width, size):
     """Height and width after resizing, by torchvision's arithmetic: the long side is cut, not rounded.
 

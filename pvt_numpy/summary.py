@@ -13,7 +13,7 @@ from collections import UserDict
 import numpy as np
 
 from .checkpoint import load_model
-from .cli import LARGEST_SIDE, run
+from .cli import image_size, run
 from .config import VARIANTS, variant_name
 from .model import forward
 from .parameters import parameter_shapes, unflatten
@@ -50,15 +50,6 @@ def main(argv=None):
     result = summarise(config, options.image_size)
     print(json.dumps(result) if options.json else as_text(result, options.compare_attention))
     return 0
-
-
-def image_size(text):
-    """(height, width) of "224" or "224x320"."""
-    sides = text.lower().split("x")
-    if len(sides) > 2 or not all(side.isdecimal() and 1 <= int(side[:9]) <= LARGEST_SIDE for side in sides):
-        expected = f"pixels such as 224 or 224x320, at most {LARGEST_SIDE}"
-        raise argparse.ArgumentTypeError(f"found {text[:40]!r}, expected {expected}")
-    return int(sides[0]), int(sides[-1])
 
 
 def summarise(config, image_hw=None):

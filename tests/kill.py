@@ -182,7 +182,7 @@ def works(seconds=0.3):
             "convert": Work(("convert", SHIPPED, "-o", "out.safetensors"), "out.safetensors"),
             "convert --to hf": Work(("convert", SHIPPED, "--to", "hf", "-o", "hf"), "hf", old=False),
             "train, then --resume": Training(training, "out", old=False),
-            "explore": Work(("explore", BALL, "--size", 64, "-o", "page.html"), "page.html"),
+            "explore": Work(("explore", BALL, "--image-size", 64, "-o", "page.html"), "page.html"),
             "plots": Work(("plots", "cost", "-o", "cost.png"), "cost.png"),
         }
 

@@ -58,6 +58,15 @@ def test_batches_workers_and_limits_do_not_change_the_answer(folder, capsys):
     assert json.loads(capsys.readouterr().out)["images"] == 1
 
 
+def test_another_image_size_keeps_the_crop_in_proportion(folder, monkeypatch):
+    seen = []
+    monkeypatch.setattr(evaluate, "run_all", lambda pictures, model, *_: seen.append(model.preprocessing) or ([], [], []))
+    with pytest.raises(ValueError, match="none of its 4 pictures"):
+        main([str(folder), "--recipe", "official", "--image-size", "448"])
+    assert seen[0]["size"] == {"shortest_edge": 512}
+    assert seen[0]["crop_size"] == {"height": 448, "width": 448}
+
+
 def test_score_counts_by_hand():
     logits = np.eye(10, dtype=np.float32)[[0, 1, 2, 2]]
     result = score(logits, np.array([0, 1, 1, 9]), load_model())

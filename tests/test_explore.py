@@ -73,7 +73,7 @@ def test_the_command_fails_in_one_line_and_leaves_the_old_page(tmp_path):
     assert done.stdout == ""
     assert re.fullmatch(r"explore: error: .*no picture\.jpg: no such file, expected an image\n", done.stderr)
     assert (tmp_path / "old.html").read_text(encoding="utf-8") == "old"
-    assert command(GOLF_BALL, "--size", "none").returncode == 2
+    assert command(GOLF_BALL, "--image-size", "none").returncode == 2
 
 
 def test_a_page_appears_whole_or_not_at_all(tmp_path, monkeypatch):

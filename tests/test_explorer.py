@@ -26,9 +26,10 @@ from pvt_numpy import RECIPES, VARIANTS, explore
 from pvt_numpy.config import stage_grids
 from pvt_numpy.explorer.pack import BUDGET, Share, Stage, cosines, pack, quantise, shares
 from pvt_numpy.explorer.page import as_json, predictions
-from pvt_numpy.explorer.picture import complete, shown_picture
+from pvt_numpy.explorer.picture import shown_picture
 from pvt_numpy.layers.attention import POOLED
 from pvt_numpy.layers.softmax import softmax
+from pvt_numpy.recipes import at_size
 from pvt_numpy.rollout import pyramid_rollout
 
 KINDS = ["v1", "v2", "linear", "shipped"]
@@ -277,7 +278,7 @@ def quarters(width, height):
      ("official", (600, 300), (768, 768), False), ("timm", (300, 900), (768, 768), False)],
 )  # fmt: skip
 def test_the_picture_is_what_the_model_sees_in_the_photo_s_proportions(recipe, size, shown, squashed):
-    uri, width, height, was_squashed = shown_picture(quarters(*size), complete(RECIPES[recipe]), 224, 224)
+    uri, width, height, was_squashed = shown_picture(quarters(*size), at_size(RECIPES[recipe]), 224, 224)
     assert (width, height) == shown
     assert was_squashed == squashed
     picture = np.asarray(Image.open(as_file(uri))).astype(int)
@@ -301,7 +302,7 @@ def test_arrays_and_grey_pictures_are_shown_as_they_are():
 
 @pytest.mark.parametrize(("size", "expected"), [(64, (64, 64)), (512, (512, 512))])
 def test_size_is_the_model_s_input(size, expected):
-    recipe = complete(RECIPES["official"], size)
+    recipe = at_size(RECIPES["official"], (size, size))
     assert pvt_numpy.preprocess(GOLF_BALL, **recipe).shape[2:] == expected
     assert recipe["size"] == {"shortest_edge": round(256 * size / 224)}
 

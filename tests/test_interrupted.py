@@ -31,7 +31,7 @@ WRITERS = {
     "convert --to hf": (["convert", SHIPPED, "--to", "hf", "-o", "OUT"], ""),
     "convert --to timm": (["convert", SHIPPED, "--to", "timm", "-o", "OUT"], ""),
     "evaluate": (["evaluate", "PHOTOS", "--confusion", "OUT"], ".png"),
-    "explore": (["explore", BALL, "--size", "64", "-o", "OUT"], ".html"),
+    "explore": (["explore", BALL, "--image-size", "64", "-o", "OUT"], ".html"),
     "plots": (["plots", "cost", "-o", "OUT"], ".png"),
     "sample": (["sample", "--width", "64", "-o", "OUT"], ".png"),
 }

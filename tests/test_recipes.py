@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pvt_numpy.image import RECIPES, preprocess, preprocessing_from_hf, preprocessing_from_timm
-from pvt_numpy.recipes import target_size
+from pvt_numpy.recipes import at_size, target_size
 
 NOISE = np.random.default_rng(0).integers(0, 256, (61, 87, 3), dtype=np.uint8)
 CROP = {"do_center_crop": True}
@@ -232,3 +232,15 @@ def test_timm_configurations():
 def test_timm_configurations_that_are_refused(change, sentence):
     with pytest.raises(ValueError, match=sentence):
         preprocessing_from_timm(TIMM | change)
+
+
+def test_at_size_keeps_a_crop_in_proportion_and_otherwise_squashes():
+    assert at_size(RECIPES["hf"], (64, 96)) == RECIPES["hf"] | {"size": {"height": 64, "width": 96}}
+    assert at_size({"size": 32})["size"] == {"height": 32, "width": 32}
+    timm = at_size(RECIPES["timm"], (448, 448))
+    assert (timm["size"], timm["crop_size"]) == ({"shortest_edge": 496}, {"height": 448, "width": 448})
+    for recipe in RECIPES.values():
+        assert at_size(recipe) == at_size(recipe, (224, 224)) == recipe
+        assert preprocess(NOISE, **at_size(recipe, (64, 96))).shape == (1, 3, 64, 96)
+    with pytest.raises(ValueError, match="image size is 64 x 96, but the model's recipe does not resize"):
+        at_size({"do_resize": False}, (64, 96))

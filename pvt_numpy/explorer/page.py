@@ -18,9 +18,10 @@ from ..layers.losses import loss_kind
 from ..layers.softmax import softmax
 from ..model import forward
 from ..parameters import flatten
+from ..recipes import at_size
 from ..rollout import cell_sizes, pyramid_rollout
 from .pack import Wanted, encode, pack
-from .picture import LARGEST_INPUT, as_photo, complete, preprocess, shown_picture
+from .picture import LARGEST_INPUT, as_photo, preprocess, shown_picture
 
 HERE = Path(__file__).resolve().parent
 SCRIPTS = ("numbers.js", "paint.js", "views.js", "arithmetic.js", "facts.js", "controls.js")
@@ -33,9 +34,9 @@ def build(image, model, name, size=None):
     image  one photo: a path, a binary file, a Pillow image or an array
     model  a `Model`
     name   of the photo, for the page's title
-    size   pixels on a side instead of the model's own
+    size   pixels on a side, or (height, width), instead of the recipe's own
     """
-    recipe = complete(model.preprocessing, size)
+    recipe = at_size(model.preprocessing, None if size is None else sides(size))
     photo = as_photo(image, recipe)
     pixel_values = preprocess(photo, **recipe | {"data_format": "channels_first"})
     H, W = pixel_values.shape[2:]
@@ -57,6 +58,15 @@ def build(image, model, name, size=None):
         "stages": [stage | geometry(model.config, i, (H, W)) for i, stage in enumerate(pack(trace, model.config))],
         "rollout": [packed_map(share) for share in pyramid_rollout(trace, model.config)],
     })  # fmt: skip
+
+
+def sides(size):
+    """(height, width) of a size that the explorer takes."""
+    hw = size if isinstance(size, tuple) else (size, size)
+    if len(hw) != 2 or not all(isinstance(n, int) and 1 <= n <= LARGEST_INPUT for n in hw):
+        raise ValueError(f"size is {size!r}; expected a whole number of pixels from 1 to {LARGEST_INPUT}, "
+                         "or (height, width) of such")  # fmt: skip
+    return hw
 
 
 def geometry(config, i, input_hw):
@@ -103,7 +113,7 @@ def model_facts(model, recipe):
 def in_words(recipe):
     """What the recipe does to a photo.
 
-    >>> in_words(complete({}))
+    >>> in_words(at_size({}))
     'squashed to 224 × 224 (bicubic)'
     """
     steps, filters = [], {2: "bilinear", 3: "bicubic"}

@@ -11,8 +11,8 @@ import os
 import numpy as np
 from PIL import Image
 
-from ..image import RECIPES, open_image, preprocess
-from ..recipes import size_dict
+from ..image import open_image, preprocess
+from ..recipes import at_size
 
 LARGEST_INPUT = 512  # pixels on a side that the explorer takes
 LONG_SIDE = 768  # pixels of the shown picture
@@ -29,39 +29,6 @@ def as_photo(image, recipe):
     return image
 
 
-def complete(preprocessing, side=None):
-    """A model's recipe with every option spelled out; for an input of `side` pixels instead of the model's, if given.
-
-    What a recipe cuts off stays the same in proportion:
-
-    >>> complete(RECIPES["official"], 448)["size"], complete(RECIPES["official"], 448)["crop_size"]
-    ({'shortest_edge': 512}, {'height': 448, 'width': 448})
-    """
-    recipe = RECIPES["hf"] | preprocessing
-    for name in ("size", "crop_size"):
-        recipe[name] = recipe[name] and size_dict(name, recipe[name])
-    if side is None:
-        return recipe
-    if not isinstance(side, int) or not 1 <= side <= LARGEST_INPUT:
-        raise ValueError(f"size is {side!r}; expected a whole number of pixels from 1 to {LARGEST_INPUT}")
-    if not recipe["do_resize"]:
-        raise ValueError(f"size is {side}, but the model's recipe does not resize; expected no size")
-    if not recipe["do_center_crop"]:
-        return recipe | {"size": {"height": side, "width": side}}
-    crop = recipe["crop_size"]
-    return scaled(recipe, side / crop["height"], side / crop["width"])
-
-
-def scaled(recipe, y, x):
-    """The recipe with its sizes multiplied by y (heights) and x (widths)."""
-
-    def sizes(values):
-        # the other ways to give a size keep the photo's proportions, and y and x are then equal
-        return values and {key: max(1, round(n * (x if "width" in key else y))) for key, n in values.items()}
-
-    return recipe | {"size": sizes(recipe["size"]), "crop_size": sizes(recipe["crop_size"])}
-
-
 def shown_picture(photo, recipe, H, W):
     """What the model's H x W pixels were made from: (data: URI, width, height, was it squashed)."""
     y = x = max(1.0, LONG_SIDE / max(H, W))
@@ -73,7 +40,7 @@ def shown_picture(photo, recipe, H, W):
         squashed = abs(ratio - 1) > 0.01
         y, x = y * min(1, ratio), x * min(1, 1 / ratio)
     try:
-        pixels = _pixels(photo, scaled(recipe, y, x) if recipe["do_resize"] else recipe)
+        pixels = _pixels(photo, at_size(recipe, (round(H * y), round(W * x))) if recipe["do_resize"] else recipe)
     except ValueError:  # the middle of a long strip, and scaled up all of it would be too large
         pixels = _pixels(photo, recipe)
     return *_jpeg(Image.fromarray(pixels)), squashed

@@ -7,11 +7,11 @@ import numpy as np
 
 from .. import plots
 from ..checkpoint import load_model
-from ..cli import add_model_options, model_from, printable, run
+from ..cli import add_model_options, image_size, model_from, printable, run
 from ..config import VARIANTS, stage_grids
 from ..image import preprocess
 from ..model import forward
-from ..summary import image_size
+from ..recipes import at_size
 
 EPILOG = """pictures (those in brackets need no IMAGE):
 {pictures}
@@ -116,7 +116,8 @@ def main(argv=None):
     parser.add_argument("--head", metavar="H", type=int, help="from 0 (default: all, and their mean)")
     parser.add_argument("--query", metavar="Y,X", type=pixel, help="a pixel, of the picture as the model sees it, "
                         "whose token asks (default: the middle)")  # fmt: skip
-    parser.add_argument("--image-size", metavar="HxW", type=image_size, help="another size than the model's, 224x320")
+    parser.add_argument("--image-size", metavar="HxW", type=image_size, help="pixels instead of the recipe's own, 224 "
+                        "or 224x320; a crop keeps its proportion")  # fmt: skip
     add_model_options(parser)
     options = parser.parse_args(argv)
     needs_image, _, draw = PICTURES[options.picture]
@@ -134,10 +135,7 @@ def _given(options, needs_image):
     given = SimpleNamespace(**vars(options), config=model.config, params=model.params,
                             stages=model.config.num_encoder_blocks)  # fmt: skip
     if needs_image:
-        recipe = model.preprocessing
-        if options.image_size:
-            H, W = options.image_size
-            recipe = recipe | {"size": {"height": H, "width": W}, "do_center_crop": False}
+        recipe = at_size(model.preprocessing, options.image_size)
         given.trace, given.pixels = {}, preprocess(options.image, **recipe)
         given.photo = plots.photo_of(given.pixels, **recipe)
         if options.picture != "difference":

@@ -13,7 +13,7 @@ import numpy as np
 from ..cli import find_images
 from ..image import preprocess
 from ..imagenet import classes
-from ..recipes import RECIPES
+from ..recipes import RECIPES, at_size
 from .augment import augment
 from .shapes import SHAPES, draw_shapes
 
@@ -38,7 +38,7 @@ class Task(NamedTuple):
 def folder_task(train, validation, image_size, keep_size=None, smallest=0.35, jitter=0.3):
     """The photos in train/CLASS/*, and those in validation/CLASS/* (or None) for measuring."""
     keep = {"height": keep_size or image_size * 3 // 2, "width": keep_size or image_size * 3 // 2}
-    preparation = square_recipe(image_size)
+    preparation = at_size(RECIPES["hf"], (image_size, image_size))
     files, labels, names = list_folder(train)
     photos = np.concatenate([
         preprocess(file, size=keep, do_rescale=False, do_normalize=False, data_format="channels_last").astype(np.uint8)
@@ -73,7 +73,7 @@ def list_folder(folder):
 
 def shapes_task(image_size, seed, size=4096, validation=1024):
     """Drawn anew for every batch; the validation pictures are drawn once, from a seed that training never uses."""
-    preparation = square_recipe(image_size)
+    preparation = at_size(RECIPES["hf"], (image_size, image_size))
 
     def draw(labels, rng):
         return normalise(draw_shapes(labels, image_size, rng).astype(np.float32) / 255, preparation)
@@ -85,11 +85,6 @@ def shapes_task(image_size, seed, size=4096, validation=1024):
     val_labels = np.arange(validation) % len(SHAPES)
     measured = draw(val_labels, np.random.default_rng([seed, 2**32 - 1])), val_labels
     return Task(SHAPES, size, batch, measured, preparation)
-
-
-def square_recipe(image_size):
-    """Hugging Face's preprocessing, which squashes to a square, at another size."""
-    return RECIPES["hf"] | {"size": {"height": image_size, "width": image_size}}
 
 
 def normalise(pictures, preparation):
