@@ -60,7 +60,12 @@ def test_batches_workers_and_limits_do_not_change_the_answer(folder, capsys):
 
 def test_another_image_size_keeps_the_crop_in_proportion(folder, monkeypatch):
     seen = []
-    monkeypatch.setattr(evaluate, "run_all", lambda pictures, model, *_: seen.append(model.preprocessing) or ([], [], []))
+
+    def run_all(pictures, model, *_):
+        seen.append(model.preprocessing)
+        return [], [], []
+
+    monkeypatch.setattr(evaluate, "run_all", run_all)
     with pytest.raises(ValueError, match="none of its 4 pictures"):
         main([str(folder), "--recipe", "official", "--image-size", "448"])
     assert seen[0]["size"] == {"shortest_edge": 512}

@@ -2,7 +2,7 @@
 
 import math
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -215,6 +215,19 @@ def test_folders_of_photos(tmp_path):
         data.list_folder(tmp_path / "empty")
     with pytest.raises(FileNotFoundError, match="no such folder"):
         data.list_folder(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("change", [lambda settings: settings.pop("clip"), lambda settings: settings.update(clip_at=1)])
+def test_a_checkpoint_with_other_settings_is_refused(tmp_path, monkeypatch, change):
+    def changed(settings):
+        values = asdict(settings)
+        change(values)
+        return values
+
+    monkeypatch.setattr("pvt_numpy.training.state.asdict", changed)
+    write_state(tmp_path / "c.safetensors", fresh(SETTINGS, V1))
+    with pytest.raises(ValueError, match="its settings clip(_at)? are not those of this version"):
+        read_state(tmp_path / "c.safetensors")
 
 
 def test_augmentation_keeps_what_it_should():

@@ -103,7 +103,9 @@ def read_state(path):
             texts = {key: parse_json(text) for key, text in (file.metadata() or {}).items()}
             flat = {name: file.get_tensor(name).copy() for name in file.keys()}  # noqa: SIM118, not a dict
         known = {f.name for f in fields(Settings)}
-        settings = Settings(**{key: value for key, value in texts["settings"].items() if key in known})
+        if unlike := known ^ set(texts["settings"]):
+            raise ValueError(f"its settings {', '.join(sorted(unlike))} are not those of this version")
+        settings = Settings(**texts["settings"])
         arrays = {group: {} for group in GROUPS}
         for name, array in flat.items():
             group, _, parameter = name.partition("/")
