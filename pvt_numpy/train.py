@@ -1,13 +1,9 @@
 """Trains a small PVT v1 from nothing, in NumPy alone.
 
-    python -m pvt_numpy.train shapes --out runs/shapes --image-size 32 --epochs 8
-    python -m pvt_numpy.train photos/train --val photos/val --out runs/photos
-    python -m pvt_numpy.train --resume runs/photos
-
 DATA is a folder with one subfolder of photos for each class, or the word `shapes`: coloured shapes, drawn as they are
 needed. The output folder gets checkpoint.safetensors (all that --resume needs, after every epoch), log.csv, curve.png
 and at the end model.safetensors, which every other command reads. Ctrl-C saves and stops.
-"""
+"""  # shown by --help
 
 import argparse
 import shlex
@@ -22,6 +18,16 @@ from .cli import LARGEST_SIDE, run, whole_number
 from .config import PvtConfig
 from .parameters import unflatten
 from .training import benchmark, data, loop, report, state
+
+EPILOG = """examples:
+  python -m pvt_numpy.train shapes -o runs/shapes --image-size 32 --epochs 8
+  python -m pvt_numpy.train photos/train --val photos/val -o runs/photos
+  python -m pvt_numpy.train --resume runs/photos
+  python -m pvt_numpy.train --benchmark --threads 1
+
+exit status: 0 trained to the end; 1 failed, said on stderr; 2 wrong usage; 130 stopped with Ctrl-C, and saved"""
+FLAGS = {"validation": "--val", "batch": "--batch-size", "microbatch": "--microbatch-size", "rate": "--learning-rate",
+         "decay": "--weight-decay", "smoothing": "--label-smoothing"}  # where it is not the setting's own name
 
 NANO = {"hidden_sizes": (32, 64, 128, 192), "depths": (2, 2, 2, 2), "num_attention_heads": (1, 2, 4, 4),
         "mlp_ratios": (4, 4, 4, 4), "sequence_reduction_ratios": (4, 2, 1, 1), "patch_sizes": (4, 2, 2, 1),
@@ -40,25 +46,28 @@ def main(argv=None):
     """The command. Returns its exit status."""
     parser = make_parser()
     options = vars(parser.parse_args(argv))  # holds only what was given, but for data, benchmark and threads
-    data, timed, threads = (options.pop(key) for key in ("data", "benchmark", "threads"))
+    source, timed, threads = (options.pop(key) for key in ("data", "benchmark", "threads"))
+    others = [source] * bool(source) + [_flag(name) for name in options if name != "resume"]
     if timed:
+        if others or "resume" in options:
+            found = (others or ["--resume"])[0]
+            parser.error(f"--benchmark trains a model of its own; expected --threads at most beside it, found {found}")
         benchmark.benchmark(nano_config(benchmark.SIZE, 10), threads)
         return 0
     if "resume" in options:
-        if data or len(options) > 1:
-            other = data or "--" + next(key for key in options if key != "resume").replace("_", "-")
-            parser.error(f"--resume goes on with its own settings; expected nothing beside it, found {other}")
+        if others:
+            parser.error(f"--resume goes on with its own settings; expected nothing beside it, found {others[0]}")
         folder = Path(options["resume"])
         training = state.read_state(folder / "checkpoint.safetensors")
         task = make_task(training.settings, training.config.image_size)
     else:
-        if not (data and options.get("out")):
-            parser.error("expected either DATA with --out FOLDER, or --resume FOLDER")
-        folder = Path(options.pop("out"))
+        if not (source and options.get("output")):
+            parser.error("expected either DATA with --output FOLDER, or --resume FOLDER")
+        folder = Path(options.pop("output"))
         if (folder / "checkpoint.safetensors").exists():
             raise ValueError(f"{folder}: holds a training already; go on with --resume, or choose another folder")
         image_size, drop_path = options.pop("image_size", 64), options.pop("drop_path", 0.1)
-        settings = state.Settings(data, **options)
+        settings = state.Settings(source, **options)
         task = make_task(settings, image_size)
         training = state.fresh(settings, nano_config(image_size, len(task.labels), drop_path))
         folder.mkdir(parents=True, exist_ok=True)
@@ -68,8 +77,9 @@ def main(argv=None):
 def make_parser():
     """The command's arguments; those of a training itself have the names and defaults of `Settings`."""
     parser = argparse.ArgumentParser(
-        prog="python -m pvt_numpy.train", description=__doc__.split("\n\n")[0],
-        epilog="\n\n".join(__doc__.split("\n\n")[1:]), formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog="python -m pvt_numpy.train", description=__doc__, epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,  # a setting may be added whose name begins as another's does
     )  # fmt: skip
     parser.add_argument("data", nargs="?", metavar="DATA", help="a folder of photos, or the word shapes")
     parser.add_argument("--benchmark", action="store_true", help="time a training step, PyTorch beside it, and stop")
@@ -79,32 +89,37 @@ def make_parser():
     size, count = whole_number(1, LARGEST_SIDE), whole_number(0)  # `Settings` knows the limits of each
     defaults = {f.name: f.default for f in fields(state.Settings)} | {"image_size": 64, "drop_path": 0.1}
     for name, metavar, kind, text in (
-        ("out", "FOLDER", str, "where to write"),
+        ("output", "FOLDER", str, "the folder to write into; made where it is missing"),
         ("resume", "FOLDER", str, "go on with the training in this folder, with its settings"),
-        ("validation", "FOLDER", str, "photos to measure with"),
-        ("image_size", "PIXELS", size, "of a side"),
-        ("epochs", "N", count, "passes over the data"),
+        ("validation", "FOLDER", str, "photos to measure with, never trained on; a subfolder a class, as in DATA"),
+        ("image_size", "N", size, "the model reads N x N pixels"),
+        ("epochs", "N", count, "times that every picture is seen"),
         ("minutes", "M", float, "end the schedule after this time at the latest"),
-        ("batch", "N", count, "pictures a step"),
-        ("microbatch", "N", count, "pictures computed at a time, for memory"),
-        ("rate", "X", float, "highest learning rate"),
+        ("batch", "N", count, "pictures whose mean gradient makes one step"),
+        ("microbatch", "N", count, "pictures computed at a time; fewer need less memory, the gradients are summed"),
+        ("rate", "X", float, "how far a step goes; the highest, after the warm-up and before it falls to 0"),
         ("warmup", "X", float, "share of the training in which the learning rate rises"),
-        ("decay", "X", float, "weight decay, of matrices only"),
+        ("decay", "X", float, "how strongly each step pulls the matrices towards 0"),
         ("clip", "X", float, "a longer gradient is shortened to this length"),
-        ("smoothing", "X", float, "label smoothing"),
+        ("smoothing", "X", float, "share of the truth that is spread over all labels, against overconfidence"),
         ("averaging", "X", float, "how much of the averaged weights stays at each step"),
-        ("drop_path", "X", float, "drop path rate of the last block"),
+        ("drop_path", "X", float, "how often the last block is skipped; earlier blocks less often"),
         ("smallest_crop", "X", float, "least share of a photo's area that is cut out"),
         ("jitter", "X", float, "how much brightness, contrast and saturation vary"),
-        ("keep_size", "PIXELS", size, "photos are kept in memory at this size (default 3/2 of the image size)"),
+        ("keep_size", "N", size, "photos are kept in memory at N x N pixels (default 3/2 of the image size)"),
         ("measure_every", "N", count, "epochs from one measurement to the next"),
         ("drawn", "N", count, "pictures an epoch of shapes"),
-        ("seed", "N", count, "of all random numbers"),
+        ("seed", "N", count, "where random numbers start: the same seed, the same training"),
     ):
-        flags = ["--" + name.replace("_", "-")] + ["--val"] * (name == "validation")
+        flags = ["-o"] * (name == "output") + [_flag(name)]
         shown = text if defaults.get(name) is None else f"{text} (default {defaults[name]})"
         parser.add_argument(*flags, dest=name, metavar=metavar, type=kind, default=argparse.SUPPRESS, help=shown)
     return parser
+
+
+def _flag(name):
+    """The option that sets `name`."""
+    return FLAGS.get(name, "--" + name.replace("_", "-"))
 
 
 def make_task(settings, image_size):

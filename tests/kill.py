@@ -168,8 +168,8 @@ def tree(path):
 @contextlib.contextmanager
 def works(seconds=0.3):
     """Everything that writes, by what it is called in the table, with a Hub that takes so long to send its weights."""
-    training = ("train", "shapes", "--image-size", 16, "--drawn", 32, "--batch", 16, "--epochs", 2,
-                "--measure-every", 9, "--out", "out")  # fmt: skip
+    training = ("train", "shapes", "--image-size", 16, "--drawn", 32, "--batch-size", 16, "--epochs", 2,
+                "--measure-every", 9, "--output", "out")  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         export_hf(Path(folder) / "hf", load_model())
         files = tree(Path(folder) / "hf")

@@ -35,7 +35,7 @@ WRITERS = {
     "plots": (["plots", "cost", "-o", "OUT"], ".png"),
     "sample": (["sample", "--width", "64", "-o", "OUT"], ".png"),
 }
-TRAIN = ["train", "shapes", "--image-size", "16", "--drawn", "16", "--batch", "16", "--epochs", "1", "--out", "OUT"]
+TRAIN = ["train", "shapes", "--image-size", "16", "--drawn", "16", "--batch-size", "16", "--epochs", "1", "-o", "OUT"]
 
 
 @posix

@@ -14,7 +14,8 @@ from pvt_numpy.training.shapes import SHAPES
 from pvt_numpy.training.state import read_state
 
 ROOT = Path(__file__).resolve().parent.parent
-SMALL = ["shapes", "--image-size", "16", "--drawn", "64", "--batch", "32", "--microbatch", "16", "--seed", "3"]
+SMALL = ["shapes", "--image-size", "16", "--drawn", "64", "--seed", "3", "--batch-size", "32",
+         "--microbatch-size", "16"]  # fmt: skip
 
 
 def start(*arguments):
@@ -41,7 +42,7 @@ def wait_for(path, process):
 def whole(tmp_path_factory):
     """A training of three epochs that nobody disturbed."""
     folder = tmp_path_factory.mktemp("whole")
-    status, out, err = train(*SMALL, "--epochs", "3", "--out", folder)
+    status, out, err = train(*SMALL, "--epochs", "3", "--output", folder)
     assert (status, err) == (0, "")
     assert "epoch   3" in out
     return folder
@@ -58,7 +59,7 @@ def test_it_leaves_a_model_a_log_and_a_curve(whole):
 
 
 def test_killed_and_resumed_it_makes_the_same_model(whole, tmp_path):
-    process = start(*SMALL, "--epochs", "3", "--out", tmp_path)
+    process = start(*SMALL, "--epochs", "3", "--output", tmp_path)
     wait_for(tmp_path / "checkpoint.safetensors", process)
     process.kill()
     process.communicate()
@@ -70,7 +71,7 @@ def test_killed_and_resumed_it_makes_the_same_model(whole, tmp_path):
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows cannot send Ctrl-C to one process")
 def test_ctrl_c_saves_and_a_resumed_training_ends_in_the_same_model(whole, tmp_path):
-    process = start(*SMALL, "--epochs", "3", "--out", tmp_path)
+    process = start(*SMALL, "--epochs", "3", "--output", tmp_path)
     assert "parameters" in process.stdout.readline()
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=300)
@@ -89,18 +90,22 @@ def test_resuming_a_finished_training_changes_nothing(whole):
 
 
 @pytest.mark.parametrize(("arguments", "status", "said"), [
-    (["nowhere", "--out", "x"], 1, "nowhere: no such folder"),
+    (["nowhere", "--output", "x"], 1, "nowhere: no such folder"),
     (["--resume", "nowhere"], 1, "no such checkpoint"),
-    (["shapes"], 2, "expected either DATA with --out FOLDER"),
-    (["shapes", "--out", ""], 2, "expected either DATA with --out FOLDER"),
+    (["shapes"], 2, "expected either DATA with --output FOLDER"),
+    (["shapes", "--output", ""], 2, "expected either DATA with --output FOLDER"),
     (["--resume", "x", "--epochs", "100"], 2, "found --epochs"),
     (["--resume", "x", "shapes"], 2, "found shapes"),
-    (["shapes", "--out", "x", "--threads", "0"], 2, "whole number from 1"),
-    (["shapes", "--out", "x", "--image-size", "100000"], 2, "--image-size"),
-    (["shapes", "--out", "x", "--keep-size", "0"], 2, "--keep-size"),
-    ([], 2, "expected either DATA with --out FOLDER, or --resume FOLDER"),
-    (["shapes", "--out", "x", "--rate", "-1"], 1, "rate is -1"),
-    (["shapes", "--out", "x", "--image-size", "8"], 1, "leaves stage 2 without a patch"),
+    (["shapes", "--output", "x", "--threads", "0"], 2, "whole number from 1"),
+    (["shapes", "--output", "x", "--image-size", "100000"], 2, "--image-size"),
+    (["shapes", "--output", "x", "--keep-size", "0"], 2, "--keep-size"),
+    (["shapes", "--out", "x"], 2, "unrecognized arguments: --out x"),
+    (["--resume", "x", "--batch-size", "3"], 2, "found --batch-size"),
+    (["--benchmark", "--epochs", "3"], 2, "found --epochs"),
+    (["--benchmark", "--resume", "x"], 2, "found --resume"),
+    ([], 2, "expected either DATA with --output FOLDER, or --resume FOLDER"),
+    (["shapes", "--output", "x", "--learning-rate", "-1"], 1, "rate is -1"),
+    (["shapes", "--output", "x", "--image-size", "8"], 1, "leaves stage 2 without a patch"),
 ])  # fmt: skip
 def test_mistakes_are_one_line(arguments, status, said):
     found, out, err = train(*arguments)
@@ -112,7 +117,7 @@ def test_mistakes_are_one_line(arguments, status, said):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes of a shell")
 def test_a_reader_that_leaves_does_not_cost_the_epoch(tmp_path):
-    process = start(*SMALL, "--epochs", "2", "--out", tmp_path)
+    process = start(*SMALL, "--epochs", "2", "--output", tmp_path)
     process.stdout.readline()
     process.stdout.close()
     process.wait(timeout=300)
@@ -120,7 +125,7 @@ def test_a_reader_that_leaves_does_not_cost_the_epoch(tmp_path):
 
 
 def test_a_folder_that_holds_a_training_is_left_alone(whole):
-    status, _, err = train(*SMALL, "--out", whole)
+    status, _, err = train(*SMALL, "--output", whole)
     assert status == 1
     assert "holds a training already" in err
 
