@@ -10,8 +10,10 @@ Left out: fields that only serve Hugging Face's machinery (`out_features`, `retu
 import reprlib
 from dataclasses import asdict, dataclass, fields, replace
 
-ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "quick_gelu", "relu", "selu", "silu", "swish")
-PROBLEM_TYPES = (None, "regression", "single_label_classification", "multi_label_classification")
+from .layers.activations import ACTIVATIONS
+from .layers.losses import LOSSES
+
+PROBLEM_TYPES = (None, *LOSSES)
 PER_STAGE = ("depths", "hidden_sizes", "patch_sizes", "strides", "num_attention_heads", "mlp_ratios")
 
 

@@ -16,49 +16,48 @@ def parameter_shapes(config):
     >>> sum(int(np.prod(shape)) for shape in parameter_shapes(VARIANTS["pvt_v2_b0"]).values())
     3666760
     """
-    shapes = {}
-
-    def layer(name, weight, bias=True):
-        shapes[f"{name}.weight"] = weight
-        if bias:
-            shapes[f"{name}.bias"] = weight[:1]
-
     v1 = config.model_type == "pvt"
-    grids = stage_grids(config) if v1 else None
-    channels_in, last = config.num_channels, config.num_encoder_blocks - 1
+    shapes, channels_in, last = {}, config.num_channels, config.num_encoder_blocks - 1
     for i, C in enumerate(config.hidden_sizes):
-        stage, patch, ratio = f"stages.{i}", config.patch_sizes[i], config.sr_ratios[i]
-        hidden = int(C * config.mlp_ratios[i])
-        layer(f"{stage}.patch_embed.proj", (C, channels_in, patch, patch))
-        layer(f"{stage}.patch_embed.norm", (C,))
+        stage, patch = f"stages.{i}", config.patch_sizes[i]
+        shapes |= _layer(f"{stage}.patch_embed.proj", (C, channels_in, patch, patch))
+        shapes |= _layer(f"{stage}.patch_embed.norm", (C,))
         if v1:
-            H, W = grids[i]
+            H, W = stage_grids(config)[i]
             shapes[f"{stage}.pos_embed"] = (1, H * W + (i == last), C)
-            if i == last:
-                shapes[f"{stage}.cls_token"] = (1, 1, C)
+        if v1 and i == last:
+            shapes[f"{stage}.cls_token"] = (1, 1, C)
         for j in range(config.depths[i]):
-            block = f"{stage}.blocks.{j}"
-            layer(f"{block}.norm1", (C,))
-            layer(f"{block}.attn.q", (C, C), config.qkv_bias)
-            layer(f"{block}.attn.kv", (2 * C, C), config.qkv_bias)
-            layer(f"{block}.attn.proj", (C, C))
-            if config.linear_attention or ratio > 1:
-                R = 1 if config.linear_attention else ratio
-                layer(f"{block}.attn.sr", (C, C, R, R))
-                layer(f"{block}.attn.norm", (C,))
-            layer(f"{block}.norm2", (C,))
-            layer(f"{block}.mlp.fc1", (hidden, C))
-            if not v1:
-                layer(f"{block}.mlp.dwconv", (hidden, 1, 3, 3))
-            layer(f"{block}.mlp.fc2", (C, hidden))
+            shapes |= _block_shapes(f"{stage}.blocks.{j}", config, i)
         if not v1:
-            layer(f"{stage}.norm", (C,))
+            shapes |= _layer(f"{stage}.norm", (C,))
         channels_in = C
     if v1:
-        layer("norm", (channels_in,))
+        shapes |= _layer("norm", (channels_in,))
     if config.num_labels:
-        layer("head", (config.num_labels, channels_in))
+        shapes |= _layer("head", (config.num_labels, channels_in))
     return shapes
+
+
+def _layer(name, weight, bias=True):
+    """A layer's matrix, kernel or scale, and its bias: one number for each channel it puts out."""
+    return {f"{name}.weight": weight} | ({f"{name}.bias": weight[:1]} if bias else {})
+
+
+def _block_shapes(block, config, i):
+    """The parameters of one Transformer block of stage i, in the order in which they are used."""
+    C, R = config.hidden_sizes[i], 1 if config.linear_attention else config.sr_ratios[i]
+    hidden = int(C * config.mlp_ratios[i])
+    shapes = _layer(f"{block}.norm1", (C,))
+    shapes |= _layer(f"{block}.attn.q", (C, C), config.qkv_bias)
+    shapes |= _layer(f"{block}.attn.kv", (2 * C, C), config.qkv_bias)
+    shapes |= _layer(f"{block}.attn.proj", (C, C))
+    if config.linear_attention or R > 1:
+        shapes |= _layer(f"{block}.attn.sr", (C, C, R, R)) | _layer(f"{block}.attn.norm", (C,))
+    shapes |= _layer(f"{block}.norm2", (C,)) | _layer(f"{block}.mlp.fc1", (hidden, C))
+    if config.model_type == "pvt_v2":
+        shapes |= _layer(f"{block}.mlp.dwconv", (hidden, 1, 3, 3))
+    return shapes | _layer(f"{block}.mlp.fc2", (C, hidden))
 
 
 def unflatten(flat):

@@ -153,7 +153,7 @@ IMPOSSIBLE = [
     ("num_labels", 10.0, "a whole number, 0 for a model without a head"),
     ("hidden_act", "mish", "one of gelu, gelu_new"),
     ("hidden_act", None, "one of gelu, gelu_new"),
-    ("problem_type", "ranking", "one of (None, 'regression'"),
+    ("problem_type", "ranking", "one of (None, 'single_label_classification', 'regression'"),
     ("hidden_dropout_prob", 1.0, "a number from 0 to below 1"),
     ("attention_probs_dropout_prob", -0.1, "a number from 0 to below 1"),
     ("drop_path_rate", float("nan"), "a number from 0 to below 1"),

@@ -143,15 +143,13 @@ def sigmoid_backward(dy, x):
 
 
 def quick_gelu_backward(dy, x):
-    """The product rule on x s, s = sigmoid(1.702 x): dx = dy (s + 1.702 x s (1 - s))."""
-    s = sigmoid(1.702 * x)
-    return dy * (s + 1.702 * x * s * (1 - s))
+    """The product rule on x sigmoid(1.702 x): each factor's slope times the other factor."""
+    return dy * sigmoid(1.702 * x) + 1.702 * sigmoid_backward(dy * x, 1.702 * x)
 
 
 def silu_backward(dy, x):
-    """The product rule on x s, s = sigmoid(x): dx = dy (s + x s (1 - s))."""
-    s = sigmoid(x)
-    return dy * (s + x * s * (1 - s))
+    """The product rule on x sigmoid(x): each factor's slope times the other factor."""
+    return dy * sigmoid(x) + sigmoid_backward(dy * x, x)
 
 
 def relu_backward(dy, x):
