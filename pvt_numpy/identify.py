@@ -97,41 +97,21 @@ def _config(source, kind, bare):
 
 def _config_from_shapes(shapes, kind):
     """The configuration that gives these shapes. Raises ValueError where they do not tell it."""
-
-    def shape(name, ndim):
-        if len(shapes.get(name, ())) != ndim or 0 in shapes[name]:
-            raise ValueError(
-                f"{file_names(name, kind)[0]} has the shape {shapes[name]}; expected {ndim} positive dimensions"
-                if name in shapes
-                else f"{file_names(name, kind)[0]} is missing, and without it and a config.json the variant is unknown"
-            )
-        return shapes[name]
-
-    def count(prefix):
-        numbers = [name.removeprefix(prefix).split(".")[0] for name in shapes if name.startswith(prefix)]
-        return max(map(int, numbers), default=-1) + 1
-
     v1 = kind == "hf-v1" or (kind == "official" and not any("dwconv" in name for name in shapes))
-    stages = [f"stages.{i}" for i in range(min(count("stages."), len(shapes)))]
-    embeds = [shape(f"{stage}.patch_embed.proj.weight", 4) for stage in stages]
-    if not stages:
-        raise ValueError("no stage was found")
+    stages = [f"stages.{i}" for i in range(min(_count(shapes, "stages."), len(shapes)))]
+    embeds = [_shape(shapes, f"{stage}.patch_embed.proj.weight", 4, kind) for stage in stages]
     widths, patches = tuple(embed[0] for embed in embeds), tuple(embed[2] for embed in embeds)
-    if not any(published[: len(widths)] == widths for published in WIDTHS) or len(widths) > len(HEADS):
-        raise ValueError(
-            f"the stages have {widths} channels, which no published variant has, and shapes do not tell the number "
-            "of attention heads; put Hugging Face's config.json beside the weights in a folder"
-        )
+    _check_widths(widths)
     ratios, mlp_ratios = [], []
     for stage, width in zip(stages, widths, strict=True):
         reduction = f"{stage}.blocks.0.attn.sr.weight"
-        ratios.append(shape(reduction, 4)[2] if reduction in shapes else 1)
-        hidden = shape(f"{stage}.blocks.0.mlp.fc1.weight", 2)[0]
+        ratios.append(_shape(shapes, reduction, 4, kind)[2] if reduction in shapes else 1)
+        hidden = _shape(shapes, f"{stage}.blocks.0.mlp.fc1.weight", 2, kind)[0]
         mlp_ratios.append(hidden / width if hidden % width else hidden // width)
     fields = {
         "num_encoder_blocks": len(stages),
         "num_channels": embeds[0][1],
-        "depths": tuple(count(f"{stage}.blocks.") for stage in stages),
+        "depths": tuple(_count(shapes, f"{stage}.blocks.") for stage in stages),
         "hidden_sizes": widths,
         "patch_sizes": patches,
         "num_attention_heads": HEADS[: len(stages)],
@@ -139,13 +119,41 @@ def _config_from_shapes(shapes, kind):
         "qkv_bias": any(name.endswith("attn.q.bias") for name in shapes),
     }
     if v1:
-        size = _image_size(shape("stages.0.pos_embed", 3)[1] - (len(stages) == 1), patches[0])
+        tokens = _shape(shapes, "stages.0.pos_embed", 3, kind)[1] - (len(stages) == 1)
+        size = _image_size(tokens, patches[0])
         return PvtConfig(**fields, strides=patches, sequence_reduction_ratios=tuple(ratios), image_size=size)
     # Linear SRA has a 1 x 1 reduction in every stage, and ignores the ratios, which are then left as published.
     linear = all(f"{stage}.blocks.0.attn.sr.weight" in shapes for stage in stages) and set(ratios) == {1}
     ratios = PvtV2Config().sr_ratios[: len(stages)] if linear else tuple(ratios)
     strides = tuple((patch + 1) // 2 for patch in patches)  # the paper: a kernel of 2S - 1 for a stride of S
     return PvtV2Config(**fields, strides=strides, sr_ratios=ratios, linear_attention=linear)
+
+
+def _shape(shapes, name, ndim, kind):
+    """The shape of one parameter, which must be there and have `ndim` dimensions, none of them 0."""
+    theirs = file_names(name, kind)[0]
+    if name not in shapes:
+        raise ValueError(f"{theirs} is missing, and without it and a config.json the variant is unknown")
+    if len(shapes[name]) != ndim or 0 in shapes[name]:
+        raise ValueError(f"{theirs} has the shape {shapes[name]}; expected {ndim} positive dimensions")
+    return shapes[name]
+
+
+def _count(shapes, prefix):
+    """How many numbered parts there are below `prefix`: one more than the largest number."""
+    numbers = [name.removeprefix(prefix).split(".")[0] for name in shapes if name.startswith(prefix)]
+    return max(map(int, numbers), default=-1) + 1
+
+
+def _check_widths(widths):
+    """Refuses stages that no published variant has."""
+    if not widths:
+        raise ValueError("no stage was found")
+    if not any(published[: len(widths)] == widths for published in WIDTHS) or len(widths) > len(HEADS):
+        raise ValueError(
+            f"the stages have {widths} channels, which no published variant has, and shapes do not tell the number "
+            "of attention heads; put Hugging Face's config.json beside the weights in a folder"
+        )
 
 
 def _image_size(tokens, patch):
