@@ -13,7 +13,8 @@ import sys
 import numpy as np
 
 from .checkpoint import SHIPPED, describe
-from .cli import add_model_options, complain, find_images, model_from, printable, run, whole_number
+from .cli import add_model_options, complain, model_from, printable, run, whole_number
+from .folders import find_images
 
 EPILOG = """examples:
   python -m pvt_numpy.classify notebooks/golf_ball.jpg

@@ -11,13 +11,11 @@ import signal
 import sys
 import warnings
 from dataclasses import replace
-from pathlib import Path
 
 from .quiet import STDERR
 
 LARGEST_SIDE = 4096  # pixels; where a command lets the user choose the image size
 LONGEST_LINE = 4000  # characters of an error
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
 
 
 def run(main, name):
@@ -77,6 +75,13 @@ def printable(text):
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
+def say_working(text):
+    """One line on stderr, where somebody watches it, before work that takes more than a moment."""
+    if sys.stderr.isatty():
+        with STDERR:
+            print(f"{text} ...", file=sys.stderr, flush=True)
+
+
 def add_model_options(parser):
     """--model, --recipe and --local-files-only, which every command that runs a model has."""
     from .recipes import RECIPES
@@ -102,16 +107,6 @@ def model_from(options):
         note = f"{options.recipe}, as asked for"
         model = replace(model, preprocessing=RECIPES[options.recipe], origin=model.origin | {"recipe": note})
     return model
-
-
-def find_images(folder):
-    """The picture files below `folder`, by their suffix, in a fixed order; links to folders are not followed.
-
-    Pipes and devices, on which reading could wait for ever, are no pictures; a link that leads nowhere is, to be named.
-    """
-    found = [Path(top, name) for top, _, names in os.walk(folder) for name in names]
-    found = [path for path in found if path.suffix.lower() in IMAGE_SUFFIXES]
-    return sorted(path for path in found if path.is_file() or path.is_symlink() and not path.exists())
 
 
 def whole_number(low, high=10**18):

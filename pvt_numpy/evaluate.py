@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from .checkpoint import SHIPPED, describe
-from .cli import add_model_options, complain, find_images, image_size, model_from, printable, run, whole_number
+from .cli import add_model_options, complain, image_size, model_from, printable, run, whole_number
 from .files import atomic_file
+from .folders import class_folders
 from .image import preprocess
 from .imagenet import classes
 from .model import forward
@@ -81,16 +82,14 @@ def main(argv=None):
 
 def labelled_pictures(folder, model, limit=None):
     """(path, label index) of every picture, class by class; with a limit, the first ones of every class in turn."""
-    if not Path(folder).is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder; expected one with a sub-folder per class")
-    folders = sorted(path for path in Path(folder).iterdir() if path.is_dir() and not path.name.startswith("."))
+    folders = class_folders(folder)
     if not folders:
         raise ValueError(f"{folder}: no sub-folders; expected one per class, named by label or synset number")
     index = label_index(model)
-    unknown = [path.name for path in folders if _plain(path.name) not in index]
+    unknown = [name for name in folders if _plain(name) not in index]
     if unknown:
         raise ValueError(f"{folder}: {unknown[0]!r} is no label of the model; expected names such as {list(index)[:3]}")
-    groups = [[(picture, index[_plain(path.name)]) for picture in find_images(path)] for path in folders]
+    groups = [[(picture, index[_plain(name)]) for picture in found] for name, found in folders.items()]
     total = sum(map(len, groups))
     if not total:
         raise ValueError(f"{folder}: no pictures in its {len(folders)} sub-folders")

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .checkpoint import describe, load_model
-from .cli import printable, run
+from .cli import printable, run, say_working
 from .compare import MISTAKES, TOLERANCES, broken, differences, first_departure
 from .config import VARIANTS, config_from_dict, variant_name
 from .golden import digests, params_hash, read_golden, seeded_params, seeded_pixels
@@ -75,6 +75,7 @@ def main(argv=None):
     live = not (missing or options.golden)
     if options.variants:
         return table(live, options.json)
+    say_working("comparing with PyTorch" if live else "comparing with golden numbers")
     model = None if options.random else load_model(options.source, options.dtype, options.local_files_only)
     case = (live_case if live else golden_case)(model, options.random, options.image, options.dtype)
     rows = compare(case, options.mistake)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pvt_numpy.cli import complain, find_images, run, whole_number
+from pvt_numpy.cli import complain, run, say_working, whole_number
+from pvt_numpy.folders import class_folders, find_images
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = sorted(
@@ -118,6 +119,23 @@ def test_find_images_leaves_out_pipes_and_keeps_broken_links(tmp_path):
     os.mkfifo(tmp_path / "pipe.jpg")
     (tmp_path / "gone.jpg").symlink_to("nowhere")
     assert find_images(tmp_path) == [tmp_path / "gone.jpg"]
+
+
+def test_class_folders_are_in_order_and_hidden_ones_are_left_out(tmp_path):
+    for name in ("b", "a", ".hidden"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.png").write_bytes(b"")
+    (tmp_path / "loose.png").write_bytes(b"")
+    assert list(class_folders(tmp_path).items()) == [(name, [tmp_path / name / "1.png"]) for name in ("a", "b")]
+    with pytest.raises(FileNotFoundError, match="no such folder"):
+        class_folders(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("watched", [True, False])
+def test_only_a_terminal_is_told_of_work_in_progress(capsys, monkeypatch, watched):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: watched)
+    say_working("comparing")
+    assert capsys.readouterr().err == "comparing ...\n" * watched
 
 
 def test_whole_numbers_have_limits():

@@ -20,6 +20,7 @@ ROOT = Path(__file__).parent.parent
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [({"size": 513}, "size is 513; expected a whole number of pixels from 1 to 512"),
+     ({"size": (64, 513)}, "size is (64, 513); expected a whole number of pixels from 1 to 512"),
      ({"size": 20}, "no 8 x 8 square for a key"),
      ({"image": "nowhere.jpg"}, "nowhere.jpg: no such file"),
      ({"image": [GOLF_BALL, GOLF_BALL]}, "found several pictures, expected one")],
@@ -34,6 +35,7 @@ def test_a_recipe_that_gives_a_larger_picture_needs_a_size():
     with pytest.raises(ValueError, match="640 x 640 pixels; expected at most 512"):
         explore(GOLF_BALL, model)
     assert data_of(explore(GOLF_BALL, model, size=96).html)["input"] == [96, 96]
+    assert data_of(explore(GOLF_BALL, model, size=(64, 96)).html)["input"] == [64, 96]
 
 
 def test_outputs_that_are_no_numbers_are_refused():

@@ -121,6 +121,7 @@ def test_a_reader_that_leaves_does_not_cost_the_epoch(tmp_path):
     process.stdout.readline()
     process.stdout.close()
     process.wait(timeout=300)
+    process.stderr.close()
     assert read_state(tmp_path / "checkpoint.safetensors").history
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from .. import plots
 from ..checkpoint import load_model
-from ..cli import add_model_options, image_size, model_from, printable, run
+from ..cli import add_model_options, image_size, model_from, printable, run, say_working
 from ..config import VARIANTS, stage_grids
 from ..image import preprocess
 from ..model import forward
@@ -57,6 +57,7 @@ def _difference(given):
         model = load_model(given.model, dtype=dtype, local_files_only=given.local_files_only)
         return model.params, model.config
 
+    say_working("comparing with PyTorch in float64 and float32")
     try:
         lines = plots.live(load, given.pixels)
     except ImportError:

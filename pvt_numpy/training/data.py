@@ -5,12 +5,11 @@ somewhat more than the model's size; every epoch cuts its own random crops from 
 """
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from ..cli import find_images
+from ..folders import class_folders
 from ..image import preprocess
 from ..imagenet import classes
 from ..recipes import RECIPES, at_size
@@ -40,10 +39,8 @@ def folder_task(train, validation, image_size, keep_size=None, smallest=0.35, ji
     keep = {"height": keep_size or image_size * 3 // 2, "width": keep_size or image_size * 3 // 2}
     preparation = at_size(RECIPES["hf"], (image_size, image_size))
     files, labels, names = list_folder(train)
-    photos = np.concatenate([
-        preprocess(file, size=keep, do_rescale=False, do_normalize=False, data_format="channels_last").astype(np.uint8)
-        for file in files
-    ])  # fmt: skip
+    as_bytes = {"do_rescale": False, "do_normalize": False, "data_format": "channels_last"}
+    photos = decode(files, np.uint8, size=keep, **as_bytes)
 
     def batch(indices, rng):
         return normalise(augment(photos[indices], image_size, rng, smallest, jitter), preparation), labels[indices]
@@ -53,20 +50,25 @@ def folder_task(train, validation, image_size, keep_size=None, smallest=0.35, ji
         val_files, val_labels, val_names = list_folder(validation)
         if val_names != names:
             raise ValueError(f"{validation}: found the classes {', '.join(val_names)}; expected {', '.join(names)}")
-        measured = preprocess(val_files, **preparation), val_labels
+        measured = decode(val_files, np.float32, **preparation), val_labels
     known = dict(classes())  # a folder named by a synset number means the class of that name
     return Task(tuple(known.get(name, name) for name in names), len(files), batch, measured, preparation)
 
 
+def decode(files, dtype, **preparation):
+    """All the photos as one array (n, ...), one after the other; a terminal sees how far it is."""
+    from tqdm import tqdm
+
+    photos = tqdm(files, unit=" photos", disable=None)
+    return np.concatenate([preprocess(photo, **preparation).astype(dtype) for photo in photos])
+
+
 def list_folder(folder):
     """The picture files in folder/CLASS/, their class numbers, and the names of the classes in alphabetical order."""
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder; expected one subfolder of pictures for each class")
-    names = tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")))
-    files = [find_images(folder / name) for name in names]
+    folders = class_folders(folder)
+    names, files = tuple(folders), list(folders.values())
     if len(names) < 2 or not all(files):
-        found = ", ".join(f"{name} ({len(f)})" for name, f in zip(names, files, strict=True)) or "none"
+        found = ", ".join(f"{name} ({len(f)})" for name, f in folders.items()) or "none"
         raise ValueError(f"{folder}: found subfolders with pictures: {found}; expected two or more, none of them empty")
     return [f for group in files for f in group], np.repeat(np.arange(len(names)), [len(f) for f in files]), names
 
