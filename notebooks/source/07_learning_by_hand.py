@@ -422,7 +422,7 @@ plots.positions(photographer.params["stages"][2]["pos_embed"], (4, 4), (4, 6), t
 # A training of your own is one command, and it makes a model file that every other command and notebook of this project reads:
 #
 #     python -m pvt_numpy.train shapes -o runs/shapes --image-size 32
-#     python -m pvt_numpy.train photos/train --val photos/val -o runs/photos            # your own photos, a folder a class
+#     python -m pvt_numpy.train photos/train --val photos/val -o runs/photos         # your own photos, a folder a class
 #     python -m pvt_numpy.train --resume runs/photos                                 # after Ctrl-C, or a power cut: the same numbers
 
 # %% [markdown]
