@@ -52,7 +52,7 @@ def hf_model(params, config):
 def hf_trace(model, pixel_values, config):
     """The intermediates of Hugging Face's model under our trace's names and shapes, and its output object.
 
-    pixel_values (B, Cin, H, W), an array of the parameters' type.
+    pixel_values (B, num_channels, H, W), an array of the parameters' type.
     """
     import torch
 

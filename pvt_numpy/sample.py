@@ -15,6 +15,7 @@ import argparse
 import io
 from itertools import combinations
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -105,42 +106,73 @@ def background(height, width, rng, table):
     return blur(image, width * APERTURE)
 
 
+class Blades(NamedTuple):
+    """Blades of grass, each a grid of points: t runs from root to tip along its spine, s from edge to edge."""
+
+    traits: np.ndarray  # (blades, 10) random numbers, a column for each trait
+    flat: np.ndarray  # (blades, 3): the direction along which it is broad
+    spine: np.ndarray  # (blades, nt, 3)
+    half: np.ndarray  # (blades, nt): half its breadth
+    t: np.ndarray  # (nt,), 0 to 1
+    s: np.ndarray  # (ns,), -1 to 1
+
+
 def grass(far, near, height, width, rng, table):
     """The blades between two distances from the eye, as colour and cover (height, width, 4)."""
     coarse = max(1.0, (far + near) / 18)  # far away: fewer and broader blades
     count = int(150 / coarse**1.5 * (far / FOCAL * 1.25 + 1) * (far - near))
+    blades = mesh(*sow(count, far, near, rng, table), coarse, pixel=FOCAL * width / near)
+    seen, points = nearest(blades, height, width)
+    layer = np.zeros((height * width, 4))
+    layer[seen] = np.concatenate([lit(blades, *points, table), np.ones((len(seen), 1))], 1)
+    return layer.reshape(height, width, 4)
+
+
+def sow(count, far, near, rng, table):
+    """Blades by chance, from far to near: their traits, roots (count, 3) and heights."""
     r = rng.random((count, 10))
     r = r[np.argsort(-r[:, 1], kind="stable")]  # the nearest last
     x, y = (r[:, 0] - 0.5) * (far / FOCAL * 1.25 + 1), EYE[1] + near + r[:, 1] * (far - near)
-    tall, bend = 0.30 + 0.30 * r[:, 2] + 0.18 * noise(x * 0.9, y * 0.9, table), r[:, 5]
-    towards, twist = 2 * np.pi * r[:, 3], 2 * np.pi * (r[:, 3] + 0.25) + 1.2 * (r[:, 4] - 0.5)
-    lean, flat = (np.stack([np.cos(a), np.sin(a), 0 * a], -1) for a in (towards, twist))  # bends to, is broad along
+    tall = 0.30 + 0.30 * r[:, 2] + 0.18 * noise(x * 0.9, y * 0.9, table)
+    return r, np.stack([x, y, 0 * x], -1), tall
 
-    # A blade is a grid of points: t runs from root to tip along its spine, s from edge to edge.
-    pixel = FOCAL * width / near
+
+def mesh(r, root, tall, coarse, pixel):
+    """The blades' points, for pixels of which so many make one unit of length at the nearest blade."""
+    bend, towards, twist = r[:, 5], 2 * np.pi * r[:, 3], 2 * np.pi * (r[:, 3] + 0.25) + 1.2 * (r[:, 4] - 0.5)
+    lean, flat = (np.stack([np.cos(a), np.sin(a), 0 * a], -1) for a in (towards, twist))  # bends to, is broad along
     nt, ns = int(0.95 * pixel) + 3, int(0.1 * coarse * pixel) + 2  # close enough to leave no holes
     t, s = np.linspace(0, 1, nt), np.linspace(-1, 1, ns)
     rise = tall[:, None] * (t - 0.35 * bend[:, None] * t**3)
     reach = (tall * (0.15 + bend**2))[:, None] * t**2
-    spine = np.stack([x, y, 0 * x], -1)[:, None] + rise[..., None] * [0, 0, 1] + reach[..., None] * lean[:, None]
+    spine = root[:, None] + rise[..., None] * [0, 0, 1] + reach[..., None] * lean[:, None]
     out = spine - BALL
     spine = BALL + out * np.maximum(1, 1.03 / np.linalg.norm(out, axis=-1, keepdims=True))  # the ball pushes it aside
     half = (0.028 + 0.022 * r[:, 6:7]) * coarse * (1 - t**2.2) * (0.6 + 0.4 * fade(0, 0.3, t))
+    return Blades(r, flat, spine, half, t, s)
 
-    # Which point does every pixel see? Points are numbered from far to near, so it is the largest number.
+
+def nearest(blades, height, width):
+    """The pixels that see grass, and the point that each of them sees: its blade, place along it, place across it.
+
+    Points are numbered from far to near, so the nearest is the one with the largest number.
+    """
     axes = frame(AIM - EYE, [0, 0, 1])
-    centre, across = ((spine - EYE) @ axes.T).astype(np.float32), (flat @ axes.T).astype(np.float32)
-    offset = (half[:, :, None] * s).astype(np.float32)
+    centre, across = ((blades.spine - EYE) @ axes.T).astype(np.float32), (blades.flat @ axes.T).astype(np.float32)
+    offset = (blades.half[:, :, None] * blades.s).astype(np.float32)
     x, y, z = (centre[:, :, None, k] + offset * across[:, None, None, k] for k in range(3))
     column = np.floor(width / 2 + FOCAL * width * x / z).astype(int)
     row = np.floor(height / 2 - FOCAL * width * y / z).astype(int)
     inside = np.flatnonzero((column >= 0) & (column < width) & (row >= 0) & (row < height))
-    nearest = np.full(height * width, -1)
-    np.maximum.at(nearest, (row * width + column).ravel()[inside], inside)
-    seen = np.flatnonzero(nearest >= 0)
-    b, i, j = np.unravel_index(nearest[seen], (count, nt, ns))  # blade, place along it, place across it
+    numbers = np.full(height * width, -1)
+    np.maximum.at(numbers, (row * width + column).ravel()[inside], inside)
+    seen = np.flatnonzero(numbers >= 0)
+    return seen, np.unravel_index(numbers[seen], offset.shape)
 
-    # Light on the points that are seen.
+
+def lit(blades, b, i, j, table):
+    """The light (points, 3) that comes from place i along and j across blade b."""
+    r, flat, spine, half, t, s = blades
     p = spine[b, i] + (half[b, i] * s[j])[:, None] * flat[b]
     view = unit(EYE - p)
     normal = unit(np.cross(unit(np.gradient(spine, axis=1)[b, i]), flat[b]) + 0.45 * s[j, None] * flat[b])  # folded
@@ -156,9 +188,7 @@ def grass(far, near, height, width, rng, table):
     colour = (GREEN + (YELLOW - GREEN) * np.minimum(ripe, 1)[:, None]) * (0.6 + 0.8 * r[b, 8, None])
     colour = np.where(r[b, 9, None] > 0.98, STRAW, colour) * (1 - 0.25 * np.exp(-((s[j, None] / 0.2) ** 2)))
     gloss = 0.10 * np.maximum(dot(normal, unit(SUN + view)), 0) ** 25 * sun * depth
-    layer = np.zeros((height * width, 4))
-    layer[seen] = np.concatenate([colour * light + SUNLIGHT * gloss[:, None], np.ones((len(seen), 1))], 1)
-    return layer.reshape(height, width, 4)
+    return colour * light + SUNLIGHT * gloss[:, None]
 
 
 def dimples(n=6):

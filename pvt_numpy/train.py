@@ -35,7 +35,7 @@ NANO = {"hidden_sizes": (32, 64, 128, 192), "depths": (2, 2, 2, 2), "num_attenti
 
 
 def nano_config(image_size, num_labels, drop_path_rate=0.1):
-    """PVT v1 for small pictures: 1.5 million parameters; at 64 pixels grids of 16, 8, 4 and 4 tokens a side.
+    """PVT v1 for small pictures: 1.6 million parameters; at 64 pixels grids of 16, 8, 4 and 4 tokens a side.
 
     The last stage keeps the grid of the third, for a 2 x 2 grid would leave its class token little to look at.
     """

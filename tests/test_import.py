@@ -7,9 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from test_cli import COMMANDS
 
 ROOT = Path(__file__).resolve().parent.parent
-HEAVY = ("torch", "transformers", "timm", "matplotlib", "huggingface_hub", "tqdm")
+HEAVY = ("torch", "transformers", "timm", "matplotlib", "huggingface_hub", "tqdm", "jupyter", "IPython", "ipykernel",
+         "nbclient", "nbformat", "hypothesis", "selenium")  # fmt: skip
+MODULES = [f"pvt_numpy.{name}" if (ROOT / f"pvt_numpy/{name}.py").exists() else f"pvt_numpy.{name}.__main__"
+           for name in COMMANDS]  # fmt: skip
 LIMIT = 0.3  # seconds beyond NumPy's own import
 
 
@@ -21,7 +25,7 @@ def fresh(code):
     return done.stdout
 
 
-@pytest.mark.parametrize("module", ["pvt_numpy", "pvt_numpy.model", "pvt_numpy.classify", "pvt_numpy.validate"])
+@pytest.mark.parametrize("module", ["pvt_numpy", "pvt_numpy.model", *MODULES])
 def test_no_heavy_package_is_imported(module):
     loaded = fresh(f"import sys, {module}; print(*sys.modules)").split()
     assert module in loaded

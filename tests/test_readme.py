@@ -9,6 +9,11 @@ from pathlib import Path
 
 import pytest
 from readme_blocks import README, blocks, commands
+from test_cli import COMMANDS
+
+from pvt_numpy import VARIANTS
+from pvt_numpy.hub import OFFICIAL_TOP1
+from pvt_numpy.summary import summarise
 
 ROOT = README.parent
 CHECKER = doctest.OutputChecker()
@@ -49,6 +54,32 @@ def test_there_is_no_other_kind_of_block_and_the_integration_runs_the_set_up():
     integration = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     for n in range(len(blocks("sh"))):
         assert f"readme_block {n}\n" in integration
+
+
+def table(heading):
+    """The rows of the first table below a heading, as lists of cells, without the line of titles."""
+    section = README.read_text(encoding="utf-8").split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def test_the_table_of_variants():
+    expected = []
+    for name, config in VARIANTS.items():
+        counted = summarise(config)
+        expected.append([name, ", ".join(map(str, config.depths)), f"{counted['parameters']:,}",
+                         f"{counted['macs'] / 1e9:.3f}", str(OFFICIAL_TOP1[name])])  # fmt: skip
+    assert table("Variants") == expected
+
+
+def test_the_table_of_commands_names_them_all():
+    assert sorted(name.strip("`") for name, _ in table("Commands")) == COMMANDS
+
+
+def test_no_figure_is_left_to_be_filled_in():
+    text = README.read_text(encoding="utf-8")
+    missing = [n for n, line in enumerate(text.splitlines(), 1) if "FIGURE" in line]
+    assert not missing, f"FIGURE stands in lines {missing}"
 
 
 def test_links_lead_somewhere():

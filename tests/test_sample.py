@@ -120,5 +120,10 @@ def test_command_writes_the_file(tmp_path):
 def test_command_refuses_with_one_line(arguments, status, word):
     done = command(*arguments, cwd=ROOT)
     assert done.returncode == status
-    assert word in done.stderr
-    assert "Traceback" not in done.stderr
+    *usage, line = done.stderr.splitlines()  # wrong usage shows how to call it before the line
+    assert line.startswith("sample: error: " if status == 1 else "python -m pvt_numpy.sample: error: ")
+    assert word in line
+    if status == 1:
+        assert usage == []
+    else:
+        assert usage[0].startswith("usage: python -m pvt_numpy.sample")

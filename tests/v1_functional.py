@@ -10,7 +10,7 @@ import math
 def v1_functional(pixel_values, flat, config):
     """Names -> tensors: tokens, blocks, probabilities, maps, the norm, the pooled features and the logits.
 
-    pixel_values (B, Cin, H, W) and flat (dotted name -> tensor) of one type.
+    pixel_values (B, num_channels, H, W) and flat (dotted name -> tensor) of one type.
     """
     from torch import cat
     from torch.nn import functional as F

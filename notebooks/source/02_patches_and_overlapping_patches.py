@@ -248,7 +248,7 @@ print(below.shape, "->", tokens_1.shape, "on", grid_1)
 #
 # <details><summary>Solution</summary>
 #
-# Kernel $S$ is v1. With $S + 1$, neighbours share one row of pixels; with $2S - 1$ they share $S - 1$, and the middle of each patch is in no other patch's row: the largest overlap in which a pixel is still seen by at most two patches in each direction.
+# Kernel $S$ is v1. With $S + 1$, neighbours share one row of pixels; with $2S - 1$ they share $S - 1$ in each direction, and only the middle row (column) of a patch belongs to it alone: the largest kernel that leaves every patch something of its own. With $2S$ every pixel would be in two patches in each direction.
 #
 # </details>
 

@@ -61,6 +61,7 @@ rng = np.random.default_rng(0)
 #
 # It needs two forward passes *for each number*, so nobody trains like this, but it is the truth. Here it is, with $L = \sum y \cdot \mathrm{d}y$ for a random $\mathrm{d}y$, so that any layer can be asked.
 
+
 # %%
 def numerical_gradient(f, a, dy, h=1e-5):
     """The gradient of sum(f(a) * dy) for every entry of a, by central differences."""
@@ -82,13 +83,27 @@ def largest_difference(found, expected):
 def compare(pairs, title):
     """Analytic against numerical, one panel for each array; a right gradient lies on the diagonal."""
     figure = new_figure(2.75 * len(pairs), 3.5, title)
-    for axes, (name, (analytic, numeric)) in zip(np.atleast_1d(figure.subplots(1, len(pairs))), pairs.items(), strict=True):
+    for axes, (name, (analytic, numeric)) in zip(
+        np.atleast_1d(figure.subplots(1, len(pairs))), pairs.items(), strict=True
+    ):
         reach = 1.1 * max(np.abs(numeric).max(), np.abs(analytic).max())
         axes.plot([-reach, reach], [-reach, reach], color=GREY, linewidth=0.8)
         right = largest_difference(analytic, numeric) < 1e-5
-        axes.plot(numeric.ravel(), analytic.ravel(), ".", color=BLUE if right else RED, markersize=5, alpha=0.7)
-        axes.set(title=f"{name}\noff by {largest_difference(analytic, numeric):.0e}", xlabel="numerical", aspect="equal",
-                 xlim=(-reach, reach), ylim=(-reach, reach))
+        axes.plot(
+            numeric.ravel(),
+            analytic.ravel(),
+            ".",
+            color=BLUE if right else RED,
+            markersize=5,
+            alpha=0.7,
+        )
+        axes.set(
+            title=f"{name}\noff by {largest_difference(analytic, numeric):.0e}",
+            xlabel="numerical",
+            aspect="equal",
+            xlim=(-reach, reach),
+            ylim=(-reach, reach),
+        )
     figure.axes[0].set_ylabel("by the formula")
     return figure
 
@@ -119,10 +134,15 @@ dy = rng.normal(size=x.shape)
 dx, grads = layer_norm_backward(dy, x, w, b, eps=1e-6)
 pairs = {
     "dx": (dx, numerical_gradient(lambda a: layer_norm(a, w, b, eps=1e-6), x, dy)),
-    "dweight": (grads["weight"], numerical_gradient(lambda a: layer_norm(x, a, b, eps=1e-6), w, dy)),
+    "dweight": (
+        grads["weight"],
+        numerical_gradient(lambda a: layer_norm(x, a, b, eps=1e-6), w, dy),
+    ),
     "dbias": (grads["bias"], numerical_gradient(lambda a: layer_norm(x, w, a, eps=1e-6), b, dy)),
 }
-without_mean = dx + (dy * w).mean(axis=-1, keepdims=True) / np.sqrt(x.var(axis=-1, keepdims=True) + 1e-6)
+without_mean = dx + (dy * w).mean(axis=-1, keepdims=True) / np.sqrt(
+    x.var(axis=-1, keepdims=True) + 1e-6
+)
 layer_norm_error = largest_difference(*pairs["dx"])
 compare(pairs | {"dx, mean term forgotten": (without_mean, pairs["dx"][1])}, "layer norm")
 
@@ -144,7 +164,10 @@ print(f"softmax:    the largest entry of dx is {np.abs(softmax_backward(ones, x)
 
 # %%
 steps = 10.0 ** np.arange(-12, 0)
-errors = [largest_difference(numerical_gradient(lambda a: layer_norm(a, w, b, eps=1e-6), x, dy, h), dx) for h in steps]
+errors = [
+    largest_difference(numerical_gradient(lambda a: layer_norm(a, w, b, eps=1e-6), x, dy, h), dx)
+    for h in steps
+]
 
 
 @picture
@@ -153,9 +176,23 @@ def valley():
     figure = new_figure(6, 3)
     axes = figure.subplots()
     axes.loglog(steps, errors, "o-", color=BLUE)
-    axes.loglog(steps[6:], errors[8] * (steps[6:] / steps[8]) ** 2, "--", color=ORANGE, label="grows with h²: the curve bends")
-    axes.loglog(steps[:7], errors[2] * steps[2] / steps[:7], "--", color=GREY, label="grows with 1 / h: digits are lost")
-    axes.set(xlabel="h", ylabel="relative error", title="central differences are best in the middle")
+    axes.loglog(
+        steps[6:],
+        errors[8] * (steps[6:] / steps[8]) ** 2,
+        "--",
+        color=ORANGE,
+        label="grows with h²: the curve bends",
+    )
+    axes.loglog(
+        steps[:7],
+        errors[2] * steps[2] / steps[:7],
+        "--",
+        color=GREY,
+        label="grows with 1 / h: digits are lost",
+    )
+    axes.set(
+        xlabel="h", ylabel="relative error", title="central differences are best in the middle"
+    )
     axes.legend()
     return figure
 
@@ -193,8 +230,14 @@ def random_layer(*shape):
     return {"weight": rng.normal(size=shape), "bias": rng.normal(size=shape[0])}
 
 
-arguments = {"x": rng.normal(size=(1, 24, C)), "q": random_layer(C, C), "kv": random_layer(2 * C, C), "proj": random_layer(C, C),
-             "sr": random_layer(C, C, 2, 2), "norm": random_layer(C)}
+arguments = {
+    "x": rng.normal(size=(1, 24, C)),
+    "q": random_layer(C, C),
+    "kv": random_layer(2 * C, C),
+    "proj": random_layer(C, C),
+    "sr": random_layer(C, C, 2, 2),
+    "norm": random_layer(C),
+}
 settings = {"grid": grid, "heads": 2, "ratio": 2, "eps": 1e-6}
 dy = rng.normal(size=(1, 24, C))
 
@@ -202,11 +245,14 @@ dx, grads = attention_backward(dy, **arguments, **settings)
 analytic = flatten({"x": dx, **grads})
 flat = flatten(arguments)
 numeric = {
-    name: numerical_gradient(lambda a, name=name: attention(**unflatten(flat | {name: a}), **settings)[0], array, dy)
+    name: numerical_gradient(
+        lambda a, name=name: attention(**unflatten(flat | {name: a}), **settings)[0], array, dy
+    )
     for name, array in flat.items()
 }
 for name in flat:
-    print(f"{name:<12} {flat[name].shape!s:<14} off by {np.abs(analytic[name] - numeric[name]).max():.0e}")
+    error = np.abs(analytic[name] - numeric[name]).max()
+    print(f"{name:<12} {flat[name].shape!s:<14} off by {error:.0e}")
 
 chosen = ("x", "q.weight", "kv.weight", "proj.weight", "sr.weight")
 compare({name: (analytic[name], numeric[name]) for name in chosen}, "spatial-reduction attention")
@@ -219,13 +265,28 @@ compare({name: (analytic[name], numeric[name]) for name in chosen}, "spatial-red
 # Everything else is bookkeeping: `gradients.py` is `model.py`, read from the last line to the first. Here is the gradient of the loss for a tiny PVT v1, eight blocks deep, and how large it is in each block:
 
 # %%
-tiny = PvtConfig(image_size=32, depths=(2, 2, 2, 2), hidden_sizes=(8, 16, 24, 32), num_attention_heads=(1, 2, 3, 4), mlp_ratios=(4, 4, 4, 4),
-                 sequence_reduction_ratios=(4, 2, 1, 1), patch_sizes=(2, 2, 2, 2), strides=(2, 2, 2, 2), num_labels=6)
-params, pixels, labels = seeded_params(tiny, 1), seeded_pixels((4, 3, 32, 32), 2), np.array([0, 1, 2, 3])
+tiny = PvtConfig(
+    image_size=32,
+    depths=(2, 2, 2, 2),
+    hidden_sizes=(8, 16, 24, 32),
+    num_attention_heads=(1, 2, 3, 4),
+    mlp_ratios=(4, 4, 4, 4),
+    sequence_reduction_ratios=(4, 2, 1, 1),
+    patch_sizes=(2, 2, 2, 2),
+    strides=(2, 2, 2, 2),
+    num_labels=6,
+)
+params, pixels = seeded_params(tiny, 1), seeded_pixels((4, 3, 32, 32), 2)
+labels = np.array([0, 1, 2, 3])
 loss, logits, grads = loss_and_gradients(pixels, params, tiny, labels)
-print(f"loss {float(loss):.4f}; {len(flatten(grads))} gradients, nested as the {len(flatten(params))} parameters")
+print(
+    f"loss {float(loss):.4f}; {len(flatten(grads))} gradients, "
+    f"nested as the {len(flatten(params))} parameters"
+)
 for i, stage in enumerate(grads["stages"]):
-    sizes = [np.sqrt(np.mean(np.square(block["mlp"]["fc1"]["weight"]))) for block in stage["blocks"]]
+    sizes = [
+        np.sqrt(np.mean(np.square(block["mlp"]["fc1"]["weight"]))) for block in stage["blocks"]
+    ]
     print(f"stage {i}: fc1.weight of its blocks, root mean square {sizes[0]:.1e} {sizes[1]:.1e}")
 
 # %% [markdown]
@@ -237,7 +298,8 @@ for i, stage in enumerate(grads["stages"]):
 flat, worst = flatten(params), 0.0
 for name, gradient in flatten(grads).items():
     u = rng.normal(size=gradient.shape)
-    up, down = (float(pvt_numpy.forward(pixels, unflatten(flat | {name: flat[name] + h * u}), tiny, labels=labels).loss) for h in (1e-5, -1e-5))
+    moved = [unflatten(flat | {name: flat[name] + h * u}) for h in (1e-5, -1e-5)]
+    up, down = (float(pvt_numpy.forward(pixels, p, tiny, labels=labels).loss) for p in moved)
     worst = max(worst, abs((up - down) / 2e-5 - (gradient * u).sum()) / np.abs(gradient * u).sum())
 model_agrees = worst < 1e-6
 print(f"all {len(flat)} arrays agree with their numerical slopes to 1e-6: {model_agrees}")
@@ -248,11 +310,33 @@ print(f"all {len(flat)} arrays agree with their numerical slopes to 1e-6: {model
 # The package keeps only the tokens between the halves of a block, and computes queries, keys, probabilities and hidden MLP channels a second time on the way back. PyTorch keeps them all. The price is about one more forward pass; what we get is that inference carries no caches, and that every backward function can be read, and tested, alone.
 
 # %% varies
-nano = PvtConfig(image_size=32, depths=(1, 1, 1, 1), hidden_sizes=(32, 64, 96, 96), num_attention_heads=(1, 2, 4, 4), mlp_ratios=(4, 4, 4, 4),
-                 sequence_reduction_ratios=(2, 1, 1, 1), patch_sizes=(4, 2, 1, 1), strides=(4, 2, 1, 1), num_labels=6, initializer_range=0.1)
+nano = PvtConfig(
+    image_size=32,
+    depths=(1, 1, 1, 1),
+    hidden_sizes=(32, 64, 96, 96),
+    num_attention_heads=(1, 2, 4, 4),
+    mlp_ratios=(4, 4, 4, 4),
+    sequence_reduction_ratios=(2, 1, 1, 1),
+    patch_sizes=(4, 2, 1, 1),
+    strides=(4, 2, 1, 1),
+    num_labels=6,
+    initializer_range=0.1,
+)
 task = data.shapes_task(32, seed=0, size=2048, validation=600)
 pixels, labels = task.batch(np.arange(64), np.random.default_rng(0))
-training = fresh(Settings("shapes", epochs=18, rate=3e-3, warmup=0.1, smoothing=0.0, averaging=0.98, microbatch=32, drawn=2048), nano)
+training = fresh(
+    Settings(
+        "shapes",
+        epochs=18,
+        rate=3e-3,
+        warmup=0.1,
+        smoothing=0.0,
+        averaging=0.98,
+        microbatch=32,
+        drawn=2048,
+    ),
+    nano,
+)
 nested = unflatten(training.arrays["params"])
 
 
@@ -268,7 +352,10 @@ def best_milliseconds(call):
 
 ahead = best_milliseconds(lambda: pvt_numpy.forward(pixels, nested, nano))
 both = best_milliseconds(lambda: loss_and_gradients(pixels, nested, nano, labels))
-print(f"64 pictures, {sum(p.size for p in flatten(nested).values()):,} parameters: forward {ahead:.0f} ms, forward and backward {both:.0f} ms, {both / ahead:.1f} times")
+print(
+    f"64 pictures, {sum(p.size for p in flatten(nested).values()):,} parameters: "
+    f"forward {ahead:.0f} ms, forward and backward {both:.0f} ms, {both / ahead:.1f} times"
+)
 
 # %% [markdown]
 # ## Eight pictures by heart
@@ -295,11 +382,17 @@ gallery(eight, [SHAPES[k % 6] for k in range(8)])
 
 # %%
 by_heart = fresh(Settings("shapes", smoothing=0.0, microbatch=8, clip=1.0), nano)
-eight_pixels, eight_labels = data.normalise(eight.astype(np.float32) / 255, task.preparation), np.arange(8) % 6
+eight_pixels = data.normalise(eight.astype(np.float32) / 255, task.preparation)
+eight_labels = np.arange(8) % 6
 with ThreadPoolExecutor(1) as pool:
-    losses = [loop.step(by_heart, eight_pixels, eight_labels, rate=2e-3, pool=pool)[0] for _ in range(60)]
+    losses = [
+        loop.step(by_heart, eight_pixels, eight_labels, rate=2e-3, pool=pool)[0] for _ in range(60)
+    ]
 learnt = losses[-1] < 0.05
-print(f"the first loss is near log 6 = {np.log(6):.2f}: {abs(losses[0] - np.log(6)) < 1}; after 60 steps it is below 0.05: {learnt}")
+print(
+    f"the first loss is near log 6 = {np.log(6):.2f}: {abs(losses[0] - np.log(6)) < 1}; "
+    f"after 60 steps it is below 0.05: {learnt}"
+)
 
 # %% [markdown]
 # ## A PVT learns shapes
@@ -318,21 +411,29 @@ moments = {}
 def look(state):
     trace = {}
     pvt_numpy.forward(watched_pixels, unflatten(state.arrays["average"]), nano, trace=trace)
-    moments[state.step] = trace["stages.3.blocks.0.attn.probs"][0, :, 0]  # (heads, 1 + 16): what the class token reads
+    # (heads, 1 + 16): what the class token reads
+    moments[state.step] = trace["stages.3.blocks.0.attn.probs"][0, :, 0]
 
 
 def after_epoch(state):
     look(state)
     row = state.history[-1]
     if row["epoch"] % 4 == 2:
-        print(f"epoch {row['epoch']:2d}  loss {row['train_loss']:.3f}  validation {row['val_accuracy']:.1%}")
+        print(
+            f"epoch {row['epoch']:2d}  loss {row['train_loss']:.3f}  "
+            f"validation {row['val_accuracy']:.1%}"
+        )
 
 
 look(training)
 started = time.perf_counter()
 loop.train(training, task, threads=2, after_epoch=after_epoch)
 reached = training.history[-1]["val_accuracy"]
-print(f"{training.step} steps in {time.perf_counter() - started:.0f} s: {reached:.1%} of {len(task.validation[1])} new pictures are right")
+print(
+    f"{training.step} steps in {time.perf_counter() - started:.0f} s: "
+    f"{reached:.1%} of {len(task.validation[1])} new pictures are right"
+)
+
 
 # %% varies
 @picture
@@ -340,12 +441,23 @@ def learning_curve(history):
     """Loss and accuracy over the epochs."""
     figure = new_figure(9, 3)
     left, right = figure.subplots(1, 2)
-    epochs, measured = [int(row["epoch"]) for row in history], [row for row in history if row.get("val_accuracy")]
+    epochs = [int(row["epoch"]) for row in history]
+    measured = [row for row in history if row.get("val_accuracy")]
     left.plot(epochs, [float(row["train_loss"]) for row in history], color=BLUE)
     left.set(xlabel="epoch", title="loss", ylim=(0, None))
-    right.plot(epochs, [float(row["train_accuracy"]) for row in history], color=BLUE, label="while training")
-    right.plot([int(row["epoch"]) for row in measured], [float(row["val_accuracy"]) for row in measured], ".-", color=ORANGE,
-               label="new pictures, averaged weights")
+    right.plot(
+        epochs,
+        [float(row["train_accuracy"]) for row in history],
+        color=BLUE,
+        label="while training",
+    )
+    right.plot(
+        [int(row["epoch"]) for row in measured],
+        [float(row["val_accuracy"]) for row in measured],
+        ".-",
+        color=ORANGE,
+        label="new pictures, averaged weights",
+    )
     right.set(xlabel="epoch", title="right answers", ylim=(0, 1))
     right.legend()
     return figure
@@ -360,6 +472,7 @@ learning_curve(training.history)
 # Not every head does: some go on reading everything, which is a mean, and a mean is useful too.
 # Below, the head that ends up sharpest: what it read, for one star, at five moments of the training.
 
+
 # %% varies
 def bits(p):
     return float(-(p * np.log2(p + 1e-12)).sum(axis=-1).mean())
@@ -369,8 +482,12 @@ last = moments[training.step]
 head = int(np.argmin([bits(row) for row in last]))
 steps_shown = [step for step in moments if step % 32 == 0]
 steps_shown = [steps_shown[k] for k in np.linspace(0, len(steps_shown) - 1, 5).astype(int)]
-maps = {f"step {step}, {bits(moments[step][head]):.1f} bits": moments[step][head, 1:].reshape(4, 4) for step in steps_shown}
+maps = {
+    f"step {step}, {bits(moments[step][head]):.1f} bits": moments[step][head, 1:].reshape(4, 4)
+    for step in steps_shown
+}
 plots.overlay(watched[0] / 255, maps, label="what the class token reads")
+
 
 # %% varies
 @picture
@@ -381,7 +498,12 @@ def entropies():
     for h in range(last.shape[0]):
         axes.plot(list(moments), [bits(p[h]) for p in moments.values()], label=f"head {h}")
     axes.axhline(np.log2(17), color=GREY, linewidth=0.8, linestyle="--")
-    axes.set(xlabel="step", ylabel="bits", title=f"the class token's entropy, for one {watch_label}", ylim=(0, None))
+    axes.set(
+        xlabel="step",
+        ylabel="bits",
+        title=f"the class token's entropy, for one {watch_label}",
+        ylim=(0, None),
+    )
     axes.legend(ncols=2)
     return figure
 
@@ -397,7 +519,10 @@ entropies()
 # %%
 with open("../weights/pvt_v1_nano_imagenette.csv", encoding="utf-8") as file:
     log = list(csv.DictReader(file))
-print(f"{log[-1]['epoch']} epochs, {float(log[-1]['seconds']) / 60:.0f} minutes; of 1,966 photos it has never seen {float(log[-1]['val_accuracy']):.1%} are right")
+print(
+    f"{log[-1]['epoch']} epochs, {float(log[-1]['seconds']) / 60:.0f} minutes; "
+    f"of 1,966 photos it has never seen {float(log[-1]['val_accuracy']):.1%} are right"
+)
 learning_curve(log)
 
 # %% [markdown]
@@ -408,15 +533,27 @@ learning_curve(log)
 photographer = pvt_numpy.load_model("../weights/pvt_v1_nano_imagenette.safetensors")
 ball = pvt_numpy.preprocess("golf_ball.jpg", **photographer.preprocessing)
 ball_trace = {}
-scores = pvt_numpy.forward(ball, photographer.params, photographer.config, trace=ball_trace).logits[0]
-print("golf_ball.jpg:", ", ".join(f"{photographer.labels[k]} {scores[k]:.1f}" for k in np.argsort(-scores)[:3]), "(logits)")
-plots.class_attention(plots.photo_of(ball, **photographer.preprocessing), ball_trace, photographer.config)
+out = pvt_numpy.forward(ball, photographer.params, photographer.config, trace=ball_trace)
+scores = out.logits[0]
+print(
+    "golf_ball.jpg:",
+    ", ".join(f"{photographer.labels[k]} {scores[k]:.1f}" for k in np.argsort(-scores)[:3]),
+    "(logits)",
+)
+plots.class_attention(
+    plots.photo_of(ball, **photographer.preprocessing), ball_trace, photographer.config
+)
 
 # %% [markdown]
-# And the position table of stage 2. Nobody told the model that these 16 rows of numbers belong to a grid of 4 × 4 tokens. Each tile shows how similar one place's row is to all the others': neighbours have become alike, columns and rows can be made out, and resizing keeps that.
+# And the position table of stage 2. Nobody told the model that these 16 rows of numbers belong to a grid of 4 × 4 tokens. Each tile shows how similar one place's row is to all the others': neighbours have become alike, columns and rows can be made out, and resizing keeps that. Most alike of all are mirror images, left and right, for photos were flipped in training (notebook 5 shows it).
 
 # %%
-plots.positions(photographer.params["stages"][2]["pos_embed"], (4, 4), (4, 6), title="the position table of stage 2")
+plots.positions(
+    photographer.params["stages"][2]["pos_embed"],
+    (4, 4),
+    (4, 6),
+    title="the position table of stage 2",
+)
 
 # %% [markdown]
 # A training of your own is one command, and it makes a model file that every other command and notebook of this project reads:
@@ -489,7 +626,9 @@ for kind in ("v1", "v1_resized", "v2", "v2_linear"):
     found = flatten(grads)
     for name, array in found.items():
         expected = np.array(golden["gradients"][name])
-        assert np.abs(digest(array) - expected).max() < 1e-8 * max(np.abs(expected).max(), 1e-6), name
+        assert np.abs(digest(array) - expected).max() < 1e-8 * max(np.abs(expected).max(), 1e-6), (
+            name
+        )
     print(f"{kind:<11} {len(found)} gradients are PyTorch's, to 8 digits")
 
 assert layer_norm_error < 1e-8

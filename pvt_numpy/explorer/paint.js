@@ -140,7 +140,7 @@ function paintBox({ context, width, height }, row, column, cell, ink) {
   }
 }
 
-/* d numbers as a strip: blue below zero, orange above, the darker or lighter the page the closer to zero. */
+/* d numbers as a strip: blue below zero, orange above; the closer to zero, the more of the page shows through. */
 function paintStrip(canvas, values, largest) {
   const { context, width, height } = fit(canvas);
   const step = width / values.length;

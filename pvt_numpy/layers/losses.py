@@ -34,7 +34,7 @@ def cross_entropy(logits, labels, label_smoothing=0.0):
 
     With label smoothing s the truth counts 1 - s, and s is spread evenly over all labels.
 
-    logits  (B, K);  labels (B,), whole numbers from 0 to K - 1; -100 leaves a picture out
+    logits  (B, num_labels);  labels (B,), whole numbers from 0 to num_labels - 1; -100 leaves a picture out
 
     >>> round(float(cross_entropy(np.zeros((2, 10)), np.array([3, 7]))), 4)  # log 10: it knows nothing
     2.3026
@@ -45,16 +45,16 @@ def cross_entropy(logits, labels, label_smoothing=0.0):
 
 
 def _picked(logits, labels):
-    """log softmax of the logits (B, K), the rows whose label counts, and these labels."""
+    """log softmax of the logits (B, num_labels), the rows whose label counts, and these labels."""
     labels = np.asarray(labels).reshape(-1)
-    K = logits.shape[-1]
+    num_labels = logits.shape[-1]
     if labels.shape != logits.shape[:1]:
         raise ValueError(f"labels have shape {labels.shape}; expected one for each of the {len(logits)} pictures")
     if labels.dtype.kind not in "iu":
-        raise ValueError(f"labels are {labels.dtype}; expected whole numbers from 0 to {K - 1}")
-    bad = labels[(labels != IGNORED) & ((labels < 0) | (labels >= K))]
+        raise ValueError(f"labels are {labels.dtype}; expected whole numbers from 0 to {num_labels - 1}")
+    bad = labels[(labels != IGNORED) & ((labels < 0) | (labels >= num_labels))]
     if bad.size:
-        raise ValueError(f"label {bad[0]}; expected a whole number from 0 to {K - 1}")
+        raise ValueError(f"label {bad[0]}; expected a whole number from 0 to {num_labels - 1}")
     shifted = logits - logits.max(axis=-1, keepdims=True)
     log_probs = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     rows = np.flatnonzero(labels != IGNORED)
@@ -67,7 +67,10 @@ def mean_square(logits, labels):
 
 
 def binary_cross_entropy(logits, labels):
-    """Each logit against its own 0-or-1 label: the mean of max(z, 0) - z y + log(1 + exp(-|z|)). labels (B, K)."""
+    """Each logit against its own 0-or-1 label: the mean of max(z, 0) - z y + log(1 + exp(-|z|)).
+
+    labels  (B, num_labels)
+    """
     labels = _like(logits, labels)
     return (np.maximum(logits, 0) - logits * labels + np.log1p(np.exp(-np.abs(logits)))).mean()
 
@@ -98,8 +101,8 @@ def cross_entropy_backward(dy, logits, labels, label_smoothing=0.0):
     and the slope of log(sum exp z) is softmax(z). Label -100 gives a row of zeros.
     """
     log_probs, rows, kept = _picked(logits, labels)
-    K = logits.shape[-1]
-    difference = np.exp(log_probs[rows]) - logits.dtype.type(label_smoothing / K)
+    num_labels = logits.shape[-1]
+    difference = np.exp(log_probs[rows]) - logits.dtype.type(label_smoothing / num_labels)
     difference[np.arange(len(rows)), kept] -= 1 - label_smoothing
     dlogits = np.zeros_like(logits)
     dlogits[rows] = difference * (dy / len(rows))
