@@ -5,6 +5,7 @@ PVT_REQUIRE_TORCH=1 in the environment it fails there instead, so that a run wit
 """
 
 import os
+import signal
 import warnings
 
 import pytest
@@ -18,7 +19,11 @@ if "OPENBLAS_NUM_THREADS" not in os.environ:
 
     del os.environ["OPENBLAS_NUM_THREADS"]
 
-collect_ignore = ["golden/make.py"]  # a script, not a module
+# A shell's background jobs ignore Ctrl-C, and so would the commands that tests start and stop.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+collect_ignore = ["golden/make.py", "fuzz.py", "kill.py"]  # scripts, not modules
 
 
 def pytest_runtest_setup(item):

@@ -14,7 +14,6 @@ from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # each case is small
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-sys.modules["torch"] = None  # as where PyTorch is not installed: pickles are refused, and no memory goes into PyTorch
 
 from fuzzing.commands import COMMANDS  # noqa: E402 - after the lines above
 from fuzzing.judge import Failed, peak_memory  # noqa: E402
@@ -47,6 +46,7 @@ def main(argv=None):
                         help=f"by default all: {', '.join(KINDS)}")  # fmt: skip
     options = parser.parse_args(argv)
 
+    sys.modules["torch"] = None  # as where PyTorch is not installed: pickles are refused, no memory goes into PyTorch
     limit_memory()
     shares = sum(KINDS[kind].share for kind in options.kinds)
     print(f"{'kind':<26}{'results':>9}{'refusals':>10}{'slowest':>10}{'largest':>10}{'in all':>9}")
