@@ -126,9 +126,7 @@ def _same_picture(was, now, blocks, shade):
     from PIL import Image
 
     pictures = (Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB") for data in (was, now))
-    first, second = (
-        np.asarray(picture.resize((blocks, blocks), Image.Resampling.BOX), int) for picture in pictures
-    )
+    first, second = (np.asarray(picture.resize((blocks, blocks), Image.Resampling.BOX), int) for picture in pictures)
     return np.abs(first - second).max() <= shade
 
 

@@ -18,8 +18,8 @@ from .config import VARIANTS, variant_name
 from .model import forward
 from .parameters import parameter_shapes, unflatten
 
-EPILOG = f"""variants, which need no weights: {', '.join(list(VARIANTS)[:4])},
-{', '.join(list(VARIANTS)[4:])}
+EPILOG = f"""variants, which need no weights: {", ".join(list(VARIANTS)[:4])},
+{", ".join(list(VARIANTS)[4:])}
 
 examples:
   python -m pvt_numpy.summary

@@ -26,8 +26,15 @@ EPILOG = """examples:
   python -m pvt_numpy.train --benchmark --threads 1
 
 exit status: 0 trained to the end; 1 failed, said on stderr; 2 wrong usage; 130 stopped with Ctrl-C, and saved"""
-FLAGS = {"validation": "--val", "batch": "--batch-size", "microbatch": "--microbatch-size", "rate": "--learning-rate",
-         "decay": "--weight-decay", "smoothing": "--label-smoothing"}  # where it is not the setting's own name
+# an option's name where it is not the setting's own
+FLAGS = {
+    "validation": "--val",
+    "batch": "--batch-size",
+    "microbatch": "--microbatch-size",
+    "rate": "--learning-rate",
+    "decay": "--weight-decay",
+    "smoothing": "--label-smoothing",
+}
 
 NANO = {"hidden_sizes": (32, 64, 128, 192), "depths": (2, 2, 2, 2), "num_attention_heads": (1, 2, 4, 4),
         "mlp_ratios": (4, 4, 4, 4), "sequence_reduction_ratios": (4, 2, 1, 1), "patch_sizes": (4, 2, 2, 1),
@@ -168,8 +175,10 @@ def work(training, task, folder, threads):
             signal.signal(kind, handler)
     save(training)
     if not complete:
-        print(f"\nstopped after step {training.step}, saved; "
-              f"go on with: python -m pvt_numpy.train --resume {shlex.quote(str(folder))}")
+        print(
+            f"\nstopped after step {training.step}, saved; "
+            f"go on with: python -m pvt_numpy.train --resume {shlex.quote(str(folder))}"
+        )
         return 130
     finish(training, task, folder)
     return 0

@@ -272,7 +272,8 @@ CONFIGS = {
     "not UTF-8": (b"\xff\xfe{", "config.json is not valid JSON"),
     "too deep": ("[" * 100_000, "config.json is not valid JSON"),
     "deep where Python prints": (
-        '{"model_type": "pvt_v2", "architectures": ' + "[" * 900 + "]" * 900 + "}", "config.json is not valid JSON"
+        '{"model_type": "pvt_v2", "architectures": ' + "[" * 900 + "]" * 900 + "}",
+        "config.json is not valid JSON",
     ),
     "a list": ("[]", "config.json holds a JSON list"),
     "another model": ('{"model_type": "vit"}', "model_type is 'vit'"),

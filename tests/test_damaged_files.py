@@ -39,9 +39,9 @@ LIES = {
     "negative": {"x": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}},
     "metadata of numbers": {"__metadata__": {"pvt_numpy.format": 1}},
     "a name twice": b'{"x": {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]}, '
-                    b'"x": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}',
+    b'"x": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}',
     "metadata twice": b'{"__metadata__": {"config": "{}", "config": "[]"}, '
-                      b'"x": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}',
+    b'"x": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}',
 }
 
 

@@ -226,7 +226,7 @@ def test_the_page_asks_nothing_of_any_network(kind):
 
 
 def test_hostile_names_and_labels_stay_text():
-    name = '<script>alert(1)</script>"\'&.jpg'
+    name = "<script>alert(1)</script>\"'&.jpg"
     html = explore(Image.open(GOLF_BALL), small_model("v2"), name=name).html
     assert "<script>alert" not in html
     assert "&lt;script&gt;alert(1)&lt;/script&gt;&quot;&#x27;&amp;.jpg · what" in html

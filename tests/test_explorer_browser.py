@@ -69,7 +69,11 @@ def test_the_reverse_view_is_a_column_of_the_forward_pass_s_table(view, kind):
             for head in (0, stage["heads"] - 1, -1):
                 shown = driver.execute_script(
                     "const stage = page.stages[arguments[0]];"
-                    "return Array.from(readersOf(stage, stage.blocks[0], arguments[1], arguments[2]))", i, head, m)
+                    "return Array.from(readersOf(stage, stage.blocks[0], arguments[1], arguments[2]))",
+                    i,
+                    head,
+                    m,
+                )
                 exact = probs[:, :, m].mean(0) if head == -1 else probs[head, :, m]
                 assert np.abs(np.array(shown) - exact).max() <= stage["errors"]["probability"] + 1e-6
 
@@ -81,8 +85,10 @@ def test_similarity_is_the_cosine_of_the_map(view, kind):
         features = trace_of(kind)[f"stages.{i}"][0].reshape(stage["channels"], -1).T.astype(np.float64)
         n = len(features) // 2
         shown = driver.execute_script(
-            "const stage = page.stages[arguments[0]];"
-            "return Array.from(cosinesOf(stage, stage.special + arguments[1]))", i, n)
+            "const stage = page.stages[arguments[0]];return Array.from(cosinesOf(stage, stage.special + arguments[1]))",
+            i,
+            n,
+        )
         assert np.abs(np.array(shown) - cosines(features[n : n + 1], features)[0]).max() < 0.02
         assert np.argmax(shown) == n
 

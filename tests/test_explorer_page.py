@@ -32,7 +32,8 @@ def test_nothing_but_the_file_is_ever_asked_for(view, tmp_path):
     point(driver, 0.3, 0.6, press_too=True)
     assert browser.requested(driver) == [(tmp_path / "page.html").as_uri()]
     allowed = driver.execute_async_script(
-        "const done = arguments[0]; fetch('data:,x').then(() => done(true), () => done(false))")
+        "const done = arguments[0]; fetch('data:,x').then(() => done(true), () => done(false))"
+    )
     assert not allowed  # the policy holds, even for what would need no network
     browser.complaints(driver)  # which the browser reports; that is the point
 
@@ -57,7 +58,8 @@ def test_nothing_shifts_while_the_query_moves_and_stages_change(view, width):
     driver = view(width=width)
     driver.execute_script(
         """window.shifted = 0; new PerformanceObserver((list) => {
-        for (const entry of list.getEntries()) shifted += entry.value; }).observe({type: 'layout-shift'});""")
+        for (const entry of list.getEntries()) shifted += entry.value; }).observe({type: 'layout-shift'});"""
+    )
     positions = "return ['.beside', '.arithmetic'].map((s) => find(s).getBoundingClientRect().top + scrollY)"
     before = driver.execute_script(positions)
     for x in (0.05, 0.5, 0.95):
@@ -120,7 +122,8 @@ def test_what_can_be_used_has_a_name_and_focus_can_be_seen(view):
 def test_it_shows_in_a_notebook_s_frame(chrome, tmp_path):
     """The page works inside the frame that a notebook gets, under the notebook's own style."""
     (tmp_path / "notebook.html").write_text(
-        f"<!DOCTYPE html><meta charset=utf-8><title>n</title>{page_of('v2')._repr_html_()}", encoding="utf-8")
+        f"<!DOCTYPE html><meta charset=utf-8><title>n</title>{page_of('v2')._repr_html_()}", encoding="utf-8"
+    )
     browser.screen(chrome, 1000)
     browser.complaints(chrome)
     chrome.get((tmp_path / "notebook.html").as_uri())

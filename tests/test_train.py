@@ -129,4 +129,3 @@ def test_a_folder_that_holds_a_training_is_left_alone(whole):
     status, _, err = train(*SMALL, "--output", whole)
     assert status == 1
     assert "holds a training already" in err
-

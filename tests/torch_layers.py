@@ -35,6 +35,7 @@ def activation(name):
             "silu": F.silu,
             "relu": F.relu,
             "selu": F.selu,
+            "sigmoid": F.sigmoid,
         }
         return by_name[name](x)
 
@@ -65,14 +66,20 @@ def patch_embed(x, proj, norm, stride, eps, padding=0):
     return layer_norm(conv2d(x, **proj, stride=stride, padding=padding).flatten(1, 2), **norm, eps=eps)
 
 
+def resize_positions(pos_embed, grid, stored_grid):
+    import torch
+
+    special = pos_embed.shape[1] - math.prod(stored_grid)
+    table = resize_bilinear(pos_embed[:, special:].unflatten(1, stored_grid), grid).flatten(1, 2)
+    return torch.cat([pos_embed[:, :special], table], dim=1)
+
+
 def add_positions(x, grid, pos_embed, cls_token=None, stored_grid=None):
     import torch
 
-    special = 0 if cls_token is None else 1
-    table = resize_bilinear(pos_embed[:, special:].unflatten(1, stored_grid), grid).flatten(1, 2)
-    if special:
+    if cls_token is not None:
         x = torch.cat([cls_token.expand(len(x), -1, -1), x], dim=1)
-    return x + torch.cat([pos_embed[:, :special], table], dim=1)
+    return x + resize_positions(pos_embed, grid, stored_grid)
 
 
 def attend(x, source, q, kv, proj, heads):
