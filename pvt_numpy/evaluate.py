@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
+from . import plots
 from .checkpoint import SHIPPED, describe
 from .cli import add_model_options, complain, image_size, model_from, printable, run, whole_number
-from .files import atomic_file
 from .folders import class_folders
 from .image import preprocess
 from .imagenet import classes
@@ -76,7 +76,7 @@ def main(argv=None):
         result["pytorch"]["largest_difference"] = float(np.abs(logits - theirs).max())
     print(json.dumps(result) if options.json else as_text(result, model))
     if options.confusion:
-        draw_confusion(options.confusion, np.array(result["confusion"]), model.label_names)
+        draw_confusion(options.confusion, result, model)
     return 1 if result["unreadable"] else 0
 
 
@@ -201,36 +201,17 @@ def as_text(result, model):
 
 def check_writable(path):
     """Refuses the name of a picture that could not be written."""
-    from matplotlib.figure import Figure
-
-    path, known = Path(path), Figure().canvas.get_supported_filetypes()
-    if path.suffix[1:] not in ("", *known):
-        raise ValueError(f"{path}: found the suffix {path.suffix}, expected one of .{', .'.join(sorted(known))}")
-    if path.is_dir() or not path.parent.is_dir():
+    if Path(path).is_dir() or not Path(path).parent.is_dir():
         raise FileNotFoundError(f"{path}: expected the name of a file in a folder that is there")
+    plots.file_kind(path)
 
 
-def draw_confusion(path, confusion, names):
-    """The confusion matrix as a picture: each row adds up to 100 % of one class."""
-    from matplotlib.figure import Figure
-
-    share = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-    side = max(4.0, min(20.0, 0.55 * len(names)))
-    figure = Figure(figsize=(side + 1.5, side), layout="constrained")
-    axes = figure.subplots()
-    image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    if len(names) <= 30:
-        names, plain = [printable(name) for name in names], {"parse_math": False}  # or $ would begin a formula
-        axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor", **plain)
-        axes.set_yticks(range(len(names)), names, **plain)
-        for (i, j), value in np.ndenumerate(confusion):
-            if value:
-                axes.text(j, i, value, ha="center", va="center", color="white" if share[i, j] > 0.5 else "black")
-    axes.set(xlabel="predicted", ylabel="true")
-    figure.colorbar(image, label="share of the true class")
-    with atomic_file(path) as file, warnings.catch_warnings():
+def draw_confusion(path, result, model):
+    """Writes the confusion matrix as a picture."""
+    figure = plots.confusion(np.array(result["confusion"]), list(map(printable, model.label_names)))
+    with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # a label in a script that the font lacks is drawn as boxes
-        figure.savefig(file, dpi=120, format=Path(path).suffix[1:] or "png")
+        plots.save(figure, path, dpi=120)
 
 
 if __name__ == "__main__":

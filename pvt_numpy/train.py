@@ -13,6 +13,7 @@ import time
 from dataclasses import fields
 from pathlib import Path
 
+from . import plots
 from .checkpoint import Model, save_model
 from .cli import LARGEST_SIDE, run, whole_number
 from .config import PvtConfig
@@ -190,7 +191,7 @@ def finish(training, task, folder):
     model = Model(training.config, unflatten(training.arrays["average"]), task.labels, task.preparation, origin)
     save_model(folder / "model.safetensors", model)
     try:
-        report.draw_curve(folder / "curve.png", training.history)
+        plots.save(plots.curves(training.history), folder / "curve.png", dpi=110)
     except ImportError:
         print("no curve.png: matplotlib is not installed")
     print(f"done: {folder / 'model.safetensors'}")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pvt_numpy import PvtConfig, PvtV2Config
+from pvt_numpy import PvtConfig, PvtV2Config, plots
 from pvt_numpy.golden import seeded_params, seeded_pixels
 from pvt_numpy.parameters import flatten
 from pvt_numpy.training import augment, benchmark, data, loop, optimizer, report, shapes
@@ -260,18 +260,26 @@ def test_shapes_differ_by_outline_alone():
     assert (again == pictures).all()
 
 
+HISTORY = [
+    {"epoch": 1, "step": 5, "seconds": 2.0, "learning_rate": 0.5, "train_loss": 1 / 3, "train_accuracy": 0.5},
+    {"epoch": 2, "step": 10, "seconds": 4.0, "learning_rate": 0.1, "train_loss": 0.25, "train_accuracy": 0.75,
+     "val_loss": 0.5, "val_accuracy": 0.7},
+]  # fmt: skip
+
+
 def test_the_report(tmp_path):
-    rows = [{"epoch": 1, "step": 5, "seconds": 2.0, "learning_rate": 0.5, "train_loss": 1 / 3, "train_accuracy": 0.5},
-            {"epoch": 2, "step": 10, "seconds": 4.0, "learning_rate": 0.1, "train_loss": 0.25, "train_accuracy": 0.75,
-             "val_loss": 0.5, "val_accuracy": 0.7}]  # fmt: skip
-    report.write_csv(tmp_path / "log.csv", rows)
+    report.write_csv(tmp_path / "log.csv", HISTORY)
     lines = (tmp_path / "log.csv").read_text(encoding="utf-8").splitlines()
     assert lines[0] == "epoch,step,seconds,learning_rate,train_loss,train_accuracy,val_loss,val_accuracy"
     assert lines[1:] == ["1,5,2,0.5,0.333333,0.5,,", "2,10,4,0.1,0.25,0.75,0.5,0.7"]
+
+
+def test_the_curves():
     pytest.importorskip("matplotlib")
-    report.draw_curve(tmp_path / "curve.png", rows)
-    with Image.open(tmp_path / "curve.png") as curve:
-        assert curve.size[0] > 500
+    loss, accuracy = plots.curves(HISTORY).axes
+    drawn = [[line.get_xydata().tolist() for line in axes.lines] for axes in (loss, accuracy)]
+    assert drawn == [[[[1, 1 / 3], [2, 0.25]], [[2, 0.5]]], [[[1, 0.5], [2, 0.75]], [[2, 0.7]]]]
+    assert [line.get_label() for line in accuracy.lines] == ["training, augmented", "validation, averaged weights"]
 
 
 def test_the_benchmark_prints_what_it_measured(capsys):

@@ -12,6 +12,8 @@
     plots.positions(pos_embed, (7, 7), (10, 14))           # v1's position table, before and after resizing
     plots.cost(config)                                     # full attention against SRA
     plots.difference(lines)                                # against PyTorch, layer by layer
+    plots.confusion(counts, names)                         # which classes are taken for which
+    plots.curves(history)                                  # a training's loss and accuracy
     plots.overlay(photo, {"title": map}, label="…")        # any maps of your own over the photo
 
 A notebook shows a Figure that ends a cell; `save` writes one to a file; `python -m pvt_numpy.plots --help` draws from
@@ -20,15 +22,18 @@ matplotlib is imported when the first picture is drawn, and pyplot never: no dis
 """
 
 from .attention import attention, attention_stages, class_attention, key_boxes, statistics
+from .confusion import confusion
 from .cost import attention_cost, cost
+from .curves import curves
 from .difference import difference, from_golden, live
 from .overlay import overlay
 from .patches import kernels, patches, seen_pixels
 from .positions import position_similarity, positions
 from .pyramid import pca_colours, pyramid
 from .rollout import rollout
-from .style import photo_of, save
+from .style import file_kind, photo_of, save
 
-__all__ = ["attention", "attention_cost", "attention_stages", "class_attention", "cost", "difference", "from_golden",
-           "key_boxes", "kernels", "live", "overlay", "patches", "pca_colours", "photo_of", "position_similarity",
-           "positions", "pyramid", "rollout", "save", "seen_pixels", "statistics"]  # fmt: skip
+__all__ = ["attention", "attention_cost", "attention_stages", "class_attention", "confusion", "cost", "curves",
+           "difference", "file_kind", "from_golden", "key_boxes", "kernels", "live", "overlay", "patches",
+           "pca_colours", "photo_of", "position_similarity", "positions", "pyramid", "rollout", "save", "seen_pixels",
+           "statistics"]  # fmt: skip

@@ -187,11 +187,15 @@ def times(*sizes):
 
 def save(figure, path, dpi=150):
     """Writes the Figure as PNG, PDF, SVG or whatever matplotlib makes of the file's suffix; whole or not at all."""
-    path = Path(path)
-    kind, known = path.suffix.lower().lstrip("."), figure.canvas.get_supported_filetypes()
+    content = as_bytes(figure, file_kind(path), dpi)
+    with atomic_file(path) as file:
+        file.write(content)
+
+
+def file_kind(path):
+    """What `save` will make of the file's suffix, such as "png"; ValueError where matplotlib makes nothing of it."""
+    kind, known = Path(path).suffix.lower().lstrip("."), new_figure(1, 1).canvas.get_supported_filetypes()
     if kind not in known:
         raise ValueError(f"{path}: a picture cannot be written as {kind or 'a file without a suffix'!r}; "
                          f"expected one of {', '.join(sorted(known))}")  # fmt: skip
-    content = as_bytes(figure, kind, dpi)
-    with atomic_file(path) as file:
-        file.write(content)
+    return kind

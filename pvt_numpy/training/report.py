@@ -1,4 +1,4 @@
-"""What a training leaves for people to read: one line an epoch, the same as a CSV file, and a picture of the curves."""
+"""What a training leaves for people to read: one line an epoch, and the same as a CSV file."""
 
 import csv
 import io
@@ -28,22 +28,3 @@ def write_csv(path, history):
     table.writerows({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in history)
     with atomic_file(path) as file:
         file.write(text.getvalue().encode())
-
-
-def draw_curve(path, history):
-    """Loss and accuracy over the epochs, as a PNG; needs matplotlib."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    for axes, what in ((left, "loss"), (right, "accuracy")):
-        for kind, label in (("train", "training, augmented"), ("val", "validation, averaged weights")):
-            points = [(row["epoch"], row[f"{kind}_{what}"]) for row in history if f"{kind}_{what}" in row]
-            if points:
-                axes.plot(*zip(*points, strict=True), label=label, marker="." if len(points) < 30 else None)
-        axes.set_xlabel("epoch")
-        axes.set_title(what)
-        axes.grid(alpha=0.3)
-    right.legend()
-    with atomic_file(path) as file:
-        figure.savefig(file, format="png", dpi=110)
