@@ -13,9 +13,10 @@ from importlib import import_module
 
 from .checkpoint import Model, load_model, save_model
 from .config import VARIANTS, PvtConfig, PvtV2Config
-from .image import RECIPES, preprocess
+from .image import preprocess
 from .model import Output, forward, pyramid
 from .parameters import init_params, parameter_shapes
+from .recipes import RECIPES
 
 __all__ = ["RECIPES", "VARIANTS", "Model", "Output", "PvtConfig", "PvtV2Config", "explore", "forward",
            "init_params", "load_model", "parameter_shapes", "preprocess", "pyramid", "save_model"]  # fmt: skip

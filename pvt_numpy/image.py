@@ -1,53 +1,31 @@
 """The image processor: a photo in any common form becomes the float32 numbers that the model reads.
 
-Pillow decodes and resizes; the rest is arranging: turn upright, convert to RGB, crop, rescale, normalise.
+Pillow decodes (`decode`) and resizes; the rest is arranging: crop, rescale, normalise.
 Inside, a picture is an array (H, W, C); `preprocess` gives (B, C, H, W), as in PyTorch.
 
 Source: transformers' `PvtImageProcessorPil` and the evaluation transform of the official PVT repository (torchvision's
-Resize and CenterCrop). Where the two disagree there is an option, and RECIPES names the published combinations.
-Left out: padding to a common size, colour profiles, and frames after the first.
+Resize and CenterCrop). Where the two disagree there is an option, and `recipes` names the published combinations.
+Left out: padding to a common size.
 """
 
-import contextlib
-import io
 import os
-import threading
 import warnings
-from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image
 
-from .quiet import stderr_closed
+from .decode import from_pillow, open_image
 from .recipes import (
     BICUBIC,
     IMAGENET_MEAN,
     IMAGENET_STD,
-    RECIPES,
     SIZE_224,
     check_options,
-    preprocessing_from_hf,
-    preprocessing_from_timm,
     size_dict,
     target_size,
 )
 
-__all__ = ["RECIPES", "open_image", "preprocess", "preprocessing_from_hf", "preprocessing_from_timm"]
-
 MAX_RESIZED_PIXELS = 4096 * 4096  # far above any input of these models; a strip of 1 x 20,000 would become more
-MOST_PIXELS_PER_BYTE = 10_000  # of a larger picture; a black one has 8,000 in a PNG of 1 bit, and decoders fill up lies
-
-# EXIF orientation says how the camera was held; the transposition that turns the stored rows upright again
-UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-_DECODING = threading.Lock()
 
 
 def preprocess(
@@ -84,7 +62,7 @@ def preprocess(
     data_format        "channels_last" gives (B, H, W, C)
     input_data_format  where the channels of an array are, if its shape leaves that open
 
-    >>> preprocess(np.zeros((300, 400, 3), np.uint8), **RECIPES["official"]).shape
+    >>> preprocess(np.zeros((300, 400, 3)), size={"shortest_edge": 256}, do_center_crop=True, crop_size=224).shape
     (1, 3, 224, 224)
     """
     check_options({
@@ -215,8 +193,7 @@ def _named(images):
 
 def _to_pixels(image, name, do_convert_rgb, input_data_format):
     if isinstance(image, Image.Image):
-        with _one_sentence(name):
-            image = _upright(image, do_convert_rgb)
+        image = from_pillow(image, name, do_convert_rgb)
     elif isinstance(image, str | os.PathLike) or hasattr(image, "read"):
         image = open_image(image, do_convert_rgb)
     elif hasattr(image, "__array__"):
@@ -225,95 +202,6 @@ def _to_pixels(image, name, do_convert_rgb, input_data_format):
         raise ValueError(f"{name}: found {type(image).__name__}, expected a path, binary file, Pillow image or array")
     pixels = np.asarray(image)
     return pixels if pixels.ndim == 3 else pixels[..., None]
-
-
-def open_image(source, do_convert_rgb=True):
-    """The picture in a file (a path, or a file opened in binary mode) as a Pillow image: decoded, its first frame,
-    turned upright, 8 bits per channel, RGB unless told otherwise. FileNotFoundError or ValueError if it cannot be."""
-    if hasattr(source, "read"):
-        name = source.name if isinstance(getattr(source, "name", None), str) else "the given file"
-    elif isinstance(source, str | os.PathLike):
-        name = os.fspath(source)
-    else:
-        raise ValueError(f"source: found {type(source).__name__}, expected a path or a file opened in binary mode")
-    try:
-        data = source.read() if hasattr(source, "read") else Path(source).read_bytes()
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{name}: no such file, expected an image") from None
-    except UnicodeDecodeError:
-        data = "not UTF-8"
-    except (OSError, ValueError) as error:  # ValueError for a name that no file can have
-        reason = getattr(error, "strerror", None) or error
-        found = "a folder" if os.path.isdir(name) else f"a file that cannot be read ({reason})"
-        raise ValueError(f"{name}: found {found}, expected an image file") from None
-    if not isinstance(data, bytes):
-        raise ValueError(f"{name}: found a file opened as text, expected binary mode")
-    if not data:
-        raise ValueError(f"{name}: found an empty file (0 bytes), expected an image")
-
-    with _one_sentence(name), Image.open(io.BytesIO(data)) as image:
-        if image.format == "EPS":
-            raise ValueError("EPS is a program, which Pillow would have Ghostscript run")
-        pixels = image.width * image.height
-        if pixels > MAX_RESIZED_PIXELS and pixels > MOST_PIXELS_PER_BYTE * len(data):
-            raise ValueError(f"it claims {image.width} x {image.height} pixels in {len(data):,} bytes")
-        with stderr_closed() if image.format == "TIFF" else contextlib.nullcontext():
-            return _upright(image, do_convert_rgb)
-
-
-@contextlib.contextmanager
-def _one_sentence(name):
-    """Whatever goes wrong while Pillow decodes becomes one ValueError, and nothing else is printed.
-
-    One picture at a time: what to do with warnings is set for the whole process, so two threads would undo each
-    other's setting.
-    """
-    with _DECODING, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a picture is either good or refused
-        warnings.simplefilter("error", Image.DecompressionBombWarning)  # refuse before decoding, not after
-        try:
-            yield
-        except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-            limit = f"at most {Image.MAX_IMAGE_PIXELS:,} pixels (PIL.Image.MAX_IMAGE_PIXELS)"
-            raise ValueError(f"{name}: found a picture of decompression-bomb size, expected {limit}") from None
-        except UnidentifiedImageError:
-            raise ValueError(f"{name}: found no image format that Pillow knows, expected an image") from None
-        except Exception as error:  # damaged files make Pillow raise OSError, SyntaxError, struct.error, KeyError, …
-            raise ValueError(f"{name}: found a damaged, cut-off or unsupported image ({error})") from error
-
-
-def _upright(image, do_convert_rgb):
-    """A new Pillow image: decoded, rotated as EXIF says, 8 bits per channel, RGB if asked for."""
-    image.load()
-    if 0 in image.size:
-        raise ValueError("it has no pixels")
-    orientation = None
-    with contextlib.suppress(Exception):  # a damaged EXIF block says nothing; the pixels are still good
-        orientation = image.getexif().get(ExifTags.Base.Orientation)
-    image = image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image.copy()
-    if image.mode == "F" or image.mode.startswith("I"):
-        image = _grey_8_bits(image)
-    if do_convert_rgb:
-        image = _rgb(image)
-    image.info.clear()  # else the same EXIF would rotate it again
-    return image
-
-
-def _grey_8_bits(image):
-    """16 bits per pixel to the nearest of 8 (65535 is white). Pillow's own conversion clips everything above 255."""
-    grey = np.asarray(image)
-    low, high = grey.min(), grey.max()
-    if image.mode == "F" or low < 0 or high > 65535:
-        raise ValueError(f"grey values of type {grey.dtype} from {low} to {high}; 8 or 16 bits expected")
-    return Image.fromarray(((grey.astype(np.uint32) + 128) // 257).astype(np.uint8))
-
-
-def _rgb(image):
-    """RGB; whatever is transparent lies on white, as in transformers."""
-    if image.mode in ("LA", "PA", "RGBA", "RGBa") or image.info.get("transparency") is not None:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
 
 
 def _array_pixels(pixels, name, do_convert_rgb, input_data_format):

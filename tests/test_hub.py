@@ -23,7 +23,7 @@ import pvt_numpy
 from pvt_numpy import hub
 from pvt_numpy.checkpoint import Model
 from pvt_numpy.export import export_hf
-from pvt_numpy.image import RECIPES
+from pvt_numpy.recipes import RECIPES
 
 
 def data(size=1000, seed=0):

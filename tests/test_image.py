@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pvt_numpy.image import RECIPES, open_image, preprocess
+from pvt_numpy.decode import open_image
+from pvt_numpy.image import preprocess
+from pvt_numpy.recipes import RECIPES
 
 RAW = {"do_resize": False, "do_rescale": False, "do_normalize": False, "data_format": "channels_last"}  # only arrange
 

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pvt_numpy.image import MAX_RESIZED_PIXELS, RECIPES, open_image, preprocess
+from pvt_numpy.decode import open_image
+from pvt_numpy.image import MAX_RESIZED_PIXELS, preprocess
+from pvt_numpy.recipes import RECIPES
 
 NOISE = np.random.default_rng(0).integers(0, 256, (64, 80, 3), dtype=np.uint8)
 

@@ -109,7 +109,7 @@ def test_published_logits(name, cats):
 
     They were written before the resize of the image processor became bicubic, hence the bilinear recipe.
     """
-    from pvt_numpy.image import RECIPES
+    from pvt_numpy.recipes import RECIPES
 
     model = pvt_numpy.load_model(name)
     x = pvt_numpy.preprocess(cats, **RECIPES["hf-bilinear"])

@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from pvt_numpy.image import RECIPES, preprocess, preprocessing_from_hf, preprocessing_from_timm
-from pvt_numpy.recipes import at_size, target_size
+from pvt_numpy.image import preprocess
+from pvt_numpy.recipes import RECIPES, at_size, preprocessing_from_hf, preprocessing_from_timm, target_size
 
 NOISE = np.random.default_rng(0).integers(0, 256, (61, 87, 3), dtype=np.uint8)
 CROP = {"do_center_crop": True}

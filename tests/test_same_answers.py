@@ -21,8 +21,8 @@ from PIL import Image
 from test_mutations import put
 
 from pvt_numpy import forward, preprocess
+from pvt_numpy.decode import _one_sentence
 from pvt_numpy.golden import seeded_params, seeded_pixels
-from pvt_numpy.image import _one_sentence
 from pvt_numpy.layers import layernorm, softmax
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -16,8 +16,8 @@ from PIL import Image
 
 from pvt_numpy import classify, convert, evaluate, explore, load_model, save_model
 from pvt_numpy.checkpoint import write_safetensors
+from pvt_numpy.decode import open_image
 from pvt_numpy.export import export_hf
-from pvt_numpy.image import open_image
 
 ROOT = Path(__file__).resolve().parent.parent
 HOSTILE = ("<img src=x onerror=alert(1)>", "{0.__class__} %s %(x)d", "\x1b[2J\x1b]0;owned\x07\r\n\u202e",

@@ -11,7 +11,8 @@ import os
 import numpy as np
 from PIL import Image
 
-from ..image import open_image, preprocess
+from ..decode import open_image
+from ..image import preprocess
 from ..recipes import at_size
 
 LARGEST_INPUT = 512  # pixels on a side that the explorer takes

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..files import atomic_file
-from ..image import IMAGENET_MEAN, IMAGENET_STD
+from ..recipes import IMAGENET_MEAN, IMAGENET_STD
 from ..rollout import cell_sizes
 
 BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#5A5A5A"

@@ -3,7 +3,7 @@
 from hypothesis import strategies as st
 
 from pvt_numpy.checkpoint import load_model
-from pvt_numpy.image import open_image
+from pvt_numpy.decode import open_image
 
 from .judge import Case
 

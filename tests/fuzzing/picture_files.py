@@ -11,7 +11,8 @@ import numpy as np
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from pvt_numpy.image import open_image, preprocess
+from pvt_numpy.decode import open_image
+from pvt_numpy.image import preprocess
 
 from .edits import damaged_bytes
 from .judge import Case
