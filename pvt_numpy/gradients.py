@@ -19,7 +19,10 @@ from .layers.losses import cross_entropy, cross_entropy_backward, loss, loss_bac
 from .layers.mlp import dwconv_mlp_backward, mlp_backward
 from .layers.patch_embed import overlapping_patch_embed_backward, patch_embed_backward
 from .layers.position import add_positions_backward
+from .layers.trace import Only
 from .model import channels_first, drop_path_rates, embed, split_rng, stage, stage_seeds, trunk
+
+HALVES = r"stages\.\d+\.blocks\.\d+(\.residual1)?"  # in a trace: the tokens after each half of every block
 
 
 def loss_and_gradients(pixel_values, params, config, labels, label_smoothing=0.0, rng=None):
@@ -53,23 +56,12 @@ def model_backward(dlogits, pixel_values, params, config, rng=None):
     return dpixels, grads
 
 
-class Halves(dict):
-    """A trace that keeps nothing but the tokens after each half of every block."""
-
-    def __setitem__(self, name, array):
-        if ".blocks." in name and name.count(".") == 3:
-            super().__setitem__(name, array)
-
-    def update(self, named):
-        super().update((name, array) for name, array in named if name.endswith(".residual1"))
-
-
 def _there_and_back(measure, pixel_values, params, config, rng):
     """Forward, then `measure(logits) -> (value, dlogits)`, then backward: value, logits, dpixels, grads."""
     v1, head = config.model_type == "pvt", params.get("head", {})
     replay = copy.deepcopy(rng)
     seeds = [stage_seeds(config, i, replay) for i in range(len(params["stages"]))]
-    halves = Halves()
+    halves = Only(HALVES)
     outputs = list(trunk(pixel_values, params, config, rng=rng, trace=halves))
 
     tokens = outputs[-1].tokens
@@ -96,13 +88,13 @@ def stage_backward(dy, x, patch_embed, blocks, norm=None, pos_embed=None, cls_to
                    halves=None):  # fmt: skip
     """The gradient dy (B, N, C) of the stage's tokens, carried back.
 
-    halves: the forward's trace, or as much of it as `Halves` keeps, where the caller has it.
+    halves: the forward's trace, or as much of it as HALVES names, where the caller has it.
 
     Returns dx (B, H, W, C) and the stage's gradients.
     """
     parameters = {"norm": norm, "pos_embed": pos_embed, "cls_token": cls_token, "config": config, "i": i}
     if halves is None:
-        halves = Halves()
+        halves = Only(HALVES)
         stage(x, patch_embed, blocks, **parameters, seeds=seeds, trace=halves)
     names = [f"stages.{i}.blocks.{j}" for j in range(len(blocks))]
     rngs = [None if seeds is None else np.random.default_rng(seed) for seed in seeds or [None] * (1 + len(blocks))]

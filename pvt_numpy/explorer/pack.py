@@ -11,7 +11,6 @@ Left out: values and everything behind the probabilities, which the page does no
 
 import base64
 import math
-import re
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,20 +19,8 @@ from ..layers.softmax import softmax
 
 BUDGET = 5_350_000  # characters of base64: what the page may spend on numbers, so that it stays below 6 MB
 COARSEST = 4  # at most every 4th row and column of queries is kept
-
-
-class Wanted(dict):
-    """A trace that keeps only what the page needs: all of a large model's would be gigabytes."""
-
-    names = re.compile(r"pixel_values|logits|stages\.\d+(\.grid|\.tokens|\.blocks\.\d+\.attn\.(q|k|probs))?")
-
-    def __setitem__(self, name, value):
-        if self.names.fullmatch(name):
-            super().__setitem__(name, value)
-
-    def update(self, items):
-        for name, value in items:
-            self[name] = value
+# the names in a trace that the page needs
+WANTED = r"pixel_values|logits|stages\.\d+(\.grid|\.tokens|\.blocks\.\d+\.attn\.(q|k|probs))?"
 
 
 @dataclass(frozen=True)

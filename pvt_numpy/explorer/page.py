@@ -16,11 +16,12 @@ from ..layers.activations import sigmoid
 from ..layers.attention import POOLED
 from ..layers.losses import loss_kind
 from ..layers.softmax import softmax
+from ..layers.trace import Only
 from ..model import forward
 from ..parameters import flatten
 from ..recipes import at_size
 from ..rollout import cell_sizes, pyramid_rollout
-from .pack import Wanted, encode, pack
+from .pack import WANTED, encode, pack
 from .picture import LARGEST_INPUT, as_photo, preprocess, shown_picture
 
 HERE = Path(__file__).resolve().parent
@@ -44,7 +45,7 @@ def build(image, model, name, size=None):
         raise ValueError(f"{name}: the model reads {W} x {H} pixels; expected at most {LARGEST_INPUT} on a side "
                          f"(give a size)")  # fmt: skip
     dtype = model.params["stages"][0]["patch_embed"]["proj"]["weight"].dtype
-    trace = Wanted()
+    trace = Only(WANTED)
     logits = forward(pixel_values.astype(dtype), model.params, model.config, trace=trace).logits[0]
     if not np.isfinite(logits).all():
         raise ValueError(f"{name}: the model's outputs are not finite; expected numbers")
