@@ -21,6 +21,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent.parent)]
 
 from pvt_numpy.config import VARIANTS, config_to_dict  # noqa: E402
+from pvt_numpy.files import atomic_file  # noqa: E402
 from pvt_numpy.golden import digests, params_hash, seeded_params, seeded_pixels  # noqa: E402
 from pvt_numpy.parameters import flatten  # noqa: E402
 
@@ -85,7 +86,8 @@ def write(path, golden):
     numbers = [f"    {json.dumps(key)}: {json.dumps(values)}" for key, values in golden.pop("numbers").items()]
     head = [f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in golden.items()]
     text = "{\n" + ",\n".join([*head, '  "numbers": {\n' + ",\n".join(numbers) + "\n  }"]) + "\n}\n"
-    path.write_text(text, encoding="utf-8", newline="\n")
+    with atomic_file(path) as file:
+        file.write(text.encode())
 
 
 if __name__ == "__main__":
