@@ -36,7 +36,7 @@ class Model:
     """
 
     config: PvtConfig | PvtV2Config
-    params: dict
+    params: dict = field(repr=False)  # millions of numbers
     labels: tuple[str, ...] | None = None
     preprocessing: dict = field(default_factory=dict)
     origin: dict[str, str] = field(default_factory=dict)

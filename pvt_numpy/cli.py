@@ -124,7 +124,11 @@ def whole_number(low, high=10**18):
 def image_size(text):
     """An argparse type: "224" or "224x320" as (height, width)."""
     sides = text.lower().split("x")
-    if len(sides) > 2 or not all(side.isdecimal() and 1 <= int(side[:9]) <= LARGEST_SIDE for side in sides):
+    if len(sides) > 2 or not all(map(_is_side, sides)):
         expected = f"pixels such as 224 or 224x320, at most {LARGEST_SIDE}"
         raise argparse.ArgumentTypeError(f"found {text[:40]!r}, expected {expected}")
     return int(sides[0]), int(sides[-1])
+
+
+def _is_side(text):
+    return text.isdecimal() and len(text) < 9 and 1 <= int(text) <= LARGEST_SIDE

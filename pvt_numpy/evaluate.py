@@ -7,6 +7,7 @@ are named and counted, and count neither as right nor as wrong.
 import argparse
 import json
 import warnings
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
@@ -86,10 +87,12 @@ def labelled_pictures(folder, model, limit=None):
     if not folders:
         raise ValueError(f"{folder}: no sub-folders; expected one per class, named by label or synset number")
     index = label_index(model)
-    unknown = [name for name in folders if _plain(name) not in index]
+    labels = {name: index.get(name, index.get(_plain(name))) for name in folders}
+    unknown = [name for name, label in labels.items() if label is None]
     if unknown:
-        raise ValueError(f"{folder}: {unknown[0]!r} is no label of the model; expected names such as {list(index)[:3]}")
-    groups = [[(picture, index[_plain(name)]) for picture in found] for name, found in folders.items()]
+        raise ValueError(f"{folder}: {unknown[0]!r} is no label of the model, or the name of more than one; expected "
+                         f"names such as {list(index)[:3]}")  # fmt: skip
+    groups = [[(picture, labels[name]) for picture in found] for name, found in folders.items()]
     total = sum(map(len, groups))
     if not total:
         raise ValueError(f"{folder}: no pictures in its {len(folders)} sub-folders")
@@ -98,12 +101,22 @@ def labelled_pictures(folder, model, limit=None):
 
 
 def label_index(model):
-    """Every name by which a sub-folder can mean a label: the label itself, and ImageNet's synset number for it."""
+    """Every name by which a sub-folder can mean one label: the label itself, and ImageNet's synset number for it.
+
+    A name that stands for two labels, as ImageNet's "crane" does, means neither.
+    """
     names = model.label_names
-    index = {_plain(name): i for i, name in enumerate(names)}
-    if len(names) == len(classes()):  # two names of ImageNet's stand for two classes each: there the order decides
+    index = _unique(map(_plain, names)) | _unique(names)
+    if len(names) == len(classes()):  # two names of ImageNet's stand for two classes each: there only the order decides
         return index | {synset: i for i, (synset, _) in enumerate(classes())}
     return index | {synset: index[_plain(name)] for synset, name in classes() if _plain(name) in index}
+
+
+def _unique(names):
+    """name -> its place, of the names that are there once."""
+    names = list(names)
+    often = Counter(names)
+    return {name: i for i, name in enumerate(names) if often[name] == 1}
 
 
 def _plain(name):
@@ -133,7 +146,8 @@ def run_all(pictures, model, batch_size, workers, predict):
                 truth.append(label)
                 names.append(str(path))
             if batch:
-                logits.append(predict(np.concatenate(batch)))
+                equal = len({pixels.shape for pixels in batch}) == 1  # not where a recipe keeps the photos' own shapes
+                logits += map(predict, [np.concatenate(batch)] if equal else batch)
             bar.update(len(chunk))
     return np.concatenate(logits) if logits else None, np.array(truth), names
 
@@ -167,12 +181,15 @@ def score(logits, truth, model):
     confusion = np.zeros((K, K), int)
     np.add.at(confusion, (truth, order[:, 0]), 1)
     seen = np.flatnonzero(confusion.sum(axis=1))
-    names = model.label_names
+    names, often = model.label_names, Counter(model.label_names)
     return {
         "images": len(truth),
         "top1": float((order[:, 0] == truth).mean()),
         "top5": float((order[:, :5] == truth[:, None]).any(axis=1).mean()),
-        "per_class": {names[i]: float(confusion[i, i] / confusion[i].sum()) for i in seen},
+        "per_class": {
+            names[i] if often[names[i]] == 1 else f"{names[i]} (label {i})": float(confusion[i, i] / confusion[i].sum())
+            for i in seen
+        },
         "confusion": confusion.tolist(),
     }
 

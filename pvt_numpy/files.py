@@ -26,6 +26,8 @@ def atomic_file(path):
         raise FileNotFoundError(f"{path}: there is no folder {path.parent} to write it into")
     if path.is_dir():  # before the work, not after it
         raise IsADirectoryError(f"{path}: is a folder; expected the name of a file to write")
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path}: is a device or a pipe; expected the name of a file to write")
     with _temporary(path, lambda new: new.touch(exist_ok=False)) as temporary:
         with open(temporary, "wb") as file:
             yield file
@@ -38,6 +40,8 @@ def atomic_file(path):
 def atomic_folder(path):
     """A folder to write files into, which becomes `path`, new or empty before, only when all went well."""
     path = Path(path)
+    if not path.name:
+        raise ValueError(f"{path}: is the folder you are in; expected the name of a new one")
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise ValueError(f"{path} exists already; expected a new or an empty folder")
     if not path.parent.is_dir():

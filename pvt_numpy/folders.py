@@ -9,11 +9,14 @@ IMAGE_SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".t
 def find_images(folder):
     """The picture files below `folder`, by their suffix, in a fixed order; links to folders are not followed.
 
-    Pipes and devices, on which reading could wait for ever, are no pictures; a link that leads nowhere is, to be named.
+    Pipes and devices, on which reading could wait for ever, are no pictures; a link that leads nowhere and a folder
+    that cannot be read are, to be named by whoever opens them.
     """
-    found = [Path(top, name) for top, _, names in os.walk(folder) for name in names]
+    closed = []
+    walk = os.walk(folder, onerror=lambda error: closed.append(Path(error.filename)))
+    found = [Path(top, name) for top, _, names in walk for name in names]
     found = [path for path in found if path.suffix.lower() in IMAGE_SUFFIXES]
-    return sorted(path for path in found if path.is_file() or path.is_symlink() and not path.exists())
+    return sorted(closed + [path for path in found if path.is_file() or path.is_symlink() and not path.exists()])
 
 
 def class_folders(folder):

@@ -41,6 +41,8 @@ NANO = {"hidden_sizes": (32, 64, 128, 192), "depths": (2, 2, 2, 2), "num_attenti
         "mlp_ratios": (4, 4, 4, 4), "sequence_reduction_ratios": (4, 2, 1, 1), "patch_sizes": (4, 2, 2, 1),
         "strides": (4, 2, 2, 1), "layer_norm_eps": 1e-6}  # fmt: skip
 
+WRITTEN = ("checkpoint.safetensors", "log.csv", "model.safetensors", "curve.png")
+
 
 def nano_config(image_size, num_labels, drop_path_rate=0.1):
     """PVT v1 for small pictures: 1.6 million parameters; at 64 pixels grids of 16, 8, 4 and 4 tokens a side.
@@ -68,12 +70,19 @@ def main(argv=None):
         folder = Path(options["resume"])
         training = state.read_state(folder / "checkpoint.safetensors")
         task = make_task(training.settings, training.config.image_size)
+        if len(task.labels) != training.config.num_labels:
+            raise ValueError(f"{training.settings.data}: {len(task.labels)} classes; this training began with "
+                             f"{training.config.num_labels}")  # fmt: skip
     else:
         if not (source and options.get("output")):
             parser.error("expected either DATA with --output FOLDER, or --resume FOLDER")
         folder = Path(options.pop("output"))
-        if (folder / "checkpoint.safetensors").exists():
-            raise ValueError(f"{folder}: holds a training already; go on with --resume, or choose another folder")
+        for name in WRITTEN:
+            if (folder / name).exists():
+                raise ValueError(f"{folder}: holds a training already ({name}); go on with --resume, or choose "
+                                 "another folder")  # fmt: skip
+        if source == "shapes" and "validation" in options:
+            parser.error("shapes are measured on shapes; expected no --val beside it")
         image_size, drop_path = options.pop("image_size", 64), options.pop("drop_path", 0.1)
         settings = state.Settings(source, **options)
         task = make_task(settings, image_size)

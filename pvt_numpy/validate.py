@@ -175,7 +175,8 @@ def as_dict(case, rows, dtype, mistake=None):
     first = first_departure(rows, TOLERANCES[dtype])
     return {"model": case.title, "reference": case.reference, "golden": case.golden, "dtype": dtype, "break": mistake,
             "tolerance": TOLERANCES[dtype], "first_departure": first and first.name,
-            "layers": [row._asdict() for row in rows]}  # fmt: skip
+            "layers": [{key: None if value != value else value for key, value in row._asdict().items()}
+                       for row in rows]}  # fmt: skip
 
 
 def report(case, rows, dtype, mistake=None):

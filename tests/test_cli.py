@@ -121,6 +121,18 @@ def test_find_images_leaves_out_pipes_and_keeps_broken_links(tmp_path):
     assert find_images(tmp_path) == [tmp_path / "gone.jpg"]
 
 
+def test_a_folder_that_cannot_be_read_is_named_as_a_picture_would_be(tmp_path, monkeypatch):
+    """Simulated, as the administrator can read every folder."""
+
+    def walk(folder, onerror):
+        onerror(PermissionError(13, "Permission denied", str(tmp_path / "closed")))
+        yield str(tmp_path), ["closed"], ["a.png"]
+
+    (tmp_path / "a.png").touch()
+    monkeypatch.setattr(os, "walk", walk)
+    assert find_images(tmp_path) == [tmp_path / "a.png", tmp_path / "closed"]
+
+
 def test_class_folders_are_in_order_and_hidden_ones_are_left_out(tmp_path):
     for name in ("b", "a", ".hidden"):
         (tmp_path / name).mkdir()

@@ -86,6 +86,25 @@ def test_every_imagenette_synset_finds_its_label():
     assert [index[name] for name in synsets] == list(range(10))
 
 
+def test_a_name_of_two_labels_is_none_of_them_and_case_can_tell_them_apart():
+    model = load_model()
+    crane = replace(model, labels=("A", "a", "crane", "crane", *model.labels[4:]))
+    index = label_index(crane)
+    assert (index["A"], index["a"], index["golf ball"]) == (0, 1, 8)
+    assert "crane" not in index
+    logits = np.eye(10)[[2, 3, 3]]
+    assert score(logits, np.array([2, 3, 2]), crane)["per_class"] == {"crane (label 2)": 0.5, "crane (label 3)": 1.0}
+
+
+def test_photos_that_keep_their_own_shapes_are_measured_one_by_one(folder, monkeypatch, capsys):
+    model = load_model()
+    recipe = model.preprocessing | {"size": {"shortest_edge": 64}}
+    monkeypatch.setattr(evaluate, "model_from", lambda options: replace(model, preprocessing=recipe))
+    Image.new("RGB", (90, 70)).save(folder / "tench" / "wide.png")
+    main([str(folder), "--json"])
+    assert json.loads(capsys.readouterr().out)["images"] == 4
+
+
 @pytest.mark.parametrize("make", ["nothing", "flat", "unknown", "empty"])
 def test_folders_that_say_nothing_are_refused(tmp_path, make):
     folder = tmp_path / "data"

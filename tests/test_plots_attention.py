@@ -86,6 +86,14 @@ def test_stages_side_by_side(v2):
         assert f"{H * W} × {probs.shape[-1]} scores" in axes.get_title()
 
 
+def test_stages_of_v1_counts_the_class_token_too(v1):
+    photo, trace, _, _ = v1
+    last = plots.attention_stages(photo, trace, V1).axes[3].get_title()
+    N, M = trace[f"stages.3.blocks.{V1.depths[3] - 1}.attn.probs"].shape[-2:]
+    assert last == f"stage 3, block {V1.depths[3] - 1}\n{N} × {M} scores\n(class token not shown)"
+    assert N == 2 * 3 + 1
+
+
 def test_class_attention(v1):
     photo, trace, _, _ = v1
     figure = plots.class_attention(photo, trace, V1)

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from pvt_numpy.checkpoint import load_model
 from pvt_numpy.training.shapes import SHAPES
@@ -100,6 +101,7 @@ def test_resuming_a_finished_training_changes_nothing(whole):
     (["shapes", "--output", "x", "--image-size", "100000"], 2, "--image-size"),
     (["shapes", "--output", "x", "--keep-size", "0"], 2, "--keep-size"),
     (["shapes", "--out", "x"], 2, "unrecognized arguments: --out x"),
+    (["shapes", "--output", "x", "--val", "photos"], 2, "shapes are measured on shapes"),
     (["--resume", "x", "--batch-size", "3"], 2, "found --batch-size"),
     (["--benchmark", "--epochs", "3"], 2, "found --epochs"),
     (["--benchmark", "--resume", "x"], 2, "found --resume"),
@@ -128,4 +130,25 @@ def test_a_reader_that_leaves_does_not_cost_the_epoch(tmp_path):
 def test_a_folder_that_holds_a_training_is_left_alone(whole):
     status, _, err = train(*SMALL, "--output", whole)
     assert status == 1
-    assert "holds a training already" in err
+    assert "holds a training already (checkpoint.safetensors)" in err
+
+
+def test_a_folder_that_holds_another_model_is_left_alone(tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"mine")
+    status, _, err = train(*SMALL, "--output", tmp_path)
+    assert status == 1
+    assert "holds a training already (model.safetensors)" in err
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"mine"]
+
+
+def test_a_training_whose_classes_have_changed_does_not_go_on(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        Image.new("RGB", (16, 16)).save(tmp_path / "data" / name / "1.png")
+    arguments = [tmp_path / "data", "--output", tmp_path / "out", "--image-size", "16", "--epochs", "1"]
+    assert train(*arguments)[0] == 0
+    (tmp_path / "data" / "c").mkdir()
+    Image.new("RGB", (16, 16)).save(tmp_path / "data" / "c" / "1.png")
+    status, _, err = train("--resume", tmp_path / "out")
+    assert status == 1
+    assert "3 classes; this training began with 2" in err

@@ -299,7 +299,7 @@ for stage in range(4):
     print(f"stage {stage}: R² = {before:.2f} on entering, {after:.2f} on leaving")
 
 # %% [markdown]
-# In the first stages a token does not know where it is; in the last, more than half of the variance of its place can be read from it. Position is not given to v2, it seeps in from the border.
+# In the first stages a token does not know where it is; on entering the last, more than half of the variance of its place can be read from it. The blocks of the last stage lose some of it again: what a photo shows counts for them, not where. Position is not given to v2, it seeps in from the border.
 
 # %% [markdown]
 # ## Any picture size
@@ -406,12 +406,12 @@ for side in (224, 448, 896):
 # Shuffled tokens give other outputs: the convolution has a different weight for every place in its square, so other tokens at these places make other keys. Shuffling whole squares only permutes the keys, and a sum over keys does not care about their order, so the outputs are the shuffled ones again:
 #
 # ```python
-# layer = model.params["stages"][0]["blocks"][0]["attn"]
-# grid = rng.standard_normal((1, 7, 8, 7, 8, 32)).astype(np.float32)      # square row, row, square column, column
-# order = rng.permutation(7)
-# a, _ = attention(grid.reshape(1, 3136, 32), (56, 56), **layer, heads=1, ratio=8, eps=1e-6)
-# b, _ = attention(grid[:, order].reshape(1, 3136, 32), (56, 56), **layer, heads=1, ratio=8, eps=1e-6)
-# np.allclose(a.reshape(grid.shape)[:, order], b.reshape(grid.shape), atol=1e-4)
+# sra = model.params["stages"][0]["blocks"][0]["attn"]
+# squares = rng.standard_normal((1, 7, 8, 7, 8, 32)).astype(np.float32)   # square row, row, square column, column
+# rows = rng.permutation(7)
+# a, _ = attention(squares.reshape(1, 3136, 32), (56, 56), **sra, heads=1, ratio=8, eps=1e-6)
+# b, _ = attention(squares[:, rows].reshape(1, 3136, 32), (56, 56), **sra, heads=1, ratio=8, eps=1e-6)
+# np.allclose(a.reshape(squares.shape)[:, rows], b.reshape(squares.shape), atol=1e-4)
 # ```
 #
 # </details>

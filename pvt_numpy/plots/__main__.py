@@ -40,6 +40,13 @@ def _rollout(given):
     return plots.rollout(given.photo, given.trace, given.config, stage=stage, pixel=given.query)
 
 
+def _patches(given):
+    """The given model beside a published one of the other generation."""
+    both = {"v1": VARIANTS["pvt_tiny"], "v2": VARIANTS["pvt_v2_b0"]}
+    both["v1" if given.config.model_type == "pvt" else "v2"] = given.config
+    return plots.patches(given.photo, both, pixel=given.query)
+
+
 def _positions(given):
     if given.config.model_type != "pvt":
         raise ValueError("this model has no position table; expected PVT v1 (--model pvt_tiny, for instance)")
@@ -74,8 +81,7 @@ PICTURES = {
     "pyramid": (True, "the picture and its four stages, to scale",
                 lambda given: plots.pyramid(given.photo, [given.trace[f"stages.{i}"] for i in range(given.stages)])),
     "patches": (True, "which pixels a token is made from, without and with overlap (--query)",
-                lambda given: plots.patches(given.photo, {"v1": VARIANTS["pvt_tiny"], "v2": VARIANTS["pvt_v2_b0"]},
-                                            pixel=given.query)),
+                _patches),
     "kernels": (False, "the first patch embedding's kernels",
                 lambda given: plots.kernels(given.params["stages"][0]["patch_embed"]["proj"]["weight"])),
     "attention": (True, "one token asks: every head (--stage, --block, --head, --query)", _attention),

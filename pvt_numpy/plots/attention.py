@@ -119,8 +119,10 @@ def attention_stages(photo, trace, config, *, block=-1, pixel=None):
     for i, panel, (token, boxes, rows, _) in zip(stages, panels, read, strict=True):
         drawn = shade(panel, photo, boxes, rows[-1], largest)
         mark_query(panel, token, cells_of(config, i))
-        H, W = trace[f"stages.{i}.grid"]
-        panel.set_title(f"stage {i}, block {check_block(config, i, block)}\n{times(H * W, len(boxes))} scores")
+        j = check_block(config, i, block)
+        N, M = trace[f"stages.{i}.blocks.{j}.attn.probs"].shape[-2:]
+        without = "\n(class token not shown)" if len(boxes) < M else ""
+        panel.set_title(f"stage {i}, block {j}\n{times(N, M)} scores{without}")
     figure.suptitle("the same place asks in every stage (mean of the heads)")
     scale_bar(figure, drawn, panels, "attention probability")
     return figure
@@ -164,7 +166,7 @@ def statistics(trace, config):
             mine = [s for s in found if s.stage == i]
             places = [layers.index((s.stage, s.block)) for s in mine]
             look = {"color": STAGE_COLOURS[i % 4], "alpha": 0.8, "markersize": 8, "label": f"stage {i}"}
-            axes.plot(places, [getattr(s, name) for s in mine], MARKERS[i % 4], **look)
+            axes.plot(places, [getattr(s, name) for s in mine], MARKERS[i % 4], clip_on=False, **look)
         level = [next(getattr(s, f"uniform_{name}") for s in found if (s.stage, s.block) == layer) for layer in layers]
         axes.plot(level, "--", color=GREY, linewidth=1.2, drawstyle="steps-mid", label="looks everywhere alike")
         axes.set(xticks=range(len(layers)), xlabel="stage.block", ylabel=label, ylim=(0, None))

@@ -47,8 +47,8 @@ def cost(config, sizes=SIZES, *, title=""):
         right.semilogy(sizes, [4 * numbers / 2**20 for _, numbers in counts], **style)
     for axes, label in ((left, "billion multiply-adds, all attention layers"), (right, "MiB, largest score table")):
         axes.set(xlabel="side of the picture in pixels", ylabel=label, xlim=(min(sizes), max(sizes)))
-        axes.axvline(224, color=GREY, linewidth=0.8, linestyle=":")
+        axes.axvline(224, color=GREY, linewidth=0.8, linestyle=":", label="224 pixels")
         axes.grid(axis="y", color="#E6E6E6")
         axes.set_axisbelow(True)
-        axes.legend(loc="upper left")
+        axes.legend(loc="lower right")
     return figure
