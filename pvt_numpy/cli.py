@@ -1,7 +1,7 @@
 """What every command shares: a user's mistake is one line and an exit status, never a traceback.
 
 Exit status 0: all done; 1: something failed, said on stderr; 2: wrong usage (argparse); 130: stopped with Ctrl-C;
-143: ended by SIGTERM. Both ways of stopping clear away what is half written.
+143: ended by SIGTERM (train, which saves: 130). Both ways of stopping clear away what is half written.
 """
 
 import argparse

@@ -26,7 +26,7 @@ EPILOG = """examples:
   python -m pvt_numpy.train --resume runs/photos
   python -m pvt_numpy.train --benchmark --threads 1
 
-exit status: 0 trained to the end; 1 failed, said on stderr; 2 wrong usage; 130 stopped with Ctrl-C, and saved"""
+exit status: 0 trained to the end; 1 failed, said on stderr; 2 wrong usage; 130 stopped (Ctrl-C, SIGTERM) and saved"""
 # an option's name where it is not the setting's own
 FLAGS = {
     "validation": "--val",
@@ -111,7 +111,7 @@ def make_parser():
         ("validation", "FOLDER", str, "photos to measure with, never trained on; a subfolder a class, as in DATA"),
         ("image_size", "N", size, "the model reads N x N pixels"),
         ("epochs", "N", count, "times that every picture is seen"),
-        ("minutes", "M", float, "end the schedule after this time at the latest"),
+        ("minutes", "M", float, "end the schedule after so much time in training steps; measuring is not counted"),
         ("batch", "N", count, "pictures whose mean gradient makes one step"),
         ("microbatch", "N", count, "pictures computed at a time; fewer need less memory, the gradients are summed"),
         ("rate", "X", float, "how far a step goes; the highest, after the warm-up and before it falls to 0"),

@@ -249,6 +249,7 @@ def test_stage_grids_are_those_of_the_forward_pass(kind, size):
     ("pixels", "sentence"),
     [
         (np.zeros((3, 224, 224), np.float32), r"pixel_values have shape \(3, 224, 224\); expected \(B, 3, H, W\)"),
+        (np.zeros((0, 3, 64, 64), np.float32), r"pixel_values have shape \(0, 3, 64, 64\); expected \(B, 3, H, W\)"),
         (np.zeros((1, 1, 64, 64), np.float32), r"pixel_values have shape \(1, 1, 64, 64\); expected \(B, 3, H, W\)"),
         (np.zeros((1, 3, 64, 64)), "pixel_values are float64 and the parameters float32; expected the same type"),
         (np.zeros((1, 3, 64, 64), np.uint8), "pixel_values are uint8 and the parameters float32"),

@@ -1,7 +1,7 @@
 """The built-in drawing task: which shape is it? Endless, offline, and hard to learn by heart.
 
 Every picture is drawn anew with Pillow: a bright shape of random colour, size, place and turn on a dark, noisy ground
-of another colour. Colour, size and place say nothing about the class; only the outline does.
+of another colour. Colour and place say nothing about the class, the lit area little; the outline tells.
 """
 
 import math
