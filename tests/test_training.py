@@ -10,6 +10,7 @@ from PIL import Image
 
 from pvt_numpy import PvtConfig, PvtV2Config, plots
 from pvt_numpy.golden import seeded_params, seeded_pixels
+from pvt_numpy.image import preprocess
 from pvt_numpy.parameters import flatten
 from pvt_numpy.training import augment, benchmark, data, loop, optimizer, report, shapes
 from pvt_numpy.training.state import GROUPS, Settings, State, fresh, read_state, write_state
@@ -101,6 +102,8 @@ def test_schedule_clipping_and_average():
     average, params = {"a": np.zeros(1)}, {"a": np.ones(1)}
     optimizer.follow(average, params, 10**6, 0.9)
     assert average["a"][0] == pytest.approx(0.1)
+    optimizer.follow(average, {"a": np.zeros(1)}, 2, 0.9)  # early on it follows faster: (1 + 2) / (10 + 2) stay
+    assert average["a"][0] == pytest.approx(0.1 * 0.25)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -126,7 +129,10 @@ def test_an_averaged_model_is_measured_and_training_helps():
     state = fresh(replace(SETTINGS, epochs=1, measure_every=1), V1)
     run(state)
     row = state.history[0]
-    assert 0 <= row["val_accuracy"] <= 1
+    validation = data.shapes_task(16, state.settings.seed, state.settings.drawn, 30).validation
+    with ThreadPoolExecutor(1) as pool:
+        measured = {name: loop.measure(state.arrays[name], V1, *validation, pool) for name in ("average", "params")}
+    assert (row["val_loss"], row["val_accuracy"]) == measured["average"] != measured["params"]
     assert any((state.arrays["average"][n] != p).any() for n, p in state.arrays["params"].items())
     first = fresh(SETTINGS, V1)
     x, labels = seeded_pixels((8, 3, 16, 16), 0, np.float32), np.arange(8) % 6
@@ -248,6 +254,44 @@ def test_augmentation_keeps_what_it_should():
     jittered = augment.jitter_colours(grey, np.random.default_rng(0), 0.3)
     assert np.ptp(jittered[0]) < 1e-6, "a grey picture stays grey"
     assert (augment.jitter_colours(grey, np.random.default_rng(0), 0.0) == grey).all()
+
+
+class Scripted:
+    """A generator whose `uniform` gives these numbers in turn, and keeps the limits that it was asked for."""
+
+    def __init__(self, *numbers):
+        self.numbers, self.asked = list(numbers), []
+
+    def uniform(self, low, high, size=None):
+        self.asked.append((low, high))
+        return self.numbers.pop(0)
+
+
+def test_a_crop_is_the_rectangle_that_was_drawn():
+    photo = np.random.default_rng(0).integers(256, size=(8, 8, 3), dtype=np.uint8)
+    rng = Scripted(0.25, 0.0, 2.0, 4.0)  # a quarter of the area, a square, from column 2 and row 4
+    assert (augment.random_resized_crop(photo, 4, rng, 0.2) == photo[4:, 2:6]).all()
+    assert rng.asked == [(0.2, 1), (math.log(3 / 4), math.log(4 / 3)), (0, 4), (0, 4)]
+    rng = Scripted(0.25, math.log(4), 0.0, 0.0)  # four times as wide as high: 8 x 2
+    augment.random_resized_crop(photo, 4, rng, 0.2)
+    assert rng.asked[2:] == [(0, pytest.approx(0)), (0, pytest.approx(6))]
+
+
+def test_colours_change_by_the_three_factors_in_turn():
+    picture = np.array([[[[0.2, 0.4, 0.6], [0.4, 0.4, 0.4]]]], np.float32)
+    rng = Scripted(np.array([0.5, 2, 0.5]).reshape(3, 1, 1, 1, 1))
+    # halved; twice as far from their mean's grey, 0.19075; then half as far from their own greys, 0.17225 and 0.20925
+    expected = [[0.09075, 0.19075, 0.29075], [0.20925, 0.20925, 0.20925]]
+    np.testing.assert_allclose(augment.jitter_colours(picture, rng, 0.5)[0, 0], expected, atol=1e-6)
+    assert rng.asked == [(0.5, 1.5)]
+
+
+def test_training_reads_the_numbers_that_preprocess_makes():
+    photo = np.random.default_rng(0).integers(256, size=(6, 5, 3), dtype=np.uint8)
+    preparation = {"image_mean": (0.1, 0.2, 0.3), "image_std": (0.5, 0.6, 0.7)}
+    expected = preprocess(photo, do_resize=False, **preparation)
+    found = data.normalise(photo[None].astype(np.float32) / 255, preparation)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_shapes_differ_by_outline_alone():
