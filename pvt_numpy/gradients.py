@@ -19,8 +19,8 @@ from .layers.losses import cross_entropy, cross_entropy_backward, loss, loss_bac
 from .layers.mlp import dwconv_mlp_backward, mlp_backward
 from .layers.patch_embed import overlapping_patch_embed_backward, patch_embed_backward
 from .layers.position import add_positions_backward
-from .layers.trace import Only
 from .model import channels_first, drop_path_rates, embed, split_rng, stage, stage_seeds, trunk
+from .tracing import Only
 
 HALVES = r"stages\.\d+\.blocks\.\d+(\.residual1)?"  # in a trace: the tokens after each half of every block
 

@@ -16,11 +16,11 @@ from ..layers.activations import sigmoid
 from ..layers.attention import POOLED
 from ..layers.losses import loss_kind
 from ..layers.softmax import softmax
-from ..layers.trace import Only
 from ..model import forward
 from ..parameters import flatten
 from ..recipes import at_size
 from ..rollout import cell_sizes, pyramid_rollout
+from ..tracing import Only
 from .pack import WANTED, encode, pack
 from .picture import LARGEST_INPUT, as_photo, preprocess, shown_picture
 

@@ -1,7 +1,5 @@
 """How a layer shows its intermediates: it records them in the caller's dict, under dotted names."""
 
-import re
-
 
 def record(trace, name, array=None, **arrays):
     """Puts `array` into the trace as `name` and `arrays` as `name.key`; without a trace it does nothing.
@@ -15,21 +13,3 @@ def record(trace, name, array=None, **arrays):
         if array is not None:
             trace[name] = array
         trace.update((f"{name}.{key}", value) for key, value in arrays.items())
-
-
-class Only(dict):
-    """A trace that keeps nothing but the names that match a regular expression as a whole.
-
-    All intermediates of a large model would be gigabytes.
-    """
-
-    def __init__(self, pattern):
-        self.pattern = re.compile(pattern)
-
-    def __setitem__(self, name, array):
-        if self.pattern.fullmatch(name):
-            super().__setitem__(name, array)
-
-    def update(self, named):
-        for name, array in named:
-            self[name] = array
