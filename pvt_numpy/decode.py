@@ -50,11 +50,9 @@ def open_image(source, do_convert_rgb=True):
         data = "not UTF-8"
     except (OSError, ValueError) as error:  # ValueError for a name that no file can have
         reason = getattr(error, "strerror", None) or error
-        found = (
-            "a folder"
-            if os.path.isdir(name) and os.access(name, os.R_OK | os.X_OK)
-            else f"a file that cannot be read ({reason})"
-        )
+        found = f"a file that cannot be read ({reason})"
+        if os.path.isdir(name) and os.access(name, os.R_OK | os.X_OK):
+            found = "a folder"
         raise ValueError(f"{name}: found {found}, expected an image file") from None
     if not isinstance(data, bytes):
         raise ValueError(f"{name}: found a file opened as text, expected binary mode")

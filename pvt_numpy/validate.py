@@ -10,6 +10,7 @@ float64 unless asked otherwise, for float32's rounding hides the smaller mistake
 
 import argparse
 import json
+import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -173,10 +174,11 @@ def compare(case, mistake=None):
 def as_dict(case, rows, dtype, mistake=None):
     """The result for a program."""
     first = first_departure(rows, TOLERANCES[dtype])
+    layers = [{"name": row.name} | {key: number if math.isfinite(number) else None
+                                    for key, number in row._asdict().items() if key != "name"} for row in rows]  # fmt: skip
     return {"model": case.title, "reference": case.reference, "golden": case.golden, "dtype": dtype, "break": mistake,
             "tolerance": TOLERANCES[dtype], "first_departure": first and first.name,
-            "layers": [{key: None if value != value else value for key, value in row._asdict().items()}
-                       for row in rows]}  # fmt: skip
+            "layers": layers}  # fmt: skip
 
 
 def report(case, rows, dtype, mistake=None):

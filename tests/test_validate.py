@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -233,3 +234,10 @@ def test_noise_is_as_large_as_a_normalised_photo():
     x = seeded_pixels((1, 3, 64, 64), 0)
     assert -2 <= x.min() < -1.9
     assert 1.9 < x.max() < 2
+
+
+def test_json_has_null_where_a_difference_is_no_number():
+    case = SimpleNamespace(title="a model", reference="another", golden=False)
+    rows = [Difference("logits", float("inf"), float("nan"), 0.5)]
+    (row,) = validate.as_dict(case, rows, "float32")["layers"]
+    assert row == {"name": "logits", "max_abs": None, "mean_abs": None, "relative": 0.5}
