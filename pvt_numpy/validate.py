@@ -174,8 +174,8 @@ def compare(case, mistake=None):
 def as_dict(case, rows, dtype, mistake=None):
     """The result for a program."""
     first = first_departure(rows, TOLERANCES[dtype])
-    layers = [{"name": row.name} | {key: number if math.isfinite(number) else None
-                                    for key, number in row._asdict().items() if key != "name"} for row in rows]  # fmt: skip
+    layers = [{key: value if key == "name" or math.isfinite(value) else None for key, value in row._asdict().items()}
+              for row in rows]  # fmt: skip
     return {"model": case.title, "reference": case.reference, "golden": case.golden, "dtype": dtype, "break": mistake,
             "tolerance": TOLERANCES[dtype], "first_departure": first and first.name,
             "layers": layers}  # fmt: skip
