@@ -5,7 +5,7 @@ cell, whose lines begin with `# `. This script turns it into `NAME.ipynb`, runs 
 showed, so that the pictures are there on a repository page. A code cell that starts with `# %% varies` prints what no
 two runs have in common, timings for instance.
 
-`tests/test_notebooks.py` runs every notebook and fails where `compare` finds that the outputs kept are not those of
+`test_notebooks.py` runs every notebook and fails where `compare` finds that the outputs kept are not those of
 the code. Needs nbformat, nbclient and ipykernel.
 """
 
@@ -137,7 +137,7 @@ def sources(numbers=()):
 
 def main():
     """The script. A notebook is replaced whole or not at all."""
-    from pvt_numpy.files import atomic_file
+    from pvt_numpy.system.files import atomic_file
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("numbers", nargs="*", metavar="NUMBER", help="which, 01 for instance (default: all)")
@@ -153,6 +153,6 @@ def main():
 
 if __name__ == "__main__":
     sys.path.insert(0, str(HERE.parent))  # the package is used from its checkout
-    from pvt_numpy.cli import run
+    from pvt_numpy.system.cli import run
 
     run(main, "build")

@@ -11,12 +11,12 @@ Read `layers/` and `model.py` to understand PVT. Each command is a module: `pyth
 
 from importlib import import_module
 
-from .checkpoint import Model, load_model, save_model
+from .checkpoints.checkpoint import Model, load_model, save_model
 from .config import VARIANTS, PvtConfig, PvtV2Config
-from .image import preprocess
 from .model import Output, forward, pyramid
 from .parameters import init_params, parameter_shapes
-from .recipes import RECIPES
+from .pictures.processor import preprocess
+from .pictures.recipes import RECIPES
 
 __all__ = ["RECIPES", "VARIANTS", "Model", "Output", "PvtConfig", "PvtV2Config", "explore", "forward",
            "init_params", "load_model", "parameter_shapes", "preprocess", "pyramid", "save_model"]  # fmt: skip

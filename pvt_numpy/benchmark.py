@@ -16,10 +16,10 @@ from contextlib import ExitStack
 from importlib.util import find_spec
 from statistics import median
 
-from .cli import LARGEST_SIDE, run, whole_number
-from .cold_start import as_text, cold_start
 from .config import VARIANTS
-from .processes import ask, running
+from .system.cli import LARGEST_SIDE, run, whole_number
+from .timing.cold_start import as_text, cold_start
+from .timing.processes import ask, running
 
 EPILOG = """columns, medians of the runs:
   GMACs           billions of multiply-adds in this forward pass, as `summary` counts them
@@ -102,7 +102,7 @@ def measure(contenders, name, batch, image_size, runs, threads, tick):
     with ExitStack() as stack:
         started = {}
         for contender in contenders:
-            arguments = ["-m", "pvt_numpy.contenders", contender, name, batch, image_size, threads]
+            arguments = ["-m", "pvt_numpy.timing.contenders", contender, name, batch, image_size, threads]
             started[contender] = stack.enter_context(running(contender, arguments, threads))
         for turn in range(WARM_UP + runs):
             for contender, process in started.items():

@@ -12,9 +12,10 @@ import sys
 
 import numpy as np
 
-from .checkpoint import SHIPPED, describe
-from .cli import add_model_options, complain, model_from, printable, run, whole_number
-from .folders import find_images
+from .checkpoints.checkpoint import SHIPPED, describe
+from .options import add_model_options, model_from
+from .pictures.folders import find_images
+from .system.cli import complain, printable, run, whole_number
 
 EPILOG = """examples:
   python -m pvt_numpy.classify notebooks/golf_ball.jpg
@@ -39,7 +40,7 @@ def main(argv=None):
     add_model_options(parser)
     options = parser.parse_args(argv)
     if options.list_models:
-        from .hub import list_models
+        from .checkpoints.hub import list_models
 
         print(list_models())
         return 0
@@ -88,9 +89,9 @@ def classify(picture, model, top_k=5):
 
     Returns dicts with index, label, logit and probability (the softmax over all labels).
     """
-    from .image import preprocess
     from .layers.softmax import softmax
     from .model import forward
+    from .pictures.processor import preprocess
 
     source = picture
     if picture == "-":

@@ -8,8 +8,8 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from .checkpoint import describe, load_model, save_model
-from .cli import printable, run
+from .checkpoints.checkpoint import describe, load_model, save_model
+from .system.cli import printable, run
 
 EPILOG = """examples:
   python -m pvt_numpy.convert pvt_tiny                                 downloads it, writes pvt_tiny.safetensors
@@ -49,7 +49,7 @@ def main(argv=None):
         print("labels:", printable(", ".join(model.labels[:4])) + ", ..." * (len(model.labels) > 4))
 
     if options.to:
-        from .export import export_hf, export_timm
+        from .checkpoints.export import export_hf, export_timm
 
         write = {"hf": export_hf, "timm": export_timm}[options.to]
         for remark in write(output, model, options.dtype):

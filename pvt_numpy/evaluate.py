@@ -16,13 +16,14 @@ from pathlib import Path
 import numpy as np
 
 from . import plots
-from .checkpoint import SHIPPED, describe
-from .cli import add_model_options, complain, image_size, model_from, printable, run, whole_number
-from .folders import class_folders
-from .image import preprocess
-from .imagenet import classes
+from .checkpoints.checkpoint import SHIPPED, describe
 from .model import forward
-from .recipes import at_size
+from .options import add_model_options, model_from
+from .pictures.folders import class_folders
+from .pictures.imagenet import classes
+from .pictures.processor import preprocess
+from .pictures.recipes import at_size
+from .system.cli import complain, image_size, printable, run, whole_number
 
 EPILOG = """examples:
   python -m pvt_numpy.evaluate photos/val                             photos/val/golf ball/1.jpg and so on
@@ -162,7 +163,7 @@ def pytorch(model):
     try:
         import torch
 
-        from .pytorch import hf_model
+        from .reference.pytorch import hf_model
     except ImportError:
         raise ValueError("--pytorch needs PyTorch: pip install -r requirements-torch.txt") from None
     reference = hf_model(model.params, model.config)

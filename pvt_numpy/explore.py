@@ -12,9 +12,10 @@ from html import escape
 from pathlib import Path
 from types import ModuleType
 
-from .checkpoint import Model, load_model
-from .cli import add_model_options, image_size, model_from, printable, run
-from .files import atomic_file
+from .checkpoints.checkpoint import Model, load_model
+from .options import add_model_options, model_from
+from .system.cli import image_size, printable, run
+from .system.files import atomic_file
 
 EPILOG = """examples:
   python -m pvt_numpy.explore notebooks/golf_ball.jpg

@@ -10,6 +10,7 @@ import copy
 
 import numpy as np
 
+from .analysis.tracing import Only
 from .config import stage_grids
 from .layers.attention import attention, attention_backward, linear_attention, linear_attention_backward
 from .layers.dropout import drop_path_backward, drop_path_factor, dropout_backward, times
@@ -20,7 +21,6 @@ from .layers.mlp import dwconv_mlp_backward, mlp_backward
 from .layers.patch_embed import overlapping_patch_embed_backward, patch_embed_backward
 from .layers.position import add_positions_backward
 from .model import channels_first, drop_path_rates, embed, split_rng, stage, stage_seeds, trunk
-from .tracing import Only
 
 HALVES = r"stages\.\d+\.blocks\.\d+(\.residual1)?"  # in a trace: the tokens after each half of every block
 

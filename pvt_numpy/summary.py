@@ -7,16 +7,11 @@ Counted as in the papers: convolutions, linear layers and the two attention prod
 
 import argparse
 import json
-import math
-from collections import UserDict
 
-import numpy as np
-
-from .checkpoint import load_model
-from .cli import image_size, run
-from .config import VARIANTS, variant_name
-from .model import forward
-from .parameters import parameter_shapes, unflatten
+from .analysis.cost import summarise
+from .checkpoints.checkpoint import load_model
+from .config import VARIANTS
+from .system.cli import image_size, run
 
 EPILOG = f"""variants, which need no weights: {", ".join(list(VARIANTS)[:4])},
 {", ".join(list(VARIANTS)[4:])}
@@ -26,7 +21,6 @@ examples:
   python -m pvt_numpy.summary pvt_v2_b2 --image-size 800x1280 --compare-attention
 
 exit status: 0 counted; 1 failed, said on stderr; 2 wrong usage"""
-BYTES = 4  # of a float32
 
 
 def main(argv=None):
@@ -50,85 +44,6 @@ def main(argv=None):
     result = summarise(config, options.image_size)
     print(json.dumps(result) if options.json else as_text(result, options.compare_attention))
     return 0
-
-
-def summarise(config, image_hw=None):
-    """The cost of one picture, as a dict: totals, and one row for every layer.
-
-    A row has name, output (its shape without the batch), parameters, macs (multiply-adds) and bytes of the output in
-    float32; attention products also have full_macs and full_bytes, the same with every token as a key.
-    """
-    H, W = image_hw or config.image_hw
-    shapes = parameter_shapes(config)
-    zeros = {name: np.broadcast_to(np.float32(0), shape) for name, shape in shapes.items()}  # takes no memory
-    trace = _Shapes()
-    forward(np.zeros((1, config.num_channels, H, W), np.float32), unflatten(zeros), config, trace=trace)
-    rows = []
-    for name, shape in shapes.items():
-        layer, _, kind = name.rpartition(".")
-        if kind == "bias":
-            rows[-1]["parameters"] += math.prod(shape)
-        else:
-            rows.append(_layer_row(layer if kind == "weight" else name, shape, trace))
-        if name.endswith(".attn.kv.weight"):
-            products = _product_rows(layer.removesuffix(".kv"), trace)
-        if name.endswith(".attn.proj.weight"):
-            rows[-1:-1] = products  # where they are computed: after q and kv, before proj
-    return {
-        "model": variant_name(config) or config.model_type,
-        "image_size": [H, W],
-        "parameters": sum(row["parameters"] for row in rows),
-        "macs": sum(row["macs"] for row in rows),
-        "attention_macs": sum(row["macs"] for row in rows if "full_macs" in row),
-        "full_attention_macs": sum(row.get("full_macs", 0) for row in rows),
-        "layers": rows,
-    }
-
-
-class _Shapes(UserDict):
-    """A trace that keeps the shapes and lets the numbers go: at 1024 pixels these would fill 7 GB."""
-
-    def __setitem__(self, name, array):
-        self.data[name] = np.broadcast_to(np.float32(0), np.shape(array))  # takes no memory
-
-
-def _layer_row(layer, weight, trace):
-    """The row of a layer with parameters: its matrix is applied once at every token of what it puts out."""
-    output = _output_shape(layer, trace)
-    applied = math.prod(output[:-1])
-    macs = math.prod(weight) * applied if len(weight) in (2, 4) else 0  # norms and tables multiply no matrix
-    return {"name": layer, "output": output, "parameters": math.prod(weight), "macs": macs,
-            "bytes": math.prod(output) * BYTES}  # fmt: skip
-
-
-def _output_shape(layer, trace):
-    """Where the trace shows what `layer` puts out, as (tokens, channels)."""
-    parent, _, last = layer.rpartition(".")
-    if layer == "head":
-        return list(trace["logits"].shape[1:])
-    if last in ("pos_embed", "cls_token"):
-        return list(trace[f"{parent}.tokens"].shape[1:])
-    if last in ("q", "kv"):
-        _, heads, tokens, d = trace[f"{parent}.{last[0]}"].shape
-        return [tokens, heads * d * len(last)]
-    if last in ("sr", "norm") and parent.endswith("attn"):
-        return list(trace[f"{parent}.reduced"].shape[1:])
-    if last == "fc2" or parent.endswith("patch_embed") or layer.endswith("attn.proj"):
-        return list(trace[parent].shape[1:])
-    return list(trace[layer].shape[1:])
-
-
-def _product_rows(attn, trace):
-    """The two products of an attention layer: queries with keys, and probabilities with values."""
-    _, heads, N, M = trace[f"{attn}.scores"].shape
-    d = trace[f"{attn}.q"].shape[-1]
-    rows = []
-    for name, output in ((f"{attn}.q kᵀ", [heads, N, M]), (f"{attn}.probs v", [heads, N, d])):
-        full = heads * N * N if name.endswith("kᵀ") else heads * N * d
-        rows.append({"name": name, "output": output, "parameters": 0, "macs": heads * N * M * d,
-                     "bytes": math.prod(output) * BYTES, "full_macs": heads * N * N * d,
-                     "full_bytes": full * BYTES})  # fmt: skip
-    return rows
 
 
 def as_text(result, compare_attention=False):

@@ -14,11 +14,12 @@ from dataclasses import fields
 from pathlib import Path
 
 from . import plots
-from .checkpoint import Model, save_model
-from .cli import LARGEST_SIDE, run, whole_number
+from .checkpoints.checkpoint import Model, save_model
 from .config import PvtConfig
 from .parameters import unflatten
-from .training import benchmark, data, loop, report, state
+from .system.cli import LARGEST_SIDE, run, whole_number
+from .timing import training_step
+from .training import data, loop, report, state
 
 EPILOG = """examples:
   python -m pvt_numpy.train shapes -o runs/shapes --image-size 32 --epochs 8
@@ -62,7 +63,7 @@ def main(argv=None):
         if others or "resume" in options:
             found = (others or ["--resume"])[0]
             parser.error(f"--benchmark trains a model of its own; expected --threads at most beside it, found {found}")
-        benchmark.benchmark(nano_config(benchmark.SIZE, 10), threads)
+        training_step.benchmark(nano_config(training_step.SIZE, 10), threads)
         return 0
     if "resume" in options:
         if others:

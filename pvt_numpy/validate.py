@@ -1,7 +1,7 @@
 """`python -m pvt_numpy.validate [SOURCE]`: the model here and in PyTorch, layer by layer, and the first that departs.
 
 With PyTorch installed the reference is Hugging Face transformers, run now on the same weights and the same picture
-(with the official pair of epsilons where the model has it). Without it the golden numbers of `tests/golden` are checked
+(with the official pair of epsilons where the model has it). Without it the golden numbers in `reference/` are checked
 instead, which PyTorch wrote once: for the model that ships, its own; for any other, its architecture's.
 
 `--break` puts one of the classic porting mistakes in and shows what such a report looks like. The comparison is in
@@ -16,15 +16,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .checkpoint import describe, load_model
-from .cli import printable, run, say_working
-from .compare import MISTAKES, TOLERANCES, broken, differences, first_departure
+from .checkpoints.checkpoint import describe, load_model
 from .config import VARIANTS, config_from_dict, variant_name
-from .golden import digests, params_hash, read_golden, seeded_params, seeded_pixels
-from .image import preprocess
 from .model import forward
+from .pictures.processor import preprocess
+from .reference.comparison import MISTAKES, TOLERANCES, broken, differences, first_departure
+from .reference.golden import digests, params_hash, read_golden, seeded_params, seeded_pixels
+from .system.cli import printable, run, say_working
+from .system.paths import SAMPLE_PICTURE
 
-SAMPLE = Path(__file__).resolve().parent.parent / "notebooks" / "golf_ball.jpg"
 SEED = 1  # of the random weights; the noise picture's is one more
 EPILOG = """examples:
   python -m pvt_numpy.validate                                    the model that ships
@@ -104,7 +104,7 @@ def missing_packages():
 
 def live_case(model, random, image, dtype):
     """A model and a picture, run in PyTorch now."""
-    from .recipes import RECIPES
+    from .pictures.recipes import RECIPES
 
     if random:
         config = VARIANTS[random]
@@ -113,9 +113,9 @@ def live_case(model, random, image, dtype):
     else:
         config, params, preprocessing = model.config, model.params, model.preprocessing
         title = describe(model)
-    if image or (not random and SAMPLE.is_file()):
-        title += f"; picture {Path(image or SAMPLE).name}"
-        x = preprocess(image or SAMPLE, **preprocessing).astype(dtype)
+    if image or (not random and SAMPLE_PICTURE.is_file()):
+        title += f"; picture {Path(image or SAMPLE_PICTURE).name}"
+        x = preprocess(image or SAMPLE_PICTURE, **preprocessing).astype(dtype)
     else:
         title += "; picture: noise"
         x = seeded_pixels((1, config.num_channels, *config.image_hw), SEED + 1, np.dtype(dtype).type)
@@ -126,7 +126,7 @@ def _live(title, config, params, x):
     import torch
     import transformers
 
-    from .pytorch import hf_model, hf_trace
+    from .reference.pytorch import hf_model, hf_trace
 
     if config.model_type == "pvt" and x.shape[2:] != config.image_hw:
         found, expected = ("{} x {}".format(*size) for size in (x.shape[2:], config.image_hw))
@@ -157,7 +157,7 @@ def golden_case(model, random, image, dtype):
 def _golden(title, golden, config, params, dtype):
     x = seeded_pixels(golden["pixels"]["shape"], golden["pixels"]["seed"], np.dtype(dtype).type)
     versions = golden["versions"]
-    reference = (f"golden numbers in tests/golden/{golden['model']}.json, by {golden['reference']} "
+    reference = (f"golden numbers in golden_numbers/{golden['model']}.json, by {golden['reference']} "
                  f"(transformers {versions['transformers']}, PyTorch {versions['torch']})")  # fmt: skip
     return Case(f"{title}; picture: noise", reference, config, params, x, golden["numbers"], True)
 

@@ -23,7 +23,7 @@ if "OPENBLAS_NUM_THREADS" not in os.environ:
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-collect_ignore = ["golden/make.py", "fuzz.py", "kill.py"]  # scripts, not modules
+collect_ignore = ["robustness/fuzz.py", "robustness/kill.py"]  # scripts, not modules
 
 
 def pytest_runtest_setup(item):
@@ -44,30 +44,3 @@ def require_torch():
             pytest.fail(f"PVT_REQUIRE_TORCH=1, and {error}", pytrace=False)
         pytest.skip(f"needs requirements-torch.txt: {error}")
     torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="session")
-def chrome():
-    """A browser for the tests marked `browser`."""
-    import browser
-
-    driver = browser.start()
-    yield driver
-    driver.quit()
-
-
-@pytest.fixture
-def view(chrome, tmp_path):
-    """Opens a page of the explorer: view("shipped"), view("v1"), or view(page) for one of the test's own."""
-    import browser
-    from explorer_pages import page_of
-
-    def opened(page="shipped", width=1280, dark=False):
-        page = page_of(page) if isinstance(page, str) else page
-        page.save(tmp_path / "page.html")
-        browser.screen(chrome, width, dark=dark)
-        browser.open_page(chrome, tmp_path / "page.html")
-        return chrome
-
-    yield opened
-    assert browser.complaints(chrome) == []  # after everything that the test did

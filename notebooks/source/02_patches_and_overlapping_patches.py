@@ -147,7 +147,7 @@ for name, function in ways.items():
 # What does it cost? A token now reads $7 \cdot 7 \cdot 3 = 147$ numbers instead of 48, so three times the multiplications at the entrance; between the stages $9C$ instead of $4C$. In the whole network:
 
 # %%
-from pvt_numpy.summary import summarise
+from pvt_numpy.analysis.cost import summarise
 
 layers = summarise(config)["layers"]
 total = sum(row["macs"] for row in layers)

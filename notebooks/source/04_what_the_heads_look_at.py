@@ -24,8 +24,8 @@ import numpy as np
 
 import pvt_numpy
 from pvt_numpy import plots
+from pvt_numpy.analysis.rollout import key_blocks, merge_matrix, pyramid_rollout, spread
 from pvt_numpy.layers.softmax import softmax
-from pvt_numpy.rollout import key_blocks, merge_matrix, pyramid_rollout, spread
 
 PHOTO = "golf_ball.jpg"  # or a photo of yours
 PIXEL = 96, 104  # row and column, from 0 to 223, of the pixel whose token asks

@@ -10,7 +10,7 @@
 #
 # **What you will learn.** Why "same top-5" proves little; how large a difference rounding makes, and how to tell it from a bug; which details of PVT differ between its three public PyTorch versions.
 #
-# **What you need.** NumPy. PyTorch is *not* needed: its numbers were written down (`tests/golden/`), with the versions and the script that made them. Where PyTorch and transformers are installed, the last section also compares live. About 30 minutes.
+# **What you need.** NumPy. PyTorch is *not* needed: its numbers were written down (`pvt_numpy/reference/golden_numbers/`), with the versions and the script that made them. Where PyTorch and transformers are installed, the last section also compares live. About 30 minutes.
 
 # %%
 import sys
@@ -26,14 +26,16 @@ from pathlib import Path
 import numpy as np
 
 import pvt_numpy
-from pvt_numpy import compare, golden, plots
-from pvt_numpy.checkpoint import SHIPPED
+from pvt_numpy import plots
+from pvt_numpy.checkpoints.checkpoint import SHIPPED
+from pvt_numpy.checkpoints.export import export_hf
+from pvt_numpy.checkpoints.names import file_names
 from pvt_numpy.config import config_from_dict
-from pvt_numpy.export import export_hf
 from pvt_numpy.layers.activations import gelu, gelu_new
 from pvt_numpy.layers.layernorm import layer_norm
-from pvt_numpy.names import file_names
 from pvt_numpy.parameters import flatten
+from pvt_numpy.reference import comparison as compare
+from pvt_numpy.reference import golden
 
 PHOTO = "golf_ball.jpg"  # or a photo of yours
 

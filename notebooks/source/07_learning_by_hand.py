@@ -31,13 +31,13 @@ import numpy as np
 import pvt_numpy
 from pvt_numpy import PvtConfig, plots
 from pvt_numpy.config import config_from_dict
-from pvt_numpy.golden import digest, seeded_params, seeded_pixels
 from pvt_numpy.gradients import loss_and_gradients
 from pvt_numpy.layers.attention import attention, attention_backward
 from pvt_numpy.layers.layernorm import layer_norm, layer_norm_backward
 from pvt_numpy.layers.softmax import softmax_backward
 from pvt_numpy.parameters import flatten, unflatten
 from pvt_numpy.plots.style import BLUE, GREY, ORANGE, RED, new_figure, picture
+from pvt_numpy.reference.golden import digest, seeded_params, seeded_pixels
 from pvt_numpy.training import data, loop
 from pvt_numpy.training.shapes import SHAPES, draw_shapes
 from pvt_numpy.training.state import Settings, fresh
@@ -612,12 +612,14 @@ plots.positions(
 # %% [markdown]
 # ## The check
 #
-# The last word has PyTorch. `tests/golden_gradients/` holds what its autograd computed, in float64, for ten kinds of PVT: the loss, and of every parameter's gradient eleven numbers, among them a weighted sum that every entry enters.
+# The last word has PyTorch. `pvt_numpy/reference/golden_gradients/` holds what its autograd computed, in float64, for ten kinds of PVT: the loss, and of every parameter's gradient eleven numbers, among them a weighted sum that every entry enters.
 # The parameters are made from a seed, bit by bit the same on every machine, so no PyTorch is needed here.
 
 # %%
 for kind in ("v1", "v1_resized", "v2", "v2_linear"):
-    golden = json.loads(Path(f"../tests/golden_gradients/{kind}.json").read_text(encoding="utf-8"))
+    golden = json.loads(
+        Path(f"../pvt_numpy/reference/golden_gradients/{kind}.json").read_text(encoding="utf-8")
+    )
     config = config_from_dict(golden["config"])
     golden_params = seeded_params(config, golden["params_seed"])
     pixels = seeded_pixels(golden["pixels"]["shape"], golden["pixels"]["seed"])

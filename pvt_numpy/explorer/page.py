@@ -7,10 +7,11 @@ through one JSON block in which no `<` survives, and the page's code puts it in 
 import json
 import re
 from html import escape
-from pathlib import Path
 
 import numpy as np
 
+from ..analysis.rollout import cell_sizes, pyramid_rollout
+from ..analysis.tracing import Only
 from ..config import variant_name
 from ..layers.activations import sigmoid
 from ..layers.attention import POOLED
@@ -18,13 +19,11 @@ from ..layers.losses import loss_kind
 from ..layers.softmax import softmax
 from ..model import forward
 from ..parameters import flatten
-from ..recipes import at_size
-from ..rollout import cell_sizes, pyramid_rollout
-from ..tracing import Only
+from ..pictures.recipes import at_size
+from ..system.paths import EXPLORER
 from .pack import WANTED, encode, pack
 from .picture import LARGEST_INPUT, as_photo, preprocess, shown_picture
 
-HERE = Path(__file__).resolve().parent
 SCRIPTS = ("numbers.js", "paint.js", "views.js", "arithmetic.js", "facts.js", "controls.js")
 SHOWN_CLASSES = 5
 
@@ -140,11 +139,11 @@ def insert(name, facts):
     """The template with style, scripts and data in place."""
     parts = {
         "title": escape(name),
-        "style": (HERE / "style.css").read_text(encoding="utf-8"),
+        "style": (EXPLORER / "style.css").read_text(encoding="utf-8"),
         "data": as_json(facts),
-        "scripts": "\n".join((HERE / script).read_text(encoding="utf-8") for script in SCRIPTS),
+        "scripts": "\n".join((EXPLORER / script).read_text(encoding="utf-8") for script in SCRIPTS),
     }
-    template = (HERE / "template.html").read_text(encoding="utf-8")
+    template = (EXPLORER / "template.html").read_text(encoding="utf-8")
     # one pass, so that nothing inserted is ever searched for placeholders
     return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], template)
 

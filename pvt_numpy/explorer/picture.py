@@ -11,9 +11,9 @@ import os
 import numpy as np
 from PIL import Image
 
-from ..decode import open_image
-from ..image import preprocess
-from ..recipes import at_size
+from ..pictures.decode import open_image
+from ..pictures.processor import preprocess
+from ..pictures.recipes import at_size
 
 LARGEST_INPUT = 512  # pixels on a side that the explorer takes
 LONG_SIDE = 768  # pixels of the shown picture

@@ -6,12 +6,13 @@ from types import SimpleNamespace
 import numpy as np
 
 from .. import plots
-from ..checkpoint import load_model
-from ..cli import add_model_options, image_size, model_from, printable, run, say_working
+from ..checkpoints.checkpoint import load_model
 from ..config import VARIANTS, stage_grids
-from ..image import preprocess
 from ..model import forward
-from ..recipes import at_size
+from ..options import add_model_options, model_from
+from ..pictures.processor import preprocess
+from ..pictures.recipes import at_size
+from ..system.cli import image_size, printable, run, say_working
 
 EPILOG = """pictures (those in brackets need no IMAGE):
 {pictures}

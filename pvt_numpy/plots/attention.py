@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..rollout import cell_sizes, head_statistics, key_blocks
+from ..analysis.rollout import cell_sizes, head_statistics, key_blocks
 from .style import (
     GREY,
     MARKERS,

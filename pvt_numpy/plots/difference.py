@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from ..compare import differences
 from ..config import config_from_dict
-from ..golden import digests, read_golden, seeded_params, seeded_pixels
 from ..model import forward
+from ..reference.comparison import differences
+from ..reference.golden import digests, read_golden, seeded_params, seeded_pixels
 from .style import BLUE, GREEN, GREY, MARKERS, RED, WIDEST, new_figure, picture
 
 FLOOR = 1e-18  # an exact zero is drawn here, for a logarithm has none
@@ -16,7 +16,7 @@ def live(load, pixel_values):
 
     load  a function of a dtype that returns (params, config): the same model in float32 and in float64
     """
-    from ..pytorch import hf_model, hf_trace
+    from ..reference.pytorch import hf_model, hf_trace
 
     params, config = load(np.float64)
     truth, _ = hf_trace(hf_model(params, config), pixel_values.astype(np.float64), config)
@@ -32,7 +32,7 @@ def live(load, pixel_values):
 
 
 def from_golden(name, load=None):
-    """The same without PyTorch, for a case of `tests/golden`: differences of digests, a few numbers of each layer.
+    """The same without PyTorch, for a case of the golden numbers: differences of digests, a few numbers of each layer.
 
     load  as in `live`, for the case "shipped"; the others make their parameters from a seed
     """

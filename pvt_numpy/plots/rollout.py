@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..rollout import pyramid_rollout
+from ..analysis.rollout import pyramid_rollout
 from .style import (
     WIDEST,
     balance,

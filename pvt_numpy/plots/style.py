@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..files import atomic_file
-from ..recipes import IMAGENET_MEAN, IMAGENET_STD
-from ..rollout import cell_sizes
+from ..analysis.rollout import cell_sizes
+from ..pictures.recipes import IMAGENET_MEAN, IMAGENET_STD
+from ..system.files import atomic_file
 
 BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#5A5A5A"
 STAGE_COLOURS = (BLUE, GREEN, ORANGE, PURPLE)

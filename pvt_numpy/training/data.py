@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..folders import class_folders
-from ..image import preprocess
-from ..imagenet import classes
-from ..recipes import RECIPES, at_size
+from ..pictures.folders import class_folders
+from ..pictures.imagenet import classes
+from ..pictures.processor import preprocess
+from ..pictures.recipes import RECIPES, at_size
 from .augment import augment
 from .shapes import SHAPES, draw_shapes
 

@@ -3,7 +3,7 @@
 import csv
 import io
 
-from ..files import atomic_file
+from ..system.files import atomic_file
 
 COLUMNS = ("epoch", "step", "seconds", "learning_rate", "train_loss", "train_accuracy", "val_loss", "val_accuracy")
 

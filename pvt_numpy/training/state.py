@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..checkpoint import write_safetensors
+from ..checkpoints.checkpoint import write_safetensors
+from ..checkpoints.sources import parse_json
 from ..config import config_from_dict, config_to_dict
 from ..parameters import flatten, init_params, parameter_shapes
-from ..sources import parse_json
 
 GROUPS = ("params", "means", "squares", "average")  # four arrays for every parameter
 

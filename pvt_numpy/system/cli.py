@@ -1,0 +1,106 @@
+"""What every command shares: a user's mistake is one line and an exit status, never a traceback.
+
+Exit status 0: all done; 1: something failed, said on stderr; 2: wrong usage (argparse); 130: stopped with Ctrl-C;
+143: ended by SIGTERM (train, which saves: 130). Both ways of stopping clear away what is half written.
+"""
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+import warnings
+
+from .quiet import STDERR
+
+LARGEST_SIDE = 4096  # pixels; where a command lets the user choose the image size
+LONGEST_LINE = 4000  # characters of an error
+
+
+def run(main, name):
+    """Calls `main()`, which returns an exit status, and leaves the process with it.
+
+    `name` is the command's, for its messages. ValueError and OSError are what the package raises for bad input.
+    Any other exception is a mistake of ours and keeps its traceback.
+    """
+    for name_of_stream, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name_of_stream) is None:  # closed by whoever started the command
+            setattr(sys, name_of_stream, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - for good
+    with contextlib.suppress(ValueError):  # only the main thread may
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # Numbers that overflow in a layer are not finite in the end, which is what a command says, once.
+    warnings.filterwarnings("ignore", category=RuntimeWarning, module="pvt_numpy")
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # a name that the console cannot show is no reason to fail
+    try:
+        status = main()
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        print(f"{name}: stopped", file=sys.stderr)
+        status = 130
+    except ModuleNotFoundError as error:
+        if not error.name or error.name.startswith("pvt_numpy"):
+            raise
+        complain(name, f"the package {error.name.partition('.')[0]} is not installed; pip install -r requirements.txt")
+        status = 1
+    except BrokenPipeError:  # the reader, `head` for instance, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    except (ValueError, OSError, MemoryError) as error:
+        complain(name, error)
+        status = 1
+    with contextlib.suppress(ValueError):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done; Python, as it ends, would show a traceback
+    sys.exit(status)
+
+
+def complain(name, error):
+    """One line on stderr for `error`, whatever line breaks or control characters its text holds."""
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        error = f"{error.filename}: {error.strerror}"
+    text = printable(" ".join(str(error).split()) or type(error).__name__)
+    if len(text) > LONGEST_LINE:  # it quotes what a damaged file holds
+        text = f"{text[:LONGEST_LINE]} ... ({len(text) - LONGEST_LINE:,} more characters)"
+    with STDERR:
+        print(f"{name}: error: {text}", file=sys.stderr, flush=True)
+
+
+def printable(text):
+    """`text` with control characters escaped, so that a file's name cannot steer a terminal.
+
+    >>> printable("a\\x1b[31mb")
+    'a\\\\x1b[31mb'
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
+def say_working(text):
+    """One line on stderr, where somebody watches it, before work that takes more than a moment."""
+    if sys.stderr.isatty():
+        with STDERR:
+            print(f"{text} ...", file=sys.stderr, flush=True)
+
+
+def whole_number(low, high=10**18):
+    """An argparse type: a whole number, at least `low` and at most `high`."""
+
+    def parse(text):
+        if not text.isdecimal() or len(text) > 19 or not low <= int(text) <= high:
+            limits = f"from {low} on" if high == 10**18 else f"from {low} to {high}"
+            raise argparse.ArgumentTypeError(f"found {text[:40]!r}, expected a whole number {limits}")
+        return int(text)
+
+    return parse
+
+
+def image_size(text):
+    """An argparse type: "224" or "224x320" as (height, width)."""
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(map(_is_side, sides)):
+        expected = f"pixels such as 224 or 224x320, at most {LARGEST_SIDE}"
+        raise argparse.ArgumentTypeError(f"found {text[:40]!r}, expected {expected}")
+    return int(sides[0]), int(sides[-1])
+
+
+def _is_side(text):
+    return text.isdecimal() and len(text) < 9 and 1 <= int(text) <= LARGEST_SIDE

@@ -1,0 +1,15 @@
+"""Where the project's own files lie, in a checkout and in an installed package alike.
+
+A wheel carries `weights/` and the sample picture inside the package; in a checkout both stand beside it.
+"""
+
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent.parent
+_HOME = PACKAGE if (PACKAGE / "weights").is_dir() else PACKAGE.parent
+
+SHIPPED = _HOME / "weights" / "pvt_v2_b0_imagenette.safetensors"  # the model that `load_model()` gives
+SAMPLE_PICTURE = _HOME / "notebooks" / "golf_ball.jpg"
+GOLDEN_NUMBERS = PACKAGE / "reference" / "golden_numbers"
+IMAGENET_CLASSES = PACKAGE / "pictures" / "imagenet_classes.txt"
+EXPLORER = PACKAGE / "explorer"  # the page's template, style and scripts

@@ -1,0 +1,364 @@
+"""Our own file: exact, strict, deterministic, atomic, modest in memory. Damage: test_damaged_files.py."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+import tracemalloc
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pvt_numpy.checkpoints import checkpoint
+from pvt_numpy.checkpoints.checkpoint import SHIPPED, Model, describe, load_model, save_model
+from pvt_numpy.config import VARIANTS
+from pvt_numpy.parameters import flatten, parameter_shapes, unflatten
+from pvt_numpy.pictures.recipes import RECIPES
+from tests.checkpoints.checkpoint_files import (
+    SMALL_V1,
+    SMALL_V2,
+    assert_same_params,
+    make_model,
+    refused,
+    rewrite,
+    state_dict,
+    write_json,
+    write_raw,
+)
+
+HF_FOLDER = Path(__file__).parents[3] / "shared" / "checkpoints" / "pvt_v2_b0_imagenette"
+
+
+@pytest.fixture
+def model():
+    return make_model(
+        SMALL_V2,
+        labels=("tench", "crane", "crane", "gr\u00fcn \U0001f41f"),
+        preprocessing=RECIPES["official"],
+        origin={"source": "a test", "licence": "none"},
+    )
+
+
+@pytest.fixture
+def saved(tmp_path, model):
+    save_model(tmp_path / "m.safetensors", model)
+    return tmp_path / "m.safetensors"
+
+
+# --- what goes in comes out ---
+
+
+@pytest.mark.parametrize("config", [SMALL_V1, SMALL_V2, replace(SMALL_V2, qkv_bias=False, num_labels=0)])
+def test_float32_round_trip_is_exact(tmp_path, config):
+    model = make_model(config, preprocessing=RECIPES["hf"], origin={"source": "a test"})
+    save_model(tmp_path / "m", model)
+    back = load_model(tmp_path / "m")
+    assert_same_params(back.params, model.params)
+    assert replace(back, params={}) == replace(model, params={})
+
+
+def test_labels_and_everything_else_survive(saved, model):
+    back = load_model(saved)
+    assert back.labels == model.labels
+    assert replace(back, params={}) == replace(model, params={})
+
+
+def test_float16_round_trip_rounds_once(tmp_path, saved, model):
+    save_model(tmp_path / "half", model, "float16")
+    back = load_model(tmp_path / "half")
+    rounded = {name: value.astype(np.float16).astype(np.float32) for name, value in flatten(model.params).items()}
+    assert_same_params(back.params, unflatten(rounded))
+    save_model(tmp_path / "again", back, "float16")
+    assert (tmp_path / "again").read_bytes() == (tmp_path / "half").read_bytes()
+    assert saved.stat().st_size - (tmp_path / "half").stat().st_size > 59_000, "of 120,896 bytes of float32"
+
+
+def test_float64_has_the_same_values(saved, model):
+    back = load_model(saved, dtype=np.float64)
+    assert_same_params(back.params, unflatten({n: v.astype(np.float64) for n, v in flatten(model.params).items()}))
+
+
+def test_convolutions_lie_channels_last_under_pytorchs_shape(saved):
+    for name, value in flatten(load_model(saved).params).items():
+        view = value.transpose(0, 2, 3, 1) if value.ndim == 4 else value
+        assert view.flags.c_contiguous, name
+        assert value.flags.writeable, name
+
+
+def test_the_file_is_plain_safetensors(saved, model):
+    from safetensors.numpy import load_file
+
+    arrays = load_file(saved)
+    assert arrays.keys() == flatten(model.params).keys()
+    for name, value in flatten(model.params).items():
+        np.testing.assert_array_equal(arrays[name], value)
+    assert int.from_bytes(saved.read_bytes()[:8], "little") % 8 == 0, "arrays start where a processor likes to read"
+
+
+def test_an_origin_that_is_no_text_is_saved(tmp_path, model):
+    """It may be the name of a folder, and those are bytes."""
+    save_model(tmp_path / "m.safetensors", replace(model, origin={"source": "caf\udce9"}))
+    assert load_model(tmp_path / "m.safetensors").origin["source"] == "caf?"
+
+
+def test_a_folder_is_not_written_over(tmp_path, model):
+    with pytest.raises(IsADirectoryError, match="is a folder; expected the name of a file"):
+        save_model(tmp_path, model)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_equal_models_give_equal_bytes(tmp_path, saved, model):
+    """Also where memory is laid out otherwise, and whatever order another process hashes in."""
+    other = {name: np.asfortranarray(value) for name, value in flatten(model.params).items()}
+    save_model(tmp_path / "other", replace(model, params=unflatten(other)))
+    assert (tmp_path / "other").read_bytes() == saved.read_bytes()
+    code = (
+        "import sys; from pvt_numpy.checkpoints.checkpoint import *; save_model(sys.argv[2], load_model(sys.argv[1]))"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code, str(saved), str(tmp_path / "third")],
+        check=True, cwd=Path(__file__).parents[2], env=os.environ | {"PYTHONHASHSEED": "7"},
+    )  # fmt: skip
+    assert (tmp_path / "third").read_bytes() == saved.read_bytes()
+
+
+def test_the_shipped_model():
+    model = load_model()
+    assert model.config.num_labels == 10
+    assert model.labels[0] == "tench"
+    assert model.labels[-1] == "parachute"
+    assert model.preprocessing == RECIPES["hf"]
+    assert sum(value.size for value in flatten(model.params).values()) == 3_412_330
+    assert SHIPPED.stat().st_size < 7e6
+    for word in ("research use", "Apache-2.0"):
+        assert word in model.origin["licence"]
+    assert describe(model).startswith("pvt_v2_b0, 3,412,330 parameters, 10 outputs; from pvt_v2_b0_imagenette")
+
+
+def test_the_shipped_model_is_the_trained_one():
+    """Parameters: the Hugging Face folder's, rounded to float16 once. Predictions: the same on real photos."""
+    if not HF_FOLDER.is_dir():
+        pytest.skip("the trained Hugging Face folder is not at hand; it is too large for the repository")
+    from pvt_numpy.model import forward
+    from pvt_numpy.pictures.processor import preprocess
+
+    shipped, trained = load_model(), load_model(HF_FOLDER)
+    rounded = {name: value.astype(np.float16).astype(np.float32) for name, value in flatten(trained.params).items()}
+    assert_same_params(shipped.params, unflatten(rounded))
+    assert (shipped.config, shipped.labels, shipped.preprocessing) == (
+        trained.config, trained.labels, trained.preprocessing,
+    )  # fmt: skip
+    photos = sorted((HF_FOLDER.parents[1] / "imagenette160" / "val").glob("*/*.jpg"))[::300]
+    pixels = preprocess(photos, **shipped.preprocessing)
+    ours, theirs = (forward(pixels, model.params, model.config).logits for model in (shipped, trained))
+    np.testing.assert_array_equal(ours.argmax(-1), theirs.argmax(-1))
+    assert len(set(ours.argmax(-1))) > 5
+    assert 0 < np.abs(ours - theirs).max() < 0.01
+
+
+# --- what does not fit ---
+
+
+def test_all_wrong_names_in_one_message(saved, model):
+    def change(header):
+        header["surplus.weight"] = header.pop("stages.0.blocks.0.attn.q.bias")
+        header["stages.1.blocks.1.norm1.gamma"] = header.pop("stages.1.blocks.1.norm1.weight")
+        header["head.weight"]["shape"] = header["head.weight"]["shape"][::-1]
+
+    message = refused(rewrite(saved, change))
+    assert message.endswith(
+        "the parameters do not fit the configuration; "
+        "missing: stages.0.blocks.0.attn.q.bias, stages.1.blocks.1.norm1.weight; "
+        "unexpected: stages.1.blocks.1.norm1.gamma, surplus.weight; "
+        "of another shape: head.weight is (16, 4), expected (4, 16)"
+    )
+
+
+def test_many_wrong_names_are_grouped_and_none_is_lost(saved):
+    def change(header):
+        for name in [name for name in header if name.startswith("stages.1.") or name == "head.bias"]:
+            header["other." + name] = header.pop(name)
+
+    message = refused(rewrite(saved, change))
+    assert "missing: stages.1.*, head.bias; unexpected: other.*" in message
+
+
+@pytest.mark.parametrize(("told", "held"), [("pvt_tiny", "pvt_small"), ("pvt_v2_b2", "pvt_v2_b2_li")])
+def test_another_variant_is_called_by_its_name(tmp_path, told, held):
+    header, end = {}, 0
+    kind = "hf-v1" if told == "pvt_tiny" else "hf-v2"
+    shapes = {name: np.broadcast_to(np.float32(0), s) for name, s in parameter_shapes(VARIANTS[held]).items()}
+    model = Model(replace(VARIANTS[held], num_labels=0), unflatten(shapes))
+    for name, value in state_dict(model, kind).items():
+        header[name] = {"dtype": "F32", "shape": value.shape, "data_offsets": [end, end := end + 4 * value.size]}
+    write_raw(tmp_path / "model.safetensors", header)
+    os.truncate(tmp_path / "model.safetensors", (tmp_path / "model.safetensors").stat().st_size + end)  # zeros
+    fields = {"model_type": VARIANTS[told].model_type, "depths": VARIANTS[told].depths, "id2label": {}}
+    if told == "pvt_v2_b2":
+        fields["hidden_sizes"] = VARIANTS[told].hidden_sizes
+    write_json(tmp_path / "config.json", fields | {"architectures": ["PvtForImageClassification"]})
+    message = refused(tmp_path)
+    assert f"do not fit {told} (these are the parameters of {held});" in message
+    assert len(message) < 2500
+
+
+def test_more_blocks_than_the_file_could_hold(saved):
+    """A configuration is small and may ask for anything; what it asks for is not built before it is believed."""
+
+    def change(header):
+        config = json.loads(header["__metadata__"]["config"])
+        config["depths"][2] = 30_000
+        header["__metadata__"]["config"] = json.dumps(config)
+
+    assert "30004 blocks (depths)" in refused(rewrite(saved, change))
+
+
+def test_a_float64_file_beyond_float32_is_not_quietly_infinite(saved, model):
+    flat = flatten(model.params)
+    flat = {name: value.astype("<f8") for name, value in flat.items()}
+    flat["head.bias"][1] = 1e300
+    from safetensors.numpy import save_file
+
+    size = int.from_bytes(saved.read_bytes()[:8], "little")
+    metadata = json.loads(saved.read_bytes()[8 : 8 + size])["__metadata__"]
+    save_file(flat, saved, metadata)
+    assert "head.bias" in refused(saved)
+    assert load_model(saved, dtype=np.float64).params["head"]["bias"][1] == 1e300
+
+
+def test_impossible_dtypes(saved, model, tmp_path):
+    for dtype in (np.float16, np.int32, "float128", None):
+        with pytest.raises(ValueError, match="expected float32 or float64"):
+            load_model(saved, dtype=dtype)
+    for dtype in ("float64", "bfloat16", None):
+        with pytest.raises(ValueError, match="expected 'float32' or 'float16'"):
+            save_model(tmp_path / "x", model, dtype)
+    assert not (tmp_path / "x").exists()
+
+
+def test_saving_refuses_what_could_not_be_loaded(tmp_path, model):
+    flat = flatten(model.params)
+    wrong = {name: value for name, value in flat.items() if name != "stages.0.norm.bias"}
+    with pytest.raises(ValueError, match="missing: stages.0.norm.bias"):
+        save_model(tmp_path / "x", replace(model, params=unflatten(wrong)))
+    with pytest.raises(ValueError, match="3 labels; expected num_labels = 4"):
+        save_model(tmp_path / "x", replace(model, labels=("a", "b", "c")))
+    for number, dtype in ((70000, "float16"), (-70000, "float16"), (np.nan, "float32")):
+        flat = flatten(make_model(SMALL_V2).params)
+        flat["stages.2.norm.bias"][3] = number
+        with pytest.raises(ValueError, match=f"^{dtype} reaches to .* do not fit: stages.2.norm.bias$"):
+            save_model(tmp_path / "x", replace(model, params=unflatten(flat)), dtype)
+    flat["stages.2.norm.bias"][3] = 70000
+    save_model(tmp_path / "x", replace(model, params=unflatten(flat)), "float32")
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+# --- whole or not at all ---
+
+
+class TestAtomic:
+    @pytest.fixture
+    def before(self, saved):
+        return saved.read_bytes()
+
+    def check(self, saved, before):
+        assert saved.read_bytes() == before
+        assert list(saved.parent.iterdir()) == [saved], "a temporary file was left behind"
+
+    def test_full_disk(self, saved, before, model, monkeypatch):
+        def full(_):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left") as caught:
+            save_model(saved, replace(model, origin={}))
+        assert caught.value.filename == str(saved)
+        self.check(saved, before)
+
+    def test_no_right_to_replace(self, saved, before, model, monkeypatch):
+        def denied(source, target):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), source, None, target)
+
+        monkeypatch.setattr(os, "replace", denied)
+        with pytest.raises(PermissionError) as caught:
+            save_model(saved, replace(model, origin={}))
+        assert caught.value.filename == str(saved)
+        assert caught.value.filename2 is None
+        self.check(saved, before)
+
+    def test_stopped_half_way(self, saved, before, model, monkeypatch):
+        written = []
+
+        def stop(value, dtype):
+            written.append(value)
+            if len(written) == 5:
+                raise KeyboardInterrupt
+            return np.asarray(value, dtype, order="C")
+
+        monkeypatch.setattr(checkpoint.np, "ascontiguousarray", stop)
+        with pytest.raises(KeyboardInterrupt):
+            save_model(saved, replace(model, origin={}))
+        self.check(saved, before)
+
+    def test_no_such_folder(self, tmp_path, model):
+        with pytest.raises(FileNotFoundError, match="there is no folder"):
+            save_model(tmp_path / "no" / "m.safetensors", model)
+
+    def test_success_replaces(self, saved, before, model):
+        save_model(saved, replace(model, origin={}))
+        assert saved.read_bytes() != before
+        assert load_model(saved).origin == {}
+
+
+MEASURE = """
+import sys, tracemalloc
+import numpy as np
+import pvt_numpy.checkpoints.checkpoint, pvt_numpy.pictures.recipes, safetensors
+def resident():
+    with open("/proc/self/status") as file:
+        return int(file.read().split("VmHWM:")[1].split()[0]) * 1024
+before = resident()
+model = pvt_numpy.checkpoints.checkpoint.load_model(sys.argv[1])
+print(resident() - before)
+"""
+
+
+@pytest.mark.parametrize("kind", ["float32", "float16", "hf"])
+def test_memory_while_loading(tmp_path, kind):
+    """At most the file and 1.5 times the parameters; pvt_small, 98 MB."""
+    config = replace(VARIANTS["pvt_small"], num_labels=1000)
+    flat = {name: np.zeros(shape, np.float32) for name, shape in parameter_shapes(config).items()}
+    model = Model(config, unflatten(flat))
+    path = tmp_path / "model.safetensors"
+    if kind == "hf":
+        checkpoint.write_safetensors(path, state_dict(model, "hf-v1"), {}, "float32")
+    else:
+        save_model(path, model, kind)
+    limit = 1.5 * sum(value.nbytes for value in flat.values())
+    del model, flat
+    if Path("/proc/self/status").exists():  # Linux counts the mapped file, too
+        measured = subprocess.run(
+            [sys.executable, "-c", MEASURE, str(path)],
+            check=True, cwd=Path(__file__).parents[2], capture_output=True, text=True,
+        )  # fmt: skip
+        assert limit / 2 < int(measured.stdout) <= limit + path.stat().st_size
+    tracemalloc.start()
+    try:
+        load_model(path)
+        assert limit / 2 < tracemalloc.get_traced_memory()[1] <= limit
+    finally:
+        tracemalloc.stop()
+
+
+def test_describe_tells_both_epsilons():
+    line = describe(
+        make_model(SMALL_V1, origin={"source": "x.pth", "format": "the official code", "recipe": "official"})
+    )
+    count = sum(int(np.prod(shape)) for shape in parameter_shapes(SMALL_V1).values())
+    assert line == (
+        f"pvt, {count:,} parameters, 4 outputs; from x.pth of the official code; "
+        "layer norm eps 1e-06, 1e-05 in patch embeddings and SRA; recipe official"
+    )

@@ -1,0 +1,234 @@
+"""Conversion against PyTorch itself: real Hugging Face models in and out, real pickles, real logits."""
+
+import argparse
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pvt_numpy import convert
+from pvt_numpy.checkpoints.checkpoint import load_model, save_model
+from pvt_numpy.checkpoints.export import export_hf, export_timm, hf_fields
+from pvt_numpy.config import VARIANTS
+from pvt_numpy.model import forward
+from pvt_numpy.parameters import flatten
+from pvt_numpy.pictures.processor import preprocess
+from pvt_numpy.pictures.recipes import RECIPES
+from tests.checkpoints.checkpoint_files import (
+    LINEAR,
+    SMALL_V1,
+    SMALL_V2,
+    V1,
+    V2,
+    assert_same_params,
+    make_model,
+    state_dict,
+)
+
+pytestmark = pytest.mark.torch
+HF_V1, HF_V2 = (replace(config, patch_norm_eps=None) for config in (SMALL_V1, SMALL_V2))
+CONFIGS = {
+    "v1": HF_V1,
+    "v1 kernel is not stride": replace(HF_V1, patch_sizes=(3, 2, 2, 2)),
+    "v1 headless": replace(HF_V1, num_labels=0),
+    "v2": HF_V2,
+    "v2 linear": replace(HF_V2, linear_attention=True, hidden_act="relu"),
+    "v2 headless": replace(HF_V2, num_labels=0),
+    "v2 without qkv bias": replace(HF_V2, qkv_bias=False, layer_norm_eps=1e-5, mlp_ratios=(2, 3, 4, 1)),
+}
+
+
+@pytest.fixture
+def torch():
+    import torch
+
+    torch.set_num_threads(1)
+    return torch
+
+
+@pytest.fixture
+def transformers(torch):
+    import transformers
+
+    return transformers
+
+
+@pytest.fixture(params=CONFIGS.values(), ids=CONFIGS)
+def hf_model(request, torch, transformers):
+    """A Hugging Face model with random numbers in every parameter, zeros and ones included."""
+    config, classes = request.param, transformers
+    name = "PvtV2" if config.model_type == "pvt_v2" else "Pvt"
+    hf = getattr(classes, f"{name}Config")(**hf_fields(config) | {"num_labels": config.num_labels or 2})
+    torch.manual_seed(0)
+    model = getattr(classes, f"{name}ForImageClassification" if config.num_labels else f"{name}Model")(hf).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn(parameter.shape) * 0.3)
+    return model
+
+
+def logits(torch, model, pixels):
+    """The logits, or the last tokens or map of a headless model; float64."""
+    with torch.no_grad():
+        output = model.double()(torch.from_numpy(pixels).double())
+    return (output.logits if hasattr(output, "logits") else output.last_hidden_state).numpy()
+
+
+def our_logits(model, pixels):
+    output = forward(pixels.astype(np.float64), model.params, model.config)
+    return output.logits if model.config.num_labels else output.last_hidden_state
+
+
+@pytest.fixture
+def pixels():
+    return np.random.default_rng(1).standard_normal((2, 3, 64, 64))
+
+
+def test_hugging_face_models_in_and_out(tmp_path, torch, hf_model, pixels):
+    """save_pretrained -> ours -> from_pretrained: the same logits here, the same bits and logits there."""
+    hf_model.save_pretrained(tmp_path / "theirs")
+    ours = load_model(tmp_path / "theirs", dtype=np.float64)
+    expected = logits(torch, hf_model, pixels)
+    np.testing.assert_allclose(our_logits(ours, pixels), expected, rtol=1e-10, atol=1e-10)
+
+    save_model(tmp_path / "ours.safetensors", load_model(tmp_path / "theirs"))
+    convert.main([str(tmp_path / "ours.safetensors"), "--to", "hf", "-o", str(tmp_path / "back")])
+    back, report = type(hf_model).from_pretrained(tmp_path / "back", output_loading_info=True)
+    assert not any(report[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")), report
+    state = hf_model.float().state_dict()
+    assert back.state_dict().keys() == state.keys()
+    for name, value in back.state_dict().items():
+        assert torch.equal(value, state[name]), name
+    np.testing.assert_array_equal(logits(torch, back.eval(), pixels), expected)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_labels_and_image_processor_go_back(tmp_path, transformers, recipe):
+    """Hugging Face's own classes read the folder: the same names, and from the same picture the same pixels."""
+    labels = ("tench", "crane", "gr\u00fcn", "church")
+    export_hf(tmp_path / "hf", make_model(HF_V2, labels=labels, preprocessing=RECIPES[recipe]))
+    config = transformers.AutoConfig.from_pretrained(tmp_path / "hf")
+    assert config.id2label == dict(enumerate(labels))
+    assert config.label2id["church"] == 3
+    from transformers.models.pvt.image_processing_pil_pvt import PvtImageProcessorPil
+
+    picture = np.random.default_rng(2).integers(0, 256, (300, 401, 3), dtype=np.uint8)
+    theirs = PvtImageProcessorPil.from_pretrained(tmp_path / "hf")(picture)["pixel_values"]
+    ours = preprocess(picture, **load_model(tmp_path / "hf").preprocessing)
+    np.testing.assert_allclose(ours, np.asarray(theirs), rtol=0, atol=1e-6)
+
+
+def test_sharded_and_bfloat16(tmp_path, torch, transformers, hf_model):
+    hf_model = hf_model.to(torch.bfloat16)
+    hf_model.save_pretrained(tmp_path, max_shard_size="20KB")
+    assert len(list(tmp_path.glob("*.safetensors"))) > 2
+    ours = load_model(tmp_path)
+    hf_model.float().save_pretrained(tmp_path / "float32")
+    assert_same_params(ours.params, load_model(tmp_path / "float32").params)
+
+
+@pytest.mark.parametrize("config", [V1, V2, LINEAR, replace(V1, num_labels=0), replace(V2, num_labels=0)],
+                         ids=["v1", "v2", "linear", "v1 headless", "v2 headless"])  # fmt: skip
+def test_official_pickles(tmp_path, torch, config):
+    """As published, as the training script saves them, as DataParallel names them; PyTorch's old format and its new."""
+    model = make_model(config)
+    bare = {name: torch.from_numpy(value) for name, value in state_dict(model, "official").items()}
+    kept = {"optimizer": {"lr": 0.1}, "epoch": 3, "args": argparse.Namespace(model="pvt_tiny", lr=1e-3)}
+    files = {
+        "bare": bare,
+        "training": {"model": bare} | kept,
+        "parallel": {"state_dict": {f"module.{name}": value for name, value in bare.items()}},
+    }
+    for name, state in files.items():
+        for new in (True, False):
+            torch.save(state, tmp_path / f"{name}.pth", _use_new_zipfile_serialization=new)
+            ours = load_model(tmp_path / f"{name}.pth")
+            assert_same_params(ours.params, model.params)
+            assert ours.config == replace(config, layer_norm_eps=1e-6, patch_norm_eps=1e-5)
+            assert ours.origin["format"] == "the official code (whai362/PVT)"
+
+
+def test_folder_with_a_pickle_only(tmp_path, torch, transformers, hf_model):
+    hf_model.save_pretrained(tmp_path)
+    ours = load_model(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    torch.save(hf_model.state_dict(), tmp_path / "pytorch_model.bin")
+    assert_same_params(load_model(tmp_path).params, ours.params)
+    assert load_model(tmp_path).origin == ours.origin
+
+
+def test_pickles_in_half_precision(tmp_path, torch):
+    model = make_model(V2)
+    for dtype in (torch.bfloat16, torch.float16, torch.float64):
+        state = {n: torch.from_numpy(value).to(dtype) for n, value in state_dict(model, "official").items()}
+        torch.save(state, tmp_path / "m.pth")
+        ours = flatten(load_model(tmp_path / "m.pth").params)
+        for name, value in state.items():
+            if not name.startswith(("block", "patch_embed", "norm")):
+                np.testing.assert_array_equal(ours[name], value.float().numpy())
+        np.testing.assert_array_equal(
+            ours["stages.0.blocks.0.attn.kv.weight"], state["block1.0.attn.kv.weight"].float().numpy()
+        )
+
+
+class Malice:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (self.path, "w")
+
+
+def test_a_pickle_that_would_run_a_program_is_not_opened(tmp_path, torch):
+    for state in (Malice(str(tmp_path / "harm")), {"model": {"x": torch.ones(1)}, "y": Malice(str(tmp_path / "harm"))}):
+        torch.save(state, tmp_path / "m.pth")
+        with pytest.raises(ValueError, match=r"m\.pth is damaged or holds more than tensors, .* not opened") as caught:
+            load_model(tmp_path / "m.pth")
+        assert "\n" not in str(caught.value)
+    assert not (tmp_path / "harm").exists()
+
+
+def test_pickles_that_are_no_checkpoint(tmp_path, torch):
+    path = tmp_path / "m.pth"
+    good = {name: torch.from_numpy(value) for name, value in state_dict(make_model(V2), "official").items()}
+    torch.save(good, path)
+    raw = path.read_bytes()
+    for damaged in (raw[: len(raw) // 2], raw[:100], b"PK\x03\x04", b"", b"\x80\x02", b"no pickle"):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"^[^\n]*m\.pth is damaged or holds more than tensors[^\n]*$"):
+            load_model(path)
+    for state, said in (
+        ([torch.ones(1)], "holds no table of parameters, bare or under 'model' or 'state_dict'"),
+        ({}, "holds no table of parameters"),
+        (good | {"epoch": 3}, "holds entries that are not tensors: epoch"),
+        (good | {"head.bias": torch.ones(3, dtype=torch.int64)}, "head.bias is of type torch.int64"),
+        (good | {"head.bias": torch.ones(3).to_sparse()}, "head.bias is of type torch.float32"),
+        (good | {"head.bias": torch.ones(4)}, "head.bias is (4,), expected (3,)"),
+    ):
+        torch.save(state, path)
+        with pytest.raises(ValueError, match=".") as caught:
+            load_model(path)
+        assert said in str(caught.value)
+
+
+@pytest.fixture
+def timm(torch):
+    try:
+        import timm
+    except ImportError as error:  # also where timm is there and torchvision, which it needs, is not
+        pytest.skip(f"needs timm, which no other test does and requirements-torch.txt leaves out: {error}")
+    return timm
+
+
+@pytest.mark.parametrize("variant", ["pvt_v2_b0", "pvt_v2_b2_li"])
+def test_timm_loads_what_goes_back_to_it(tmp_path, torch, timm, pixels, variant):
+    config = replace(VARIANTS[variant], num_labels=5, layer_norm_eps=1e-6, patch_norm_eps=1e-5)
+    model = make_model(config, preprocessing=RECIPES["timm"])
+    for value in flatten(model.params).values():
+        value *= 0.05
+    assert export_timm(tmp_path / "timm", model) == []
+    theirs = timm.create_model(f"local-dir:{tmp_path / 'timm'}", pretrained=True).eval()
+    with torch.no_grad():
+        expected = theirs.double()(torch.from_numpy(pixels)).numpy()
+    ours = load_model(tmp_path / "timm", dtype=np.float64)
+    np.testing.assert_allclose(our_logits(ours, pixels), expected, rtol=1e-10, atol=1e-12)

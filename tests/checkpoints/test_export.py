@@ -1,0 +1,210 @@
+"""The way back to Hugging Face's and timm's folders, and the command that goes both ways; offline."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pvt_numpy import convert
+from pvt_numpy.checkpoints.checkpoint import describe, load_model, save_model
+from pvt_numpy.checkpoints.export import export_hf, export_timm
+from pvt_numpy.checkpoints.names import our_names
+from pvt_numpy.config import VARIANTS, config_from_dict
+from pvt_numpy.parameters import flatten, unflatten
+from pvt_numpy.pictures.recipes import RECIPES
+from tests.checkpoints.checkpoint_files import (
+    LINEAR,
+    SMALL_V1,
+    SMALL_V2,
+    SPLIT,
+    V1,
+    V2,
+    assert_same_params,
+    bare_file,
+    make_model,
+)
+
+
+@pytest.fixture
+def run(capsys):
+    """Runs the command in this process; returns what it printed."""
+
+    def run(*arguments):
+        assert convert.main([str(argument) for argument in arguments]) == 0
+        return capsys.readouterr().out
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "config",
+    [SMALL_V1, SMALL_V2, V1, LINEAR, replace(SMALL_V2, num_labels=0, qkv_bias=False),
+     replace(SMALL_V1, num_labels=0, patch_sizes=(3, 2, 2, 2))],
+)  # fmt: skip
+def test_there_and_back_through_hugging_face(tmp_path, config):
+    config = replace(config, patch_norm_eps=None)
+    labels = ("a", "b", "c", "gr\u00fcn")[: config.num_labels] or None
+    model = make_model(config, labels=labels, preprocessing=RECIPES["hf-bilinear"])
+    assert export_hf(tmp_path / "hf", model) == []
+    back = load_model(tmp_path / "hf")
+    assert_same_params(back.params, model.params)
+    assert (back.config, back.labels, back.preprocessing) == (config, labels, model.preprocessing)
+    written = json.loads((tmp_path / "hf" / "config.json").read_text(encoding="utf-8"))
+    assert "patch_norm_eps" not in written
+    assert config_from_dict(written) == config
+
+
+def test_what_hugging_face_cannot_say(tmp_path):
+    model = make_model(SMALL_V1, preprocessing=RECIPES["official"])
+    remarks = export_hf(tmp_path / "hf", model)
+    assert "Hugging Face has one epsilon: 1e-05 in patch embeddings and SRA becomes 1e-06" in remarks[0]
+    assert "may start one pixel earlier" in remarks[1]
+    back = load_model(tmp_path / "hf")
+    assert back.config == replace(model.config, patch_norm_eps=None)
+    assert back.preprocessing == model.preprocessing | {"crop_offset": "floor"}
+    for size in ((64, 96), 72):
+        with pytest.raises(ValueError, match="Hugging Face's configuration cannot express it"):
+            export_hf(tmp_path / "no", make_model(replace(SMALL_V1, image_size=size, strides=(4, 2, 2, 1))))
+    assert [path.name for path in tmp_path.iterdir()] == ["hf"]
+
+
+@pytest.mark.parametrize("recipe", [*RECIPES, "none"])
+def test_there_and_back_through_timm(tmp_path, recipe):
+    config = replace(VARIANTS["pvt_v2_b0"], num_labels=3, **SPLIT)
+    preprocessing = {} if recipe == "none" else RECIPES[recipe]
+    model = make_model(config, labels=("a", "b", "c"), preprocessing=preprocessing)
+    remarks = export_timm(tmp_path / "timm", model)
+    assert remarks == (
+        ["timm cannot say this model's preprocessing; config.json leaves it out"] if recipe == "none" else []
+    )
+    back = load_model(tmp_path / "timm")
+    assert_same_params(back.params, model.params)
+    assert (back.config, back.labels) == (config, model.labels)
+    square = {"do_center_crop": True, "crop_size": {"height": 224, "width": 224}, "crop_offset": "round"}
+    if recipe != "none":  # timm always crops; a crop of the whole picture changes nothing
+        assert back.preprocessing == preprocessing | square
+
+
+def test_timm_names_are_timms(tmp_path):
+    from safetensors.numpy import load_file
+
+    model = make_model(replace(VARIANTS["pvt_v2_b0"], num_labels=0))
+    remarks = export_timm(tmp_path / "timm", model)
+    assert "timm's epsilons are fixed" in remarks[0]
+    names = load_file(tmp_path / "timm" / "model.safetensors").keys()
+    assert len(our_names(names, "timm")) == len(names) == len(flatten(model.params))
+    assert {"patch_embed.proj.weight", "stages.3.downsample.norm.bias", "stages.0.blocks.0.mlp.dwconv.bias"} <= names
+
+
+def test_what_timm_does_not_have(tmp_path):
+    for config, name in ((VARIANTS["pvt_tiny"], "pvt_tiny"), (SMALL_V2, "this configuration")):
+        with pytest.raises(ValueError, match=f"^{name} is not a model of timm"):
+            export_timm(tmp_path / "timm", replace(make_model(SMALL_V2), config=config))
+
+
+@pytest.mark.parametrize("write", [export_hf, export_timm])
+def test_a_folder_is_written_whole_or_not_at_all(tmp_path, write):
+    model = make_model(replace(VARIANTS["pvt_v2_b0"], num_labels=3))
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").touch()
+    with pytest.raises(ValueError, match="exists already; expected a new or an empty folder"):
+        write(tmp_path / "full", model)
+    with pytest.raises(FileNotFoundError, match="there is no folder .*nowhere to make it in"):
+        write(tmp_path / "nowhere" / "new", model)
+    (tmp_path / "empty").mkdir()
+    flat = flatten(model.params)
+    huge = replace(model, params=unflatten(flat | {"head.bias": np.full(3, 1e5, np.float32)}))
+    with pytest.raises(ValueError, match="float16 reaches to 65504"):
+        write(tmp_path / "empty", huge, "float16")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "full"]
+    assert not list((tmp_path / "empty").iterdir())
+    write(tmp_path / "empty", model)
+    assert_same_params(load_model(tmp_path / "empty").params, model.params)
+
+
+# --- the command ---
+
+
+def test_retype_relabel_and_note(tmp_path, run):
+    model = make_model(SMALL_V2, labels=("a", "b", "c", "d"), origin={"source": "first", "recipe": "hf"})
+    path = tmp_path / "m.safetensors"
+    save_model(path, model)
+    (tmp_path / "labels.txt").write_bytes("\ufefftench\r\ngr\u00fcn\r\ncrane\r\n crane \r\n\r\n".encode())
+    shown = run(
+        path, "-o", path, "--dtype", "float16", "--labels", tmp_path / "labels.txt", "--origin", "licence=CC0 = free"
+    )
+    assert shown.splitlines()[1:] == ["labels: tench, gr\u00fcn, crane, crane", f"wrote: {path}, float16, 0.1 MB"]
+    ours = load_model(path)
+    assert ours.labels == ("tench", "gr\u00fcn", "crane", "crane")
+    assert ours.origin == {"source": "first", "recipe": "hf", "licence": "CC0 = free"}
+    rounded = {name: value.astype(np.float16).astype(np.float32) for name, value in flatten(model.params).items()}
+    assert_same_params(ours.params, unflatten(rounded))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"a\nb\nc\n", "names 3 classes; expected 4"), (b"a\n\nb\nc\n", "names 3 classes; expected 4"),
+     (b"a\nb\nc\n\xff\n", "is not UTF-8 text")],
+)  # fmt: skip
+def test_labels_that_do_not_fit(tmp_path, content, said):
+    (tmp_path / "labels.txt").write_bytes(content)
+    with pytest.raises(ValueError, match=said):
+        convert.read_labels(tmp_path / "labels.txt", 4)
+
+
+@pytest.mark.parametrize(
+    ("options", "name"), [([], "m.safetensors"), (["--to", "hf"], "m-hf"), (["--to", "timm"], "m-timm")]
+)
+def test_default_output_overwrites_nothing(tmp_path, run, monkeypatch, options, name):
+    (tmp_path / "in").mkdir()
+    save_model(tmp_path / "in" / "m.bin.safetensors", make_model(replace(VARIANTS["pvt_v2_b0"], num_labels=3)))
+    source = (tmp_path / "in" / "m.bin.safetensors").rename(tmp_path / "in" / "m.safetensors")
+    monkeypatch.chdir(tmp_path)
+    shown = run(source, *options)
+    assert f"wrote: {name}" in shown
+    assert_same_params(load_model(tmp_path / name).params, load_model(source).params)
+    with pytest.raises(ValueError, match=f"{name} exists already; say with -o what to write"):
+        convert.main([str(source), *options])
+
+
+def test_errors_of_the_command_are_one_line(tmp_path):
+    def command(*arguments):
+        return subprocess.run(
+            [sys.executable, "-m", "pvt_numpy.convert", *map(str, arguments)],
+            cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    (tmp_path / "cut.safetensors").write_bytes(b"\x10")
+    missing = command(tmp_path / "cut.safetensors", "-o", tmp_path / "x.safetensors")
+    assert missing.returncode == 1
+    assert missing.stdout == ""
+    assert missing.stderr.startswith(f"convert: error: {tmp_path / 'cut.safetensors'} is not a whole safetensors file")
+    assert missing.stderr.count("\n") == 1
+    assert not (tmp_path / "x.safetensors").exists()
+    usage = command("x", "--origin", "no equals sign")
+    assert usage.returncode == 2
+    *_, line = usage.stderr.splitlines()  # below the usage
+    assert line.startswith("python -m pvt_numpy.convert: error: ")
+    assert "expected KEY=TEXT" in line
+
+
+def test_a_pickle_without_pytorch_is_one_clear_sentence(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    for content in (b"PK\x03\x04", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", b""):
+        (tmp_path / "pvt_tiny.pth").write_bytes(content)
+        with pytest.raises(ValueError, match=r"\.pth is a PyTorch pickle, and only PyTorch can open it: pip") as caught:
+            load_model(tmp_path / "pvt_tiny.pth")
+        assert "\n" not in str(caught.value)
+
+
+def test_describe_of_each_maker_differs(tmp_path):
+    model = make_model(V2)
+    lines = {
+        describe(load_model(bare_file(tmp_path / "m.safetensors", model, kind)))
+        for kind in ("official", "timm", "hf-v2")
+    }
+    assert len(lines) == 3

@@ -1,0 +1,338 @@
+"""The download of published checkpoints, against a Hub on the loopback address (fake_hub.py).
+
+huggingface_hub reads its environment when imported, so each download runs in a process of its own, as a command would:
+what is tested is what a user sees, the folder on stdout or one line on stderr. The table of published checkpoints and
+the real Hub are test_published.py's.
+"""
+
+import hashlib
+import json
+import os
+import re
+import signal
+import struct
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import pvt_numpy
+from pvt_numpy.checkpoints import hub
+from pvt_numpy.checkpoints.checkpoint import Model
+from pvt_numpy.checkpoints.export import export_hf
+from pvt_numpy.pictures.recipes import RECIPES
+from tests.checkpoints import fake_hub
+from tests.checkpoints.fake_hub import ROOT, fail, fetch, run, start
+
+
+def data(size=1000, seed=0):
+    """Stand-in for weights; hub.py reads none of them."""
+    return np.random.default_rng(seed).bytes(size)
+
+
+def sha256(content):
+    return hashlib.sha256(content).hexdigest()
+
+
+INDEX = "model.safetensors.index.json"
+SMALL = {"config.json": b'{"model_type": "pvt"}', "preprocessor_config.json": b"{}", "model.safetensors": data()}
+BIG = SMALL | {"model.safetensors": data(30_000_000)}  # huggingface_hub writes, and resumes, by 10 MB
+
+
+@pytest.fixture
+def served():
+    """A Hub with one checkpoint under two names: one that no table knows, and one whose hash is pinned."""
+    with fake_hub.serve({"lecture/pvt": dict(SMALL), "Zetatech/pvt-tiny-224": dict(SMALL)}) as server:
+        yield server
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return tmp_path / "home"
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix != ".sha256"}
+
+
+def weights_in(cache):
+    """What in the cache could be taken for weights, whole or in part; content is named after its sha256 there."""
+    paths = [path for path in cache.rglob("*") if ".no_exist" not in path.parts]
+    return [p for p in paths if p.suffix in (".safetensors", ".incomplete") or re.fullmatch("[0-9a-f]{64}", p.name)]
+
+
+def test_first_download_then_cache(served, cache):
+    folder = fetch(served, cache, "lecture/pvt")
+    assert contents(folder) == SMALL
+    record = (folder / "model.safetensors.sha256").read_text()
+    assert record == f"{sha256(SMALL['model.safetensors'])}  model.safetensors\n"
+    asked = [request for request in served.requests if request.startswith("GET")]
+    assert asked[-1] == "GET /lecture/pvt/model.safetensors"  # weights last, so with them the folder is complete
+
+    served.requests.clear()
+    assert fetch(served, cache, "lecture/pvt") == folder
+    assert fetch(served, cache, "lecture/pvt", "local") == folder
+    assert fetch(served, cache, "lecture/pvt", HF_HUB_OFFLINE="1") == folder
+    assert served.requests == []
+
+
+def test_published_name_and_its_repository_are_one_checkpoint(served, cache):
+    out, err = run(served, cache, "pvt_tiny Zetatech/pvt-tiny-224", "pin=" + sha256(SMALL["model.safetensors"]))
+    by_name, by_repository = out.splitlines()
+    assert by_name == by_repository
+    assert contents(Path(by_name)) == SMALL
+    assert served.requests.count("GET /Zetatech/pvt-tiny-224/model.safetensors") == 1
+
+
+def test_load_model_downloads(served, cache, tmp_path):
+    """A generated checkpoint in Hugging Face's format goes through the Hub and comes out with equal logits."""
+    config = pvt_numpy.PvtV2Config(
+        image_size=32, depths=(1, 1, 1, 1), hidden_sizes=(8, 8, 8, 8), num_attention_heads=(1, 1, 1, 1), num_labels=3
+    )
+    rng = np.random.default_rng(0)
+    params = pvt_numpy.init_params(config, rng)
+    export_hf(tmp_path / "hf", Model(config, params, ("cat", "dog", "owl"), RECIPES["hf"]))
+    served.repositories["lecture/owls"] = contents(tmp_path / "hf")
+    x = rng.standard_normal((1, 3, 32, 32)).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    code = """
+import sys, numpy, pvt_numpy
+model = pvt_numpy.load_model("lecture/owls")
+logits = pvt_numpy.forward(numpy.load(sys.argv[1]), model.params, model.config).logits
+print(*model.labels, *map(repr, logits[0].tolist()))
+"""
+    with start(served, cache, tmp_path / "x.npy", code=code) as process:
+        out, err = process.communicate(timeout=60)
+    assert err == ""
+    logits = pvt_numpy.forward(x, params, config).logits[0].tolist()
+    assert out.split() == ["cat", "dog", "owl", *map(repr, logits)]
+
+
+def test_repository_without_preprocessing(served, cache):
+    """timm's have none; that it is absent is remembered, so the second run asks nothing."""
+    del served.repositories["lecture/pvt"]["preprocessor_config.json"]
+    folder = fetch(served, cache, "lecture/pvt")
+    assert sorted(contents(folder)) == ["config.json", "model.safetensors"]
+    served.requests.clear()
+    assert fetch(served, cache, "lecture/pvt") == folder
+    assert served.requests == []
+
+
+def test_shards(served, cache):
+    shards = {f"model-0000{n}-of-00002.safetensors": data(seed=n) for n in (1, 2)}
+    index = json.dumps({"weight_map": {"a": list(shards)[0], "b": list(shards)[1], "c": list(shards)[0]}}).encode()
+    files = {"config.json": b"{}", INDEX: index, **shards}
+    served.repositories |= {"lecture/sharded": files, "lecture/one-lost": files | {}, "lecture/bad": files | {}}
+    del served.repositories["lecture/one-lost"]["model-00002-of-00002.safetensors"]
+    served.repositories["lecture/bad"][INDEX] = b"[]"
+    served.repositories["lecture/outside"] = files | {INDEX: b'{"weight_map": {"a": "../../a.safetensors"}}'}
+    folder = fetch(served, cache, "lecture/sharded")
+    assert contents(folder) == files
+    served.requests.clear()
+    assert fetch(served, cache, "lecture/sharded") == folder
+    assert served.requests == []
+    out, err = run(served, cache, "lecture/one-lost lecture/bad lecture/outside")
+    lost, bad, outside = err.splitlines()
+    assert lost.startswith("FileNotFoundError")
+    assert "lacks model-00002-of-00002.safetensors" in lost
+    assert "no readable weight_map" in bad
+    assert "'../../a.safetensors' is not the name of a file" in outside
+    assert fail(served, cache, "lecture/one-lost", "local").startswith("FileNotFoundError")  # not taken for complete
+
+
+def test_connection_cut_is_resumed(served, cache):
+    served.repositories["lecture/pvt"] = BIG
+    served.cuts = 1
+    out, err = run(served, cache, "lecture/pvt")
+    assert contents(Path(out.strip())) == BIG
+    assert "Trying to resume" in err
+    ranges = [request for request in served.requests if "bytes=" in request]
+    assert len(ranges) == 1
+    assert int(re.search(r"bytes=(\d+)-", ranges[0])[1]) >= 10_000_000  # only the rest was asked for
+
+
+def test_silence_in_the_middle_is_ended_and_resumed(served, cache):
+    served.stalls = 1
+    out, err = run(served, cache, "lecture/pvt", HF_HUB_DOWNLOAD_TIMEOUT="1")
+    assert contents(Path(out.strip())) == SMALL
+
+
+def test_connection_that_stays_broken(served, cache):
+    """Given up after the sixth attempt, with nothing left behind; the next try starts afresh."""
+    served.cuts = 6
+    out, err = run(served, cache, "lecture/pvt")
+    assert out == ""
+    assert err.splitlines()[-1].startswith("ConnectionError: test: error: cannot download lecture/pvt: ")
+    assert served.cuts == 0
+    assert weights_in(cache) == []
+    assert contents(fetch(served, cache, "lecture/pvt")) == SMALL
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends SIGINT")
+def test_stopped_in_the_middle(served, cache):
+    """Ctrl-C leaves nothing that a later run could take for weights."""
+    served.stalls = 1
+    with start(served, cache, "lecture/pvt") as process:
+        assert served.stalled.wait(15)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert weights_in(cache) == []
+    assert contents(fetch(served, cache, "lecture/pvt")) == SMALL
+
+
+def test_server_that_states_another_hash_is_refused_before_the_download(served, cache):
+    err = fail(served, cache, "pvt_tiny")
+    assert err.startswith("ValueError")
+    assert sha256(SMALL["model.safetensors"]) in err
+    assert hub.PUBLISHED["pvt_tiny"].sha256 in err
+    assert served.requests == ["HEAD /Zetatech/pvt-tiny-224/resolve/main/model.safetensors"]
+    del served.repositories["Zetatech/pvt-tiny-224"]["model.safetensors"]
+    assert "no longer has the published model.safetensors" in fail(served, cache, "pvt_tiny")
+
+
+@pytest.mark.parametrize(
+    ("source", "stated"), [("pvt_tiny", "right"), ("pvt_tiny", "none"), ("lecture/pvt", "right")], ids=str
+)
+def test_damage_on_the_way(served, cache, source, stated):
+    """One bit flipped, the size as expected: found, refused, removed; the next run repairs it."""
+    content = SMALL["model.safetensors"]
+    served.damages = 1
+    if stated == "none":
+        served.stated["model.safetensors"] = None
+    out, err = run(served, cache, f"{source} {source}", "pin=" + sha256(content))
+    assert err.startswith("ValueError")
+    assert err.count("\n") == 1
+    assert sha256(content) in err
+    assert sha256(content[:-1] + bytes([content[-1] ^ 1])) in err
+    assert contents(Path(out.strip())) == SMALL
+
+
+def test_damage_in_the_cache(served, cache):
+    folder = fetch(served, cache, "lecture/pvt")
+    weights, record = folder / "model.safetensors", folder / "model.safetensors.sha256"
+    damaged = SMALL["model.safetensors"][:-1] + b"?"
+
+    weights.write_bytes(damaged)
+    os.utime(weights, (1, 1))  # older than the record: a cached run does not read the file again
+    assert fetch(served, cache, "lecture/pvt") == folder
+    if weights.is_symlink():  # without links nothing but a pin tells what the content should be
+        os.utime(weights, None)
+        os.utime(record, (1, 1))  # changed since the record was written
+        out, err = run(served, cache, "lecture/pvt lecture/pvt")
+        assert err.startswith("ValueError")
+        assert "removed; the next run downloads it anew" in err
+        assert contents(Path(out.strip())) == SMALL
+
+
+def test_cache_filled_by_another_program_is_hashed_once(served, cache):
+    pin = "pin=" + sha256(SMALL["model.safetensors"])
+    record = fetch(served, cache, "pvt_tiny", pin) / "model.safetensors.sha256"
+    record.unlink()
+    fetch(served, cache, "pvt_tiny", pin, "local")
+    assert record.is_file()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs links in the cache")
+def test_other_upload_in_the_cache_is_refused_and_kept(served, cache):
+    """A repository may change; the file is then sound but not the published one, and others may be using it."""
+    folder = fetch(served, cache, "pvt_tiny", "pin=" + sha256(SMALL["model.safetensors"]))
+    err = fail(served, cache, "pvt_tiny", "pin=" + "0" * 64)
+    assert "left in the cache" in err
+    assert "0" * 64 in err
+    assert contents(folder) == SMALL
+
+
+def test_refusals(served, cache):
+    """What a server may answer instead of a checkpoint; each is one line that names the way out."""
+    served.refusals = {
+        "lecture/none": (404, "RepoNotFound"),
+        "lecture/private": (401, "RepoNotFound"),
+        "lecture/token": (401, None),
+        "lecture/gated": (403, "GatedRepo"),
+        "lecture/forbidden": (403, None),
+        "lecture/down": (503, None),
+    }
+    served.repositories["lecture/empty"] = {}
+    served.repositories["lecture/pickles"] = {"config.json": b"{}", "pytorch_model.bin": b""}
+    expected = {
+        "lecture/none": ("FileNotFoundError", "no repository lecture/none", "published names: pvt_tiny, pvt_small"),
+        "lecture/private": ("FileNotFoundError", "private", "HF_TOKEN"),
+        "lecture/token": ("PermissionError", "401", "HF_TOKEN"),
+        "lecture/gated": ("PermissionError", f"{served.url}/lecture/gated is gated", "HF_TOKEN"),
+        "lecture/forbidden": ("PermissionError", "403", "HF_TOKEN"),
+        "lecture/down": ("ConnectionError", "answered 503", "leave --model out"),
+        "lecture/empty": ("FileNotFoundError", "no config.json", ""),
+        "lecture/pickles": ("FileNotFoundError", "neither model.safetensors nor", ""),
+        "a--b/c": ("HFValidationError", "a--b/c", ""),
+    }
+    out, err = run(served, cache, " ".join(expected))
+    assert out == ""
+    lines = err.splitlines()
+    assert len(lines) == len(expected), err
+    for line, (kind, *words) in zip(lines, expected.values(), strict=True):
+        assert line.startswith(f"{kind}: test: error: ")
+        for word in words:
+            assert word in line
+    assert weights_in(cache) == []
+
+
+@pytest.mark.parametrize("fault", ["closed port", "mute", "not_a_hub"])
+def test_no_hub_within_reach(served, cache, fault):
+    url = served.url
+    if fault == "closed port":
+        with fake_hub.serve({}) as gone:
+            url = gone.url
+    else:
+        setattr(served, fault, True)
+    err = fail(url, cache, "pvt_tiny")
+    kind, reason = {
+        "closed port": ("ConnectionError", f"{url} could not be reached ("),
+        "mute": ("TimeoutError", f"{url} did not answer in time"),
+        "not_a_hub": ("ConnectionError", f"what answers at {url} is not a Hugging Face Hub"),
+    }[fault]
+    assert err.startswith(f"{kind}: test: error: cannot download pvt_tiny: {reason}")
+    assert f"from {url}/Zetatech/pvt-tiny-224/tree/main in a folder and pass that folder as --model" in err
+    assert "the model that is shipped needs no download" in err
+
+
+def test_requests_forbidden(served, cache):
+    offline = fail(served, cache, "pvt_tiny", HF_HUB_OFFLINE="1")
+    assert offline.startswith("ConnectionError")
+    assert "HF_HUB_OFFLINE is set" in offline
+    local = fail(served, cache, "pvt_tiny", "local")
+    assert local.startswith("FileNotFoundError")
+    assert f"not in the cache folder {cache}" in local
+    assert served.requests == []
+
+
+def test_disk_without_room(served, cache):
+    """A limit on the size of files stands for a full disk; a file where the folder should be for a read-only one."""
+    pytest.importorskip("resource", reason="POSIX only")
+    served.repositories["lecture/pvt"] = BIG
+    full = fail(served, cache, "lecture/pvt", "limit=1000000")
+    assert full.startswith("OSError: test: error: cannot store lecture/pvt in the cache folder " + str(cache))
+    assert "HF_HOME" in full
+    assert weights_in(cache) == []
+    assert contents(fetch(served, cache, "lecture/pvt")) == BIG
+    assert "cannot store lecture/pvt" in fail(served, ROOT / "pyproject.toml", "lecture/pvt")
+
+
+def test_progress_bar_on_a_terminal(served, cache):
+    fcntl, pty, termios = (pytest.importorskip(name, reason="POSIX only") for name in ("fcntl", "pty", "termios"))
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
+    process = start(served, cache, "lecture/pvt", stderr=theirs)
+    os.close(theirs)
+    process.communicate(timeout=60)
+    shown = os.read(ours, 100_000).decode()
+    os.close(ours)
+    assert "model.safetensors" in shown
+    assert "100%" in shown
+
+
+def test_without_huggingface_hub(monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(OSError, match="cannot download pvt_tiny: that needs the package huggingface_hub"):
+        hub.download("pvt_tiny")

@@ -1,0 +1,249 @@
+"""`python -m pvt_numpy.benchmark`: that it measures what it says; speed itself is no matter for a test."""
+
+import json
+import math
+import os
+import re
+import signal
+import struct
+import subprocess
+import sys
+import time
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pvt_numpy import VARIANTS, benchmark, parameter_shapes
+from pvt_numpy.analysis.cost import summarise
+from pvt_numpy.timing import cold_start, contenders
+from pvt_numpy.timing.processes import ask, run_once, running
+
+ROOT = Path(__file__).resolve().parents[2]
+FORWARD = ["measured", "model", "batch", "image_size", "threads", "runs", "gmacs", "pvt_numpy_ms", "products_ms",
+           "ratio_to_products", "pvt_numpy_peak_mb"]  # fmt: skip
+COLD_START = ["measured", "model", "photo", "label", "threads", "runs", "pvt_numpy_ms", "pvt_numpy_peak_mb"]
+WITH_PYTORCH = {"pytorch_ms", "ratio_to_pytorch", "pytorch_peak_mb"}
+CHILDREN = "/proc/{0}/task/{0}/children"
+UNIX = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals and tells no peak memory")
+
+
+def rows_of(capsys, monkeypatch, *arguments):
+    """The rows of one short run in JSON."""
+    monkeypatch.setattr(benchmark, "REST", 0)
+    assert benchmark.main([*arguments, "--threads", "1", "--runs", "1", "--json"]) == 0
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_a_row_for_every_model_size_and_batch(capsys, monkeypatch):
+    arguments = ["--only", "forward", "--without-pytorch", "--models", "pvt_v2_b0", "--image-sizes", "32", "64"]
+    rows = rows_of(capsys, monkeypatch, *arguments, "--batch-sizes", "2")
+    assert [(row["model"], row["image_size"], row["batch"], row["runs"]) for row in rows] == [
+        ("pvt_v2_b0", 32, 2, 1), ("pvt_v2_b0", 64, 2, 1),
+    ]  # fmt: skip
+    for row in rows:
+        assert list(row) == FORWARD
+        size = row["image_size"]
+        assert row["gmacs"] == 2 * summarise(VARIANTS["pvt_v2_b0"], (size, size))["macs"] / 1e9
+        assert row["pvt_numpy_ms"] > 0
+        assert row["products_ms"] > 0
+        assert sys.platform == "win32" or row["pvt_numpy_peak_mb"] > 20
+
+
+@pytest.mark.torch
+def test_pytorch_beside_it_and_v1_at_other_sizes_too(capsys, monkeypatch):
+    """Hugging Face's v1 runs at the size it was made for only, so it is made for this one."""
+    arguments = ["--only", "forward", "--models", "pvt_tiny", "--image-sizes", "64", "--batch-sizes", "1"]
+    (row,) = rows_of(capsys, monkeypatch, *arguments)
+    assert set(row) == {*FORWARD, *WITH_PYTORCH}
+    assert row["pytorch_ms"] > 0
+
+
+def test_the_issues_models_and_batches_are_the_default(monkeypatch, capsys):
+    seen = []
+    monkeypatch.setattr(benchmark, "measure", lambda contenders, *case: seen.append(case) or {})
+    monkeypatch.setattr(benchmark, "cold_start", lambda *case: seen.append(case) or {})
+    assert benchmark.main(["--json"]) == 0
+    models = ("pvt_tiny", "pvt_small", "pvt_v2_b0", "pvt_v2_b2", "pvt_v2_b2_li")
+    assert [case[:-1] for case in seen[:-1]] == [(name, batch, 224, 10, 2) for name in models for batch in (1, 8)]
+    assert seen[-1][:2] == (10, 2)  # the cold start comes last
+
+
+def test_the_readmes_commands_are_understood(monkeypatch, capsys):
+    monkeypatch.setattr(benchmark, "measure", lambda *case: {"measured": "forward"})
+    monkeypatch.setattr(benchmark, "cold_start", lambda *case: {"measured": "cold start"})
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    commands = re.findall(r"`python -m pvt_numpy\.benchmark([^`]*)`", text)
+    for command in commands:
+        assert benchmark.main([*command.split(), "--json"]) == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert rows.count('{"measured": "forward"}') == 10 + 10 + 8  # all of it, and the README's two tables
+    assert rows.count('{"measured": "cold start"}') == 1 + 1
+
+
+@pytest.mark.parametrize("pytorch", [True, False])
+def test_the_table_is_a_table(pytorch):
+    row = {"model": "pvt_v2_b2_li", "image_size": 1024, "batch": 8, "gmacs": 1234.5, "pvt_numpy_ms": 12345.6,
+           "products_ms": 2345.6, "ratio_to_products": 4.0, "pvt_numpy_peak_mb": 1234.5}  # fmt: skip
+    row |= {"pytorch_ms": 23456.7, "ratio_to_pytorch": 0.5, "pytorch_peak_mb": 5678.9} if pytorch else {}
+    line = benchmark.as_line(row)
+    assert len(line) == len(benchmark.HEADER) <= 120
+    found = dict(zip(["model", "pixels", "batch", "GMACs", "ours"], line.split(), strict=False))
+    assert found == {"model": "pvt_v2_b2_li", "pixels": "1024", "batch": "8", "GMACs": "1234.50", "ours": "12345.6"}
+    assert " 25% " in line  # the share of the products
+    assert " 10.0 " in line  # milliseconds per GMAC
+
+
+@pytest.mark.parametrize("name", ["pvt_tiny", "pvt_v2_b0", "pvt_v2_b2_li"])
+def test_the_floor_is_every_product_of_the_model_and_nothing_else(name):
+    batch, config = 3, VARIANTS[name]
+    result = summarise(config, (96, 64))
+    shapes = list(contenders.product_shapes(result["layers"], batch))
+    depthwise = sum(row["macs"] for row in result["layers"] if row["name"].endswith(".dwconv"))
+    assert bool(depthwise) == (config.model_type == "pvt_v2")
+    macs = sum(math.prod(left) * right[-1] for left, right in shapes)
+    assert macs == batch * (result["macs"] - depthwise)
+
+    weights = sorted((math.prod(shape[1:]), shape[0]) for layer, shape in parameter_shapes(config).items()
+                     if len(shape) in (2, 4) and ".dwconv" not in layer)  # fmt: skip
+    assert sorted(right for _, right in shapes if len(right) == 2) == weights
+    attention = [pair for pair in shapes if len(pair[1]) == 4]
+    # two products in each block, for every head of every picture: 24 x 16 tokens, and their 3 x 2 or 7 x 7 keys
+    keys = 49 if config.linear_attention else 6
+    d = config.hidden_sizes[0]
+    assert len(attention) == 2 * sum(config.depths)
+    assert attention[:2] == [((batch, 1, 384, d), (batch, 1, d, keys)), ((batch, 1, 384, keys), (batch, 1, keys, d))]
+
+
+def test_the_floor_multiplies_them_all(monkeypatch):
+    work, multiplied = contenders._products("pvt_v2_b0", 2, 64, 1), []
+    matmul = np.matmul
+    monkeypatch.setattr(np, "matmul", lambda a, b, out: multiplied.append((a.shape, b.shape)) or matmul(a, b, out=out))
+    work()
+    assert multiplied == list(contenders.product_shapes(summarise(VARIANTS["pvt_v2_b0"], (64, 64))["layers"], 2))
+
+
+def test_counting_keeps_no_numbers(monkeypatch):
+    """What `summarise` would hold with every intermediate of a picture of 224 x 224 is ten times as much."""
+    monkeypatch.setattr("pvt_numpy.model.KEPT_BYTES", 0)  # never touched, but counted as given
+    tracemalloc.start()
+    summarise(VARIANTS["pvt_v2_b0"])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 25e6
+
+
+def test_cold_start_names_the_ball(capsys, monkeypatch):
+    (row,) = rows_of(capsys, monkeypatch, "--only", "cold-start", "--without-pytorch")
+    assert set(row) == set(COLD_START)
+    assert (row["photo"], row["label"]) == ("notebooks/golf_ball.jpg", "golf ball")
+    assert "it says golf ball" in cold_start.as_text(row)
+
+
+@pytest.mark.torch
+def test_transformers_names_it_too(capsys, monkeypatch):
+    (row,) = rows_of(capsys, monkeypatch, "--only", "cold-start")
+    assert set(row) == {*COLD_START, *WITH_PYTORCH}
+    assert row["label"] == "golf ball"
+
+
+def pretend(monkeypatch, ours, theirs):
+    """Makes `cold_start` believe in these times, the first of each not to be counted, and this label of theirs."""
+    times = {"convert": [0], "pvt_numpy": ours, "pytorch": theirs[0]}
+    turns = {name: iter(values) for name, values in times.items()}
+    label = {"pvt_numpy": "golf ball", "pytorch": theirs[1], "convert": ""}
+    monkeypatch.setattr(cold_start, "run_once", lambda name, *_: (next(turns[name]), 50.0, f"  {label[name]}  93.1%"))
+
+
+def test_cold_start_ratio_is_turn_by_turn_without_the_first(monkeypatch):
+    pretend(monkeypatch, [900, 10, 40, 20], ([1, 100, 100, 400], "golf ball"))
+    ticks = []
+    row = cold_start.cold_start(3, 2, True, lambda: ticks.append(1))
+    assert (row["pvt_numpy_ms"], row["pytorch_ms"], row["ratio_to_pytorch"], len(ticks)) == (20, 100, 0.1, 8)
+    assert "0.10        1.00" in cold_start.as_text(row)
+    row["pytorch_peak_mb"] = 0.0  # a system that does not tell
+    assert "0.10         nan" in cold_start.as_text(row)
+
+
+def test_another_label_is_another_job(monkeypatch):
+    pretend(monkeypatch, [1, 1], ([1, 1], "gas pump"))
+    with pytest.raises(ValueError, match="labels differ.*golf ball.*gas pump"):
+        cold_start.cold_start(1, 2, True, lambda: None)
+
+
+@UNIX
+def test_a_process_from_start_to_end():
+    elapsed, peak, printed = run_once("job", ["-c", "x = b'1' * 300_000_000; print('dôné')"], 1)
+    assert printed == "dôné\n"
+    assert peak > 300
+    assert elapsed > 10
+
+
+def test_a_process_that_fails_is_one_line():
+    with pytest.raises(ValueError, match=r"^job failed: KeyError: 'nothing'$"):
+        run_once("job", ["-c", "{}['nothing']"], 1)
+    with pytest.raises(ValueError, match=r"^job failed: exit status 3$"):
+        run_once("job", ["-c", "raise SystemExit(3)"], 1)
+
+
+def test_a_contender_that_dies_is_reported():
+    with pytest.raises(ValueError, match="^the contender nobody stopped: KeyError: 'nobody'$"):
+        benchmark.measure(["nobody"], "pvt_v2_b0", 1, 64, 1, 1, lambda: None)
+
+
+@UNIX
+def test_a_contender_that_is_killed_is_reported():
+    with running("victim", ["-c", "import sys; sys.stdin.read()"], 1) as contender:
+        contender.process.kill()
+        with pytest.raises(ValueError, match="^the contender victim stopped: ended by signal 9.*memory$"):
+            ask(contender, "run")
+
+
+def test_whatever_happens_a_process_ends():
+    with pytest.raises(KeyboardInterrupt), running("sleeper", ["-c", "import time; time.sleep(600)"], 1) as contender:
+        raise KeyboardInterrupt
+    assert contender.process.returncode is not None
+
+
+@pytest.mark.skipif(not Path(CHILDREN.format(os.getpid())).exists(), reason="looks for the children in Linux's /proc")
+def test_ctrl_c_leaves_nothing_behind():
+    command = [sys.executable, "-m", "pvt_numpy.benchmark", "--without-pytorch", "--runs", "100000"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        children = Path(CHILDREN.format(process.pid))
+        deadline = time.monotonic() + 60
+        while len(started := children.read_text().split()) < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(0.5)  # until the command has them in hand, and not in the middle of starting one
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=60)[1]
+    assert (process.returncode, said) == (130, "benchmark: stopped\n")
+    assert len(started) == 2
+    assert not [pid for pid in started if Path("/proc", pid).exists()]
+
+
+WRONG = [["--models", "pvt_v3"], ["--image-sizes", "8"], ["--only", "lunch"], ["--runs", "0"]]
+
+
+def test_a_progress_bar_on_a_terminal_and_no_part_of_the_table():
+    fcntl, pty, termios = (pytest.importorskip(name, reason="POSIX only") for name in ("fcntl", "pty", "termios"))
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
+    command = [sys.executable, "-m", "pvt_numpy.benchmark", "--only", "forward", "--without-pytorch", "--runs", "1",
+               "--models", "pvt_v2_b0", "--batch-sizes", "1", "--image-sizes", "32"]  # fmt: skip
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=theirs, text=True, timeout=60)
+    os.close(theirs)
+    shown = os.read(ours, 100_000).decode()
+    os.close(ours)
+    assert done.returncode == 0
+    assert "/6 " in shown  # two contenders, one run each and two before it that do not count
+    header, row = done.stdout.splitlines()
+    assert (header, row.split()[0]) == (benchmark.HEADER, "pvt_v2_b0")
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_wrong_usage(wrong, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        benchmark.main(wrong)
+    assert stopped.value.code == 2
+    assert wrong[0] in capsys.readouterr().err

@@ -1,0 +1,246 @@
+"""The main job as a user meets it: `python -m pvt_numpy.classify`, its output, its errors and its exit statuses."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pvt_numpy import forward, load_model, preprocess, save_model
+from pvt_numpy.classify import bar, main
+from pvt_numpy.layers.softmax import softmax
+from pvt_numpy.parameters import flatten
+
+ROOT = Path(__file__).resolve().parents[2]
+BALL = str(ROOT / "notebooks" / "golf_ball.jpg")
+
+
+def command(*arguments, stdin=b""):
+    """The real command in a process of its own."""
+    return subprocess.run([sys.executable, "-m", "pvt_numpy.classify", *map(str, arguments)], cwd=ROOT, input=stdin,
+                          capture_output=True, timeout=60)  # fmt: skip
+
+
+def read_json(capsys):
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A folder with a space in its name, two pictures, one of them deeper down, and a text file."""
+    folder = tmp_path / "my photos"
+    (folder / "more").mkdir(parents=True)
+    Image.open(BALL).save(folder / "b.png")
+    Image.new("L", (40, 30), 128).save(folder / "more" / "a.jpg")
+    (folder / "notes.txt").write_text("no picture")
+    return folder
+
+
+def test_the_sample_picture_is_a_golf_ball_under_every_recipe(capsys):
+    for recipe in ("hf", "hf-bilinear", "official", "timm"):
+        assert main([BALL, "--recipe", recipe, "--json"]) == 0
+        first = read_json(capsys)[0]["predictions"][0]
+        assert first["label"] == "golf ball"
+        assert first["probability"] > 0.8
+
+
+def test_json_is_what_the_model_says(capsys):
+    assert main([BALL, "--json", "--top-k", "10"]) == 0
+    (line,) = read_json(capsys)
+    assert set(line) == {"image", "model", "predictions"}
+    assert line["image"] == BALL
+    model = load_model()
+    logits = forward(preprocess(BALL, **model.preprocessing), model.params, model.config).logits[0]
+    chances = softmax(logits.astype(np.float64))
+    assert [p["index"] for p in line["predictions"]] == np.argsort(-logits).tolist()
+    for prediction in line["predictions"]:
+        i = prediction["index"]
+        assert prediction == {"index": i, "label": model.labels[i], "logit": pytest.approx(logits[i], abs=1e-6),
+                              "probability": pytest.approx(chances[i], abs=1e-9)}  # fmt: skip
+    assert sum(p["probability"] for p in line["predictions"]) == pytest.approx(1)
+
+
+def test_table_for_people(capsys):
+    assert main([BALL, "--top-k", "2"]) == 0
+    header, name, first, second = capsys.readouterr().out.splitlines()
+    assert "pvt_v2_b0" in header
+    assert "recipe hf" in header
+    assert name == BALL
+    assert first.split()[:2] == ["golf", "ball"]
+    assert float(first.split()[2].rstrip("%")) > float(second.split("%")[0].split()[-1])
+    assert first.count("█") > second.count("█")
+
+
+def test_bar_measures_in_eighths(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="utf-8"))
+    assert [bar(share) for share in (0, 1 / 240, 1 / 30, 0.55)] == ["", "▏", "█", "█" * 16 + "▌"]
+
+
+def test_bar_is_plain_where_the_terminal_cannot_show_blocks(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    assert bar(0.5) == "#" * 15
+
+
+def test_folders_several_files_and_more_labels_than_there_are(capsys, pictures):
+    assert main([str(pictures), BALL, "--json", "--top-k", "99"]) == 0
+    lines = read_json(capsys)
+    assert [Path(line["image"]).name for line in lines] == ["b.png", "a.jpg", "golf_ball.jpg"]
+    assert all(len(line["predictions"]) == 10 for line in lines)
+
+
+def test_standard_input():
+    done = command("-", "--json", stdin=Path(BALL).read_bytes())
+    assert done.returncode == 0
+    assert done.stderr == b""
+    line = json.loads(done.stdout)
+    assert line["image"] == "-"
+    assert line["predictions"][0]["label"] == "golf ball"
+
+
+def bad_pictures(folder):
+    """name -> (path, a word that its message must hold)."""
+    photo = Path(BALL).read_bytes()
+    contents = {
+        "text.jpg": b"this is no picture", "cut.jpg": photo[:20000], "empty.png": b"",
+        "bomb.ppm": b"P6 60000 60000 255\n",
+    }  # fmt: skip
+    for name, data in contents.items():
+        (folder / name).write_bytes(data)
+    return contents
+
+
+def test_bad_pictures_get_one_line_each_and_the_others_are_classified(capsys, tmp_path):
+    names = bad_pictures(tmp_path)
+    (tmp_path / "nothing").mkdir()
+    arguments = [str(tmp_path / name) for name in (*names, "missing.jpg", "nothing")]
+    assert main([*arguments, BALL, "--json"]) == 1
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["predictions"][0]["label"] == "golf ball"
+    errors = captured.err.splitlines()
+    assert len(errors) == len(arguments)
+    for argument in arguments:
+        assert sum(Path(argument).name in line for line in errors) == 1
+    assert all(line.startswith("classify: error: ") for line in errors)
+
+
+@pytest.mark.parametrize("damage", ["cut", "shape", "missing", "absent"])
+def test_bad_model_files_get_one_line(tmp_path, damage):
+    from safetensors.numpy import load_file, save_file
+
+    model = load_model()
+    path = tmp_path / "model.safetensors"
+    save_model(path, model)
+    expected = {"cut": "whole safetensors", "shape": "head.weight", "missing": "head.bias", "absent": "no such file"}
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:100_000])
+    elif damage == "absent":
+        path.unlink()
+    else:
+        arrays = load_file(path)
+        assert set(arrays) == set(flatten(model.params))
+        if damage == "shape":
+            arrays["head.weight"] = arrays["head.weight"][:, :-1].copy()
+        else:
+            del arrays["head.bias"]
+        from safetensors import safe_open
+
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata()
+        save_file(arrays, path, metadata)
+    done = command(BALL, "--model", path)
+    assert done.returncode == 1
+    assert done.stdout == b""
+    message = done.stderr.decode().strip()
+    assert len(message.splitlines()) == 1
+    assert message.startswith("classify: error: ")
+    assert path.name in message
+    assert expected[damage].lower() in message.lower()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], [BALL, "--top-k", "0"], [BALL, "--top-k", "x"], [BALL, "--recipe", "mine"], ["-", "-"]],
+)
+def test_wrong_usage_is_status_2(arguments, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+    assert "usage:" in capsys.readouterr().err
+
+
+def test_a_model_without_a_head_is_refused_with_a_sentence(tmp_path):
+    from dataclasses import replace
+
+    model = load_model()
+    params = {name: value for name, value in model.params.items() if name != "head"}
+    path = tmp_path / "backbone.safetensors"
+    save_model(path, replace(model, params=params, config=replace(model.config, num_labels=0), labels=None))
+    with pytest.raises(ValueError, match="no classifier"):
+        main([BALL, "--model", str(path)])
+
+
+def test_labels_and_names_cannot_steer_the_terminal(capsys, tmp_path):
+    from dataclasses import replace
+
+    model = load_model()
+    path = tmp_path / "m.safetensors"
+    save_model(path, replace(model, labels=tuple(f"\x1b[31m{i}" for i in range(10))))
+    picture = tmp_path / "a\x1b[2Jb.png"
+    Image.new("RGB", (32, 32)).save(picture)
+    assert main([str(picture), "--model", str(path)]) == 0
+    assert "\x1b" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["classify", "explore", "evaluate", "plots"])
+def test_outputs_that_are_no_numbers_are_one_line(tmp_path, command):
+    from dataclasses import replace
+
+    model = load_model()
+    head = {"weight": model.params["head"]["weight"] * np.float32(3e38), "bias": model.params["head"]["bias"]}
+    save_model(tmp_path / "m.safetensors", replace(model, params=model.params | {"head": clipped(head)}))
+    (tmp_path / "photos" / "golf ball").mkdir(parents=True)
+    photo = tmp_path / "photos" / "golf ball" / "a.jpg"
+    photo.write_bytes(Path(BALL).read_bytes())
+    given = {"evaluate": [photo.parent.parent], "plots": ["pyramid", photo]}.get(command, [photo])
+    done = subprocess.run([sys.executable, "-m", f"pvt_numpy.{command}", *map(str, given), "--model",
+                           str(tmp_path / "m.safetensors")], cwd=tmp_path, capture_output=True, timeout=60, text=True,
+                          env=os.environ | {"PYTHONPATH": str(ROOT)})  # fmt: skip
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith(f"{command}: error: ")
+    assert done.stderr.endswith("a.jpg: the model's outputs are not finite; expected numbers\n")
+
+
+def clipped(layer):
+    """The layer with the largest finite numbers where it had infinite ones."""
+    return {name: np.nan_to_num(value) for name, value in layer.items()}
+
+
+def test_a_picture_for_which_memory_lacks_is_named_and_the_others_are_classified(monkeypatch, capsys, tmp_path):
+    from pvt_numpy import classify as command
+
+    def short_of_memory(picture, *rest, ours=command.classify):
+        if picture != BALL:
+            raise MemoryError("Unable to allocate 1.00 TiB")
+        return ours(picture, *rest)
+
+    monkeypatch.setattr(command, "classify", short_of_memory)
+    assert main(["large.jpg", BALL, "--json"]) == 1
+    captured = capsys.readouterr()
+    assert captured.err.startswith("classify: error: large.jpg: there is not enough memory for it (Unable to allocate")
+    assert json.loads(captured.out)["image"] == BALL
+
+
+def test_list_models(capsys):
+    from pvt_numpy import VARIANTS
+
+    assert main(["--list-models"]) == 0
+    text = capsys.readouterr().out
+    assert all(name in text for name in VARIANTS)
+    assert "75.1" in text
+    assert "13,229,288" in text

@@ -1,0 +1,204 @@
+"""What all commands share: exit statuses, one-line errors, and help that teaches."""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from pvt_numpy.pictures.folders import class_folders, find_images
+from pvt_numpy.system.cli import complain, run, say_working, whole_number
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMANDS = sorted(
+    path.stem if path.parent.name == "pvt_numpy" else path.parent.name
+    for path in [*ROOT.glob("pvt_numpy/*.py"), *ROOT.glob("pvt_numpy/*/__main__.py")]
+    if "run(main, " in path.read_text(encoding="utf-8") and path.stem != "cli"
+)
+
+
+@pytest.fixture(autouse=True)
+def _signals():
+    """What `run` sets for the process that it ends is taken back: this one goes on."""
+    kinds = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(kind) for kind in kinds]
+    yield
+    for kind, handler in zip(kinds, before, strict=True):
+        signal.signal(kind, handler)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends SIGINT")
+def test_ctrl_c_after_the_work_is_too_late():
+    """Python's own end, here a function that it calls then, must not show a traceback."""
+    code = (
+        "import atexit, os, signal; from pvt_numpy.system.cli import run\n"
+        "atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))\n"
+        "run(lambda: 0, 'job')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (ValueError("two\nlines \x1b[31m"), 1, "job: error: two lines \\x1b[31m\n"),
+        (FileNotFoundError(2, "No such file", "a b.jpg"), 1, "job: error: a b.jpg: No such file\n"),
+        (KeyboardInterrupt(), 130, "job: stopped\n"),
+        (MemoryError(), 1, "job: error: MemoryError\n"),
+        (BrokenPipeError(), 0, ""),
+    ],
+)  # fmt: skip
+def test_errors_become_one_line_and_a_status(error, status, said):
+    code = f"import sys; from pvt_numpy.system.cli import run\ndef main():\n    raise {error!r}\nrun(main, 'job')"
+    if isinstance(error, FileNotFoundError):
+        code = code.replace(repr(error), "FileNotFoundError(2, 'No such file', 'a b.jpg')")
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == status
+    assert done.stderr == said
+
+
+def test_a_bug_still_shows_its_traceback():
+    with pytest.raises(KeyError):
+        run(lambda: {}["bug"], "job")
+
+
+def test_a_missing_package_is_named(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)  # importing it now raises ModuleNotFoundError
+
+    def main():
+        import matplotlib.figure
+
+        return bool(matplotlib.figure)
+
+    with pytest.raises(SystemExit) as stopped:
+        run(main, "job")
+    assert stopped.value.code == 1
+    assert capsys.readouterr().err == (
+        "job: error: the package matplotlib is not installed; pip install -r requirements.txt\n"
+    )
+
+
+def test_status_of_main_is_the_status_of_the_process():
+    with pytest.raises(SystemExit) as stopped:
+        run(lambda: 1, "job")
+    assert stopped.value.code == 1
+
+
+def test_complain_writes_to_stderr(capsys):
+    complain("job", "what was wrong")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == "job: error: what was wrong\n"
+
+
+def test_a_line_is_no_megabyte(capsys):
+    complain("job", "model.bin: " + "\x1b" * 10**6)
+    said = capsys.readouterr().err
+    assert said.startswith("job: error: model.bin: \\x1b\\x1b")
+    assert said.endswith(" more characters)\n")
+    assert len(said) < 4100
+
+
+def test_find_images_is_ordered_and_does_not_follow_links(tmp_path):
+    (tmp_path / "b").mkdir()
+    for name in ("z.JPG", "b/a.png", "b/notes.txt"):
+        (tmp_path / name).write_bytes(b"")
+    with suppress(OSError):  # Windows without the right to make links
+        (tmp_path / "b" / "loop").symlink_to(tmp_path, target_is_directory=True)
+    assert find_images(tmp_path) == [tmp_path / "b" / "a.png", tmp_path / "z.JPG"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_find_images_leaves_out_pipes_and_keeps_broken_links(tmp_path):
+    """A pipe among the pictures of a folder must not keep a command waiting for ever."""
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "gone.jpg").symlink_to("nowhere")
+    assert find_images(tmp_path) == [tmp_path / "gone.jpg"]
+
+
+def test_a_folder_that_cannot_be_read_is_named_as_a_picture_would_be(tmp_path, monkeypatch):
+    """Simulated, as the administrator can read every folder."""
+
+    def walk(folder, onerror):
+        onerror(PermissionError(13, "Permission denied", str(tmp_path / "closed")))
+        yield str(tmp_path), ["closed"], ["a.png"]
+
+    (tmp_path / "a.png").touch()
+    monkeypatch.setattr(os, "walk", walk)
+    assert find_images(tmp_path) == [tmp_path / "a.png", tmp_path / "closed"]
+
+
+def test_class_folders_are_in_order_and_hidden_ones_are_left_out(tmp_path):
+    for name in ("b", "a", ".hidden"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.png").write_bytes(b"")
+    (tmp_path / "loose.png").write_bytes(b"")
+    assert list(class_folders(tmp_path).items()) == [(name, [tmp_path / name / "1.png"]) for name in ("a", "b")]
+    with pytest.raises(FileNotFoundError, match="no such folder"):
+        class_folders(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("watched", [True, False])
+def test_only_a_terminal_is_told_of_work_in_progress(capsys, monkeypatch, watched):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: watched)
+    say_working("comparing")
+    assert capsys.readouterr().err == "comparing ...\n" * watched
+
+
+def test_whole_numbers_have_limits():
+    assert whole_number(2, 5)("5") == 5
+    for text in ("6", "1", "-1", "2.0", "nan", "9" * 5000):
+        with pytest.raises(argparse.ArgumentTypeError, match="expected a whole number from 2 to 5") as refused:
+            whole_number(2, 5)(text)
+        assert len(str(refused.value)) < 120
+    with pytest.raises(argparse.ArgumentTypeError, match="expected a whole number from 1 on"):
+        whole_number(1)("9" * 5000)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="closes streams as a Unix shell does")
+@pytest.mark.parametrize(("closed", "status"), [("<&-", 1), (">&-", 0), ("2>&-", 0)])
+def test_closed_streams_are_no_traceback(closed, status):
+    image = "-" if closed == "<&-" else "notebooks/golf_ball.jpg"
+    command = f'"{sys.executable}" -m pvt_numpy.classify {image} {closed}'
+    done = subprocess.run(["sh", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == status
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == status
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without telling it")
+def test_a_terminated_command_clears_away_what_is_half_written(tmp_path):
+    code = (
+        "import sys, time; from pvt_numpy.system.files import atomic_file; from pvt_numpy.system.cli import run\n"
+        "def main():\n"
+        "    with atomic_file(sys.argv[1]) as file:\n"
+        "        print('writing', flush=True)\n"
+        "        time.sleep(60)\n"
+        "run(main, 'job')"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "out")]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "writing\n"
+        assert len(list(tmp_path.iterdir())) == 1
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 143
+        assert process.stderr.read() == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_every_command(command):
+    done = subprocess.run([sys.executable, "-m", f"pvt_numpy.{command}", "--help"], cwd=ROOT, capture_output=True,
+                          text=True, timeout=60)  # fmt: skip
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert f"pvt_numpy.{command}" in done.stdout
+
+
+def test_the_list_of_commands_is_not_empty():
+    assert {"classify", "convert", "evaluate", "summary", "benchmark"} <= set(COMMANDS)

@@ -1,0 +1,324 @@
+"""Every public kind of checkpoint becomes ours, bit for bit; offline, with generated files.
+
+The way back is in test_export.py, PyTorch's own files and models in test_convert_torch.py.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pvt_numpy import convert
+from pvt_numpy.checkpoints import hub
+from pvt_numpy.checkpoints.checkpoint import load_model, write_safetensors
+from pvt_numpy.config import VARIANTS, config_to_dict
+from pvt_numpy.parameters import flatten
+from pvt_numpy.pictures import imagenet
+from pvt_numpy.pictures.recipes import RECIPES
+from tests.checkpoints.checkpoint_files import (
+    LINEAR,
+    SMALL_V1,
+    SMALL_V2,
+    SPLIT,
+    V1,
+    V2,
+    assert_same_params,
+    bare_file,
+    make_model,
+    state_dict,
+    write_json,
+    write_raw,
+)  # fmt: skip
+
+TIMM_CONFIG = {
+    "architecture": "pvt_v2_b0",
+    "num_classes": 3,
+    "pretrained_cfg": {
+        "input_size": [3, 224, 224], "interpolation": "bicubic", "crop_pct": 0.9, "crop_mode": "center",
+        "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225],
+    },
+}  # fmt: skip
+KINDS = {"official": (V1, V2, LINEAR), "timm": (V2, LINEAR), "hf-v1": (V1,), "hf-v2": (V2, LINEAR)}
+EVERY = [(kind, config) for kind, configs in KINDS.items() for config in configs]
+IDS = [f"{kind}-{'linear' if config is LINEAR else config.model_type}" for kind, config in EVERY]
+
+
+def hf_folder(folder, model, **fields):
+    """A Hugging Face folder, config.json written here and not by the exporter under test."""
+    folder.mkdir()
+    v1, bare = model.config.model_type == "pvt", not model.config.num_labels
+    write_safetensors(
+        folder / "model.safetensors", state_dict(model, "hf-v1" if v1 else "hf-v2", bare), {"format": "pt"}, "float32"
+    )
+    values = config_to_dict(model.config)
+    count = values.pop("num_labels")
+    del values["patch_norm_eps"]
+    if v1:
+        values["patch_sizes"], values["strides"] = values["strides"], values["patch_sizes"]
+    name = "Pvt" if v1 else "PvtV2"
+    values["architectures"] = [f"{name}Model" if bare else f"{name}ForImageClassification"]
+    values["id2label"] = {str(n): f"LABEL_{n}" for n in range(count or 2)}
+    write_json(folder / "config.json", values | fields)
+    return folder
+
+
+# --- what a checkpoint is, from its names and shapes alone ---
+
+
+@pytest.mark.parametrize(("kind", "config"), EVERY, ids=IDS)
+def test_bare_state_dicts(tmp_path, capsys, kind, config):
+    """Configuration from shapes, epsilons and recipe from the maker, arrays bit for bit; shown and recorded."""
+    model = make_model(config)
+    found = bare_file(tmp_path / "found.safetensors", model, kind)
+    assert convert.main([str(found), "-o", str(tmp_path / "ours.safetensors")]) == 0
+    shown = capsys.readouterr().out
+    ours = load_model(tmp_path / "ours.safetensors")
+    assert_same_params(ours.params, model.params)
+    assert ours.config == replace(config, **({} if kind.startswith("hf") else SPLIT))
+    recipe = "hf" if kind.startswith("hf") else kind
+    if config is V1:  # made for 32 pixels, and the recipe with it
+        recipe += " at 32x32"
+        assert (ours.preprocessing["crop_size"] or ours.preprocessing["size"]) == {"height": 32, "width": 32}
+    else:
+        assert ours.preprocessing == RECIPES[recipe]
+    assert ours.origin["recipe"] == recipe
+    assert ours.origin["source"] == "found.safetensors"
+    for text in (f"recipe {recipe}\n", "eps 1e-06", "from found.safetensors of ", "3 outputs", "float32"):
+        assert text in shown
+    assert ("1e-05 in patch embeddings and SRA" in shown) == (not kind.startswith("hf"))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_published_variants_are_recognised_by_their_shapes(tmp_path, variant):
+    """All eleven, from official names. Only the header is real: the arrays are a hole in the file."""
+    from pvt_numpy.checkpoints.identify import identify
+    from pvt_numpy.checkpoints.names import file_names
+    from pvt_numpy.checkpoints.sources import Source
+    from pvt_numpy.parameters import parameter_shapes
+
+    shapes = {file_names(n, "official")[0]: shape for n, shape in parameter_shapes(VARIANTS[variant]).items()}
+    identity = identify(Source(tmp_path, shapes, None), "x.pth", "x.pth")
+    assert identity.config == replace(VARIANTS[variant], **SPLIT)
+    assert identity.labels == imagenet.class_names()
+    assert identity.preprocessing == RECIPES["official"]
+    assert identity.origin["recipe"] == "official"
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        replace(V2, num_channels=5, depths=(2, 1, 1, 3), num_labels=0),
+        replace(V2, mlp_ratios=(2.5, 1 / 3, 4, 4), qkv_bias=False),
+        replace(V2, num_encoder_blocks=2, depths=(1, 1), hidden_sizes=(64, 128), patch_sizes=(3, 5), strides=(2, 3),
+                num_attention_heads=(1, 2), mlp_ratios=(1, 1), sr_ratios=(4, 1)),
+        replace(V1, image_size=64, sequence_reduction_ratios=(4, 1, 2, 1), num_labels=0),
+        replace(V1, num_encoder_blocks=1, depths=(2,), hidden_sizes=(32,), patch_sizes=(8,), strides=(8,),
+                num_attention_heads=(1,), mlp_ratios=(2,), sequence_reduction_ratios=(1,)),
+    ],
+    ids=["five channels, no head", "odd ratios", "two stages", "v1 at 64", "one stage"],
+)  # fmt: skip
+def test_sizes_that_were_never_published(tmp_path, config):
+    model = make_model(config)
+    ours = load_model(bare_file(tmp_path / "m.safetensors", model, "official"))
+    # Of the ratios that give the same hidden width, any is right.
+    assert replace(ours.config, mlp_ratios=config.mlp_ratios) == replace(config, **SPLIT)
+    assert_same_params(ours.params, model.params)
+
+
+def test_prefixes_of_wrappers_are_taken_off(tmp_path):
+    model = make_model(V2)
+    state = {f"module.backbone.{name}": value for name, value in state_dict(model, "official").items()}
+    write_safetensors(tmp_path / "m.safetensors", state, {}, "float32")
+    assert_same_params(load_model(tmp_path / "m.safetensors").params, model.params)
+
+
+def test_keys_are_the_first_rows_of_kv(tmp_path):
+    model = make_model(SMALL_V1)
+    ours = load_model(hf_folder(tmp_path / "hf", model)).params["stages"][1]["blocks"][0]["attn"]["kv"]
+    state = state_dict(model, "hf-v1")
+    name = "pvt.encoder.block.1.0.attention.self.{}.{}"
+    for leaf, value in ours.items():
+        np.testing.assert_array_equal(value[:8], state[name.format("key", leaf)])
+        np.testing.assert_array_equal(value[8:], state[name.format("value", leaf)])
+
+
+def test_bfloat16_is_widened_exactly(tmp_path):
+    """A bfloat16 is the upper half of a float32: cut the lower half off, and the same must come back."""
+    model = make_model(V2)
+    header, data = {}, b""
+    for name, value in state_dict(model, "timm").items():
+        halves = (value.view(np.uint32) >> 16).astype("<u2").tobytes()
+        header[name] = {"dtype": "BF16", "shape": value.shape, "data_offsets": [len(data), len(data) + len(halves)]}
+        data += halves
+    ours = flatten(load_model(write_raw(tmp_path / "m.safetensors", header, data)).params)
+    for name, value in flatten(model.params).items():
+        np.testing.assert_array_equal(ours[name], (value.view(np.uint32) & 0xFFFF0000).view(np.float32))
+
+
+# --- folders ---
+
+
+@pytest.mark.parametrize(
+    "config",
+    [SMALL_V1, SMALL_V2, replace(SMALL_V1, num_labels=0), replace(SMALL_V2, num_labels=0),
+     replace(SMALL_V1, image_size=96, patch_sizes=(4, 3, 2, 2))],
+)  # fmt: skip
+def test_hugging_face_folders(tmp_path, config):
+    """config.json counts, epsilon is one, and the image size without a preprocessor_config.json is the model's."""
+    model = make_model(replace(config, patch_norm_eps=None, layer_norm_eps=1e-5))
+    folder = hf_folder(tmp_path / "hf", model)
+    ours = load_model(folder)
+    assert ours.config == model.config
+    assert_same_params(ours.params, model.params)
+    assert ours.labels is None
+    assert ours.preprocessing["size"] == dict(zip(("height", "width"), config.image_hw, strict=True))
+    assert load_model(folder / "model.safetensors").origin == ours.origin
+    assert ours.origin["source"] == "hf"
+
+
+def test_hugging_face_labels_and_preprocessor(tmp_path):
+    names = ["tench", "goldfish", "gr\u00fcn", "crane"]
+    folder = hf_folder(tmp_path / "hf", make_model(SMALL_V2), id2label={str(n): names[n] for n in (2, 0, 1, 3)})
+    write_json(folder / "preprocessor_config.json", {"image_processor_type": "PvtImageProcessor", "resample": 2})
+    model = load_model(folder)
+    assert model.labels == tuple(names)
+    assert model.preprocessing == RECIPES["hf-bilinear"]
+    assert model.origin["recipe"] == "hf-bilinear"
+
+
+def test_sharded_folder(tmp_path):
+    model = make_model(SMALL_V2)
+    folder = hf_folder(tmp_path / "hf", model)
+    (folder / "model.safetensors").unlink()
+    state = state_dict(model, "hf-v2")
+    files = [f"model-0000{n}-of-00003.safetensors" for n in (1, 2, 3)]
+    for n, file in enumerate(files):
+        write_safetensors(folder / file, dict(list(state.items())[n::3]), {}, "float32")
+    weight_map = {name: files[n % 3] for n, name in enumerate(state)}
+    index = folder / "model.safetensors.index.json"
+    write_json(index, {"metadata": {}, "weight_map": weight_map})
+    assert_same_params(load_model(folder).params, model.params)
+    assert_same_params(load_model(index).params, model.params)
+
+    outside = tmp_path / "outside.safetensors"
+    (folder / files[2]).rename(outside)
+    with pytest.raises(FileNotFoundError, match=f"lists {files[2]}, which is not there"):
+        load_model(folder)
+    for path in ("../outside.safetensors", str(outside), "..\\outside.safetensors", "..", "", "C:outside.safetensors"):
+        write_json(index, {"weight_map": weight_map | {"classifier.bias": path}})
+        with pytest.raises(ValueError, match="is not the name of a file in the same folder"):
+            load_model(folder)
+    for damage in ({}, {"weight_map": []}, {"weight_map": {"classifier.bias": 3}}):
+        write_json(index, damage)
+        with pytest.raises(ValueError, match=r"index\.json: weight_map is not a table"):
+            load_model(folder)
+    write_json(index, {"weight_map": {"head": files[0]}})
+    with pytest.raises(ValueError, match=f"head is not in {files[0]}"):
+        load_model(folder)
+
+
+def test_timm_folder(tmp_path):
+    model = make_model(replace(VARIANTS["pvt_v2_b0"], num_labels=3, num_channels=1))
+    write_safetensors(tmp_path / "model.safetensors", state_dict(model, "timm"), {}, "float32")
+    write_json(tmp_path / "config.json", TIMM_CONFIG | {"label_names": ["a", "b", "c"]})
+    ours = load_model(tmp_path)
+    assert ours.config == replace(model.config, **SPLIT)
+    assert ours.labels == ("a", "b", "c")
+    assert ours.preprocessing == RECIPES["timm"]
+    assert ours.origin == {"format": "timm", "source": tmp_path.name, "recipe": "timm"}
+    assert_same_params(ours.params, model.params)
+
+    write_json(tmp_path / "config.json", TIMM_CONFIG | {"architecture": "pvt_v2_b2.in1k"})
+    with pytest.raises(ValueError, match=r"configuration \(these are the parameters of pvt_v2_b0\); ") as caught:
+        load_model(tmp_path)
+    assert str(caught.value).endswith(
+        "of another shape: patch_embed.proj.weight is (32, 1, 7, 7), expected (64, 1, 7, 7), patch_embed.proj.bias, "
+        "patch_embed.norm.*, stages.0.blocks.0.*, stages.0.blocks.1.*, stages.0.norm.*, stages.1.downsample.*, "
+        "stages.1.blocks.0.*, stages.1.blocks.1.*, stages.1.norm.*, stages.2.downsample.*, stages.2.blocks.0.*, "
+        "stages.2.blocks.1.*, stages.2.norm.*, stages.3.downsample.*, stages.3.blocks.0.*, stages.3.blocks.1.*, "
+        "stages.3.norm.*, head.weight"
+    )
+
+
+def test_imagenets_names_where_there_are_1000_outputs_and_none_of_their_own(tmp_path):
+    write_safetensors(
+        tmp_path / "m.safetensors", state_dict(make_model(replace(V2, num_labels=1000)), "timm"), {}, "float32"
+    )
+    labels = load_model(tmp_path / "m.safetensors").labels
+    assert len(labels) == 1000
+    assert (labels[0], labels[134], labels[517], labels[999]) == ("tench", "crane", "crane", "toilet tissue")
+    assert imagenet.classes()[134][0] != imagenet.classes()[517][0]
+    folder = hf_folder(tmp_path / "hf", make_model(replace(SMALL_V2, num_labels=1000)))
+    assert load_model(folder).labels == labels, "LABEL_0, LABEL_1, ... are no names"
+
+
+def test_downloaded_names(tmp_path, monkeypatch):
+    folder = hf_folder(tmp_path / "snapshot", make_model(SMALL_V1))
+    asked = []
+
+    def download(source, local_files_only):
+        asked.append((source, local_files_only))
+        return folder
+
+    monkeypatch.setattr(hub, "download", download)
+    model = load_model("Zetatech/pvt-tiny-224", local_files_only=True)
+    assert asked == [("Zetatech/pvt-tiny-224", True)]
+    assert model.origin["source"] == "Zetatech/pvt-tiny-224", "the name, not the place in some cache"
+    write_json(folder / "config.json", {"model_type": "pvt"})
+    with pytest.raises(ValueError, match="^Zetatech/pvt-tiny-224: the parameters do not fit pvt_tiny; missing"):
+        load_model("Zetatech/pvt-tiny-224")
+
+
+CONFIGS = {
+    "no JSON": ("{", "config.json is not valid JSON"),
+    "not UTF-8": (b"\xff\xfe{", "config.json is not valid JSON"),
+    "too deep": ("[" * 100_000, "config.json is not valid JSON"),
+    "deep where Python prints": (
+        '{"model_type": "pvt_v2", "architectures": ' + "[" * 900 + "]" * 900 + "}",
+        "config.json is not valid JSON",
+    ),
+    "a list": ("[]", "config.json holds a JSON list"),
+    "another model": ('{"model_type": "vit"}', "model_type is 'vit'"),
+    "a nonsense field": ('{"model_type": "pvt_v2", "depths": "deep"}', "depths is 'deep'"),
+    "not finite": ('{"model_type": "pvt_v2", "layer_norm_eps": NaN}', "NaN is no number of JSON"),
+    "gaps in labels": ('{"model_type": "pvt_v2", "id2label": {"0": "a", "5": "b"}}', "id2label does not number"),
+    "labels no text": (
+        '{"model_type": "pvt_v2", "id2label": {"0": "a", "1": 2, "2": "c", "3": "d"}}',
+        "expected 4 texts",
+    ),
+    "labels a list": ('{"model_type": "pvt_v2", "id2label": ["a"], "num_labels": 4}', "id2label is a JSON list"),
+    "labels of timm": ('{"architecture": "pvt_v2_b9", "label_names": 4}', "expected 4 texts"),
+    "timm's cfg": ('{"architecture": "pvt_v2_b0", "pretrained_cfg": {"crop_pct": -1}}', "crop_pct: found -1"),
+}
+
+
+@pytest.mark.parametrize(("text", "said"), CONFIGS.values(), ids=CONFIGS)
+def test_damaged_config_json(tmp_path, text, said):
+    model = make_model(replace(V2, num_labels=4))
+    write_safetensors(
+        tmp_path / "model.safetensors", state_dict(model, "timm" if "arch" in str(text) else "hf-v2"), {}, "float32"
+    )
+    (tmp_path / "config.json").write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ValueError, match="^[^\n]+$") as caught:
+        load_model(tmp_path)
+    assert said in str(caught.value)
+    assert str(caught.value).startswith(str(tmp_path))
+
+
+def test_what_is_no_pvt(tmp_path):
+    with pytest.raises(FileNotFoundError, match="a folder with no model in it; expected model.safetensors or"):
+        load_model(tmp_path)
+    write_raw(tmp_path / "m.safetensors", {"bert.x": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}, bytes(4))
+    with pytest.raises(ValueError, match=r"not those of a public PVT checkpoint; found bert\.x$"):
+        load_model(tmp_path / "m.safetensors")
+    bare_file(tmp_path / "m.safetensors", make_model(SMALL_V2), "timm")
+    with pytest.raises(ValueError, match=r"\(8, 8, 20, 16\) channels, which no published variant has.*config\.json"):
+        load_model(tmp_path / "m.safetensors")
+    bare_file(tmp_path / "m.safetensors", make_model(replace(V1, image_size=(32, 64))), "official")
+    with pytest.raises(ValueError, match="first position table has 128 rows, which is no square grid"):
+        load_model(tmp_path / "m.safetensors")
+    state = state_dict(make_model(V2), "official")
+    del state["patch_embed2.proj.weight"]
+    write_safetensors(tmp_path / "m.safetensors", state, {}, "float32")
+    with pytest.raises(ValueError, match=r"m\.safetensors: patch_embed2\.proj\.weight is missing"):
+        load_model(tmp_path / "m.safetensors")

@@ -1,0 +1,149 @@
+"""`python -m pvt_numpy.evaluate` on small folders whose right answer is known."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pvt_numpy import VARIANTS, evaluate, load_model
+from pvt_numpy.checkpoints.checkpoint import Model, save_model
+from pvt_numpy.evaluate import label_index, main, score
+from pvt_numpy.parameters import init_params
+
+BALL = Path(__file__).resolve().parents[2] / "notebooks" / "golf_ball.jpg"
+VAL = Path(__file__).resolve().parents[3] / "shared" / "imagenette160" / "val"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three readable pictures, of which the model gets two right, one damaged file, one file that is no picture."""
+    for name in ("n03445777", "tench"):
+        (tmp_path / name).mkdir()
+    photo = Image.open(BALL)
+    photo.save(tmp_path / "n03445777" / "1.png")
+    photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / "n03445777" / "2.png")
+    photo.save(tmp_path / "tench" / "wrong.png")
+    (tmp_path / "tench" / "damaged.jpg").write_bytes(BALL.read_bytes()[:3000])
+    (tmp_path / "tench" / "readme.txt").write_text("not counted")
+    return tmp_path
+
+
+def test_counts(folder, capsys, tmp_path):
+    picture = tmp_path / "confusion.png"
+    assert main([str(folder), "--json", "--batch-size", "2", "--confusion", str(picture)]) == 1
+    captured = capsys.readouterr()
+    result = json.loads(captured.out)
+    assert (result["images"], result["unreadable"]) == (3, 1)
+    assert result["top1"] == pytest.approx(2 / 3)
+    assert result["per_class"] == {"tench": 0.0, "golf ball": 1.0}
+    confusion = np.array(result["confusion"])
+    assert confusion[0, 8] == 1
+    assert confusion[8, 8] == 2
+    assert confusion.sum() == 3
+    assert "damaged.jpg" in captured.err
+    with Image.open(picture) as drawn:
+        assert drawn.format == "PNG"
+
+
+def test_batches_workers_and_limits_do_not_change_the_answer(folder, capsys):
+    results = []
+    for arguments in (["--batch-size", "1", "--workers", "1"], ["--batch-size", "3", "--workers", "3"]):
+        main([str(folder), "--json", *arguments])
+        results.append(json.loads(capsys.readouterr().out))
+    assert results[0] == results[1]
+    assert main([str(folder), "--json", "--limit", "1"]) == 0
+    assert json.loads(capsys.readouterr().out)["images"] == 1
+
+
+def test_another_image_size_keeps_the_crop_in_proportion(folder, monkeypatch):
+    seen = []
+
+    def run_all(pictures, model, *_):
+        seen.append(model.preprocessing)
+        return [], [], []
+
+    monkeypatch.setattr(evaluate, "run_all", run_all)
+    with pytest.raises(ValueError, match="none of its 4 pictures"):
+        main([str(folder), "--recipe", "official", "--image-size", "448"])
+    assert seen[0]["size"] == {"shortest_edge": 512}
+    assert seen[0]["crop_size"] == {"height": 448, "width": 448}
+
+
+def test_score_counts_by_hand():
+    logits = np.eye(10, dtype=np.float32)[[0, 1, 2, 2]]
+    result = score(logits, np.array([0, 1, 1, 9]), load_model())
+    assert result["top1"] == 0.5
+    assert result["top5"] == 0.75  # the third picture's truth, 1, comes second or third; the fourth's, 9, last
+
+
+def test_every_imagenette_synset_finds_its_label():
+    index = label_index(load_model())
+    synsets = ["n01440764", "n02102040", "n02979186", "n03000684", "n03028079",
+               "n03394916", "n03417042", "n03425413", "n03445777", "n03888257"]  # fmt: skip
+    assert [index[name] for name in synsets] == list(range(10))
+
+
+def test_a_name_of_two_labels_is_none_of_them_and_case_can_tell_them_apart():
+    model = load_model()
+    crane = replace(model, labels=("A", "a", "crane", "crane", *model.labels[4:]))
+    index = label_index(crane)
+    assert (index["A"], index["a"], index["golf ball"]) == (0, 1, 8)
+    assert "crane" not in index
+    logits = np.eye(10)[[2, 3, 3]]
+    assert score(logits, np.array([2, 3, 2]), crane)["per_class"] == {"crane (label 2)": 0.5, "crane (label 3)": 1.0}
+
+
+def test_photos_that_keep_their_own_shapes_are_measured_one_by_one(folder, monkeypatch, capsys):
+    model = load_model()
+    recipe = model.preprocessing | {"size": {"shortest_edge": 64}}
+    monkeypatch.setattr(evaluate, "model_from", lambda options: replace(model, preprocessing=recipe))
+    Image.new("RGB", (90, 70)).save(folder / "tench" / "wide.png")
+    main([str(folder), "--json"])
+    assert json.loads(capsys.readouterr().out)["images"] == 4
+
+
+@pytest.mark.parametrize("make", ["nothing", "flat", "unknown", "empty"])
+def test_folders_that_say_nothing_are_refused(tmp_path, make):
+    folder = tmp_path / "data"
+    if make != "nothing":
+        folder.mkdir()
+    if make == "flat":
+        Image.new("RGB", (8, 8)).save(folder / "a.png")
+    if make in ("unknown", "empty"):
+        (folder / ("walrus" if make == "unknown" else "tench")).mkdir()
+    expected = {"nothing": "no such folder", "flat": "no sub-folders", "unknown": "'walrus'", "empty": "no pictures"}
+    with pytest.raises((ValueError, FileNotFoundError), match=expected[make]):
+        main([str(folder)])
+
+
+def test_hidden_folders_are_no_classes(folder, capsys):
+    (folder / ".ipynb_checkpoints").mkdir()
+    main([str(folder), "--json"])
+    assert json.loads(capsys.readouterr().out)["images"] == 3
+
+
+@pytest.mark.parametrize("name", ["matrix.xyz", "missing/matrix.png", "tench"])
+def test_a_picture_that_cannot_be_written_is_refused_before_the_work(folder, monkeypatch, name):
+    monkeypatch.setattr(evaluate, "run_all", None)
+    with pytest.raises(
+        (ValueError, FileNotFoundError), match=f"{name}: (a picture cannot be written as 'xyz'|expected the name)"
+    ):
+        main([str(folder), "--confusion", str(folder / name)])
+
+
+def test_a_model_without_labels_is_refused(folder, tmp_path):
+    config = replace(VARIANTS["pvt_v2_b0"], num_labels=0)
+    save_model(tmp_path / "bare.safetensors", Model(config, init_params(config, np.random.default_rng(0))), "float16")
+    with pytest.raises(ValueError, match="bare.safetensors: this model has no classifier"):
+        main([str(folder), "--model", str(tmp_path / "bare.safetensors")])
+
+
+@pytest.mark.skipif(not VAL.is_dir(), reason="needs the photos in ../shared/imagenette160")
+def test_shipped_model_on_real_photos(capsys):
+    assert main([str(VAL), "--limit", "60", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["images"] == 60
+    assert result["top1"] >= 0.75

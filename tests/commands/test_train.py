@@ -1,0 +1,154 @@
+"""The command `python -m pvt_numpy.train`, as a user runs it: from nothing to a model, stopped, killed and resumed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pvt_numpy.checkpoints.checkpoint import load_model
+from pvt_numpy.training.shapes import SHAPES
+from pvt_numpy.training.state import read_state
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = ["shapes", "--image-size", "16", "--drawn", "64", "--seed", "3", "--batch-size", "32",
+         "--microbatch-size", "16"]  # fmt: skip
+
+
+def start(*arguments):
+    """The command in a process of its own."""
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen([sys.executable, "-m", "pvt_numpy.train", *map(str, arguments)], cwd=ROOT, env=environment,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
+
+
+def train(*arguments):
+    """(exit status, what it printed, what it complained)."""
+    process = start(*arguments)
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
+
+
+def wait_for(path, process):
+    while not path.exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A training of three epochs that nobody disturbed."""
+    folder = tmp_path_factory.mktemp("whole")
+    status, out, err = train(*SMALL, "--epochs", "3", "--output", folder)
+    assert (status, err) == (0, "")
+    assert "epoch   3" in out
+    return folder
+
+
+def test_it_leaves_a_model_a_log_and_a_curve(whole):
+    model = load_model(whole / "model.safetensors")
+    assert model.labels == SHAPES
+    assert model.preprocessing["size"] == {"height": 16, "width": 16}
+    assert len((whole / "log.csv").read_text(encoding="utf-8").splitlines()) == 4
+    assert {path.name for path in whole.iterdir()} >= {"checkpoint.safetensors", "log.csv", "model.safetensors"}
+    average = read_state(whole / "checkpoint.safetensors").arrays["average"]
+    assert (average["head.weight"] == model.params["head"]["weight"]).all()
+
+
+def test_killed_and_resumed_it_makes_the_same_model(whole, tmp_path):
+    process = start(*SMALL, "--epochs", "3", "--output", tmp_path)
+    wait_for(tmp_path / "checkpoint.safetensors", process)
+    process.kill()
+    process.communicate()
+    assert not (tmp_path / "model.safetensors").exists()
+    status, out, err = train("--resume", tmp_path)
+    assert (status, err) == (0, "")
+    assert (tmp_path / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows cannot send Ctrl-C to one process")
+def test_ctrl_c_saves_and_a_resumed_training_ends_in_the_same_model(whole, tmp_path):
+    process = start(*SMALL, "--epochs", "3", "--output", tmp_path)
+    assert "parameters" in process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 130
+    assert f"go on with: python -m pvt_numpy.train --resume {tmp_path}" in out
+    assert "Traceback" not in err
+    assert read_state(tmp_path / "checkpoint.safetensors").step < 6
+    assert train("--resume", tmp_path)[0] == 0
+    assert (tmp_path / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+
+
+def test_resuming_a_finished_training_changes_nothing(whole):
+    before = (whole / "model.safetensors").read_bytes()
+    assert train("--resume", whole)[0] == 0
+    assert (whole / "model.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize(("arguments", "status", "said"), [
+    (["nowhere", "--output", "x"], 1, "nowhere: no such folder"),
+    (["--resume", "nowhere"], 1, "no such checkpoint"),
+    (["shapes"], 2, "expected either DATA with --output FOLDER"),
+    (["shapes", "--output", ""], 2, "expected either DATA with --output FOLDER"),
+    (["--resume", "x", "--epochs", "100"], 2, "found --epochs"),
+    (["--resume", "x", "shapes"], 2, "found shapes"),
+    (["shapes", "--output", "x", "--threads", "0"], 2, "whole number from 1"),
+    (["shapes", "--output", "x", "--image-size", "100000"], 2, "--image-size"),
+    (["shapes", "--output", "x", "--keep-size", "0"], 2, "--keep-size"),
+    (["shapes", "--out", "x"], 2, "unrecognized arguments: --out x"),
+    (["shapes", "--output", "x", "--val", "photos"], 2, "shapes are measured on shapes"),
+    (["--resume", "x", "--batch-size", "3"], 2, "found --batch-size"),
+    (["--benchmark", "--epochs", "3"], 2, "found --epochs"),
+    (["--benchmark", "--resume", "x"], 2, "found --resume"),
+    ([], 2, "expected either DATA with --output FOLDER, or --resume FOLDER"),
+    (["shapes", "--output", "x", "--learning-rate", "-1"], 1, "rate is -1"),
+    (["shapes", "--output", "x", "--image-size", "8"], 1, "leaves stage 2 without a patch"),
+])  # fmt: skip
+def test_mistakes_are_one_line(arguments, status, said):
+    found, out, err = train(*arguments)
+    assert found == status
+    assert said in err
+    assert "Traceback" not in err
+    assert not (ROOT / "x").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes of a shell")
+def test_a_reader_that_leaves_does_not_cost_the_epoch(tmp_path):
+    process = start(*SMALL, "--epochs", "2", "--output", tmp_path)
+    process.stdout.readline()
+    process.stdout.close()
+    process.wait(timeout=300)
+    process.stderr.close()
+    assert read_state(tmp_path / "checkpoint.safetensors").history
+
+
+def test_a_folder_that_holds_a_training_is_left_alone(whole):
+    status, _, err = train(*SMALL, "--output", whole)
+    assert status == 1
+    assert "holds a training already (checkpoint.safetensors)" in err
+
+
+def test_a_folder_that_holds_another_model_is_left_alone(tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"mine")
+    status, _, err = train(*SMALL, "--output", tmp_path)
+    assert status == 1
+    assert "holds a training already (model.safetensors)" in err
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"mine"]
+
+
+def test_a_training_whose_classes_have_changed_does_not_go_on(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        Image.new("RGB", (16, 16)).save(tmp_path / "data" / name / "1.png")
+    arguments = [tmp_path / "data", "--output", tmp_path / "out", "--image-size", "16", "--epochs", "1"]
+    assert train(*arguments)[0] == 0
+    (tmp_path / "data" / "c").mkdir()
+    Image.new("RGB", (16, 16)).save(tmp_path / "data" / "c" / "1.png")
+    status, _, err = train("--resume", tmp_path / "out")
+    assert status == 1
+    assert "3 classes; this training began with 2" in err

@@ -1,0 +1,243 @@
+"""`python -m pvt_numpy.validate`: its verdicts, its exit status, its report, with PyTorch and without."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from pvt_numpy import VARIANTS, validate
+from pvt_numpy.checkpoints.checkpoint import Model, load_model, save_model
+from pvt_numpy.parameters import flatten
+from pvt_numpy.reference.comparison import MISTAKES, TOLERANCES, Difference, broken, differences, first_departure
+from pvt_numpy.reference.golden import seeded_params, seeded_pixels
+
+ROOT = Path(__file__).resolve().parents[2]
+SAMPLE = str(ROOT / "notebooks" / "golf_ball.jpg")
+FIRST = {"eps": "norm1", "gelu": "mlp.act", "kv": "attn.k"}
+
+
+@pytest.fixture
+def no_torch(monkeypatch):
+    for name in ("torch", "transformers"):
+        monkeypatch.setitem(sys.modules, name, None)  # importing it now raises ImportError
+
+
+def answer(capsys, *arguments):
+    """(exit status, the JSON object) of a run in this process."""
+    status = validate.main([*arguments, "--json"])
+    return status, json.loads(capsys.readouterr().out)
+
+
+def small_model(tmp_path, **changes):
+    """A file with a narrow model of random weights."""
+    narrow = {"image_size": 64, "hidden_sizes": (8, 16, 24, 32), "num_attention_heads": (1, 2, 3, 4), "num_labels": 5}
+    config = replace(VARIANTS["pvt_tiny"], **narrow | changes)
+    size = {"do_resize": True, "size": {"height": 64, "width": 64}}
+    path = tmp_path / "small.safetensors"
+    save_model(path, Model(config, seeded_params(config, 3, np.float32), preprocessing=size))
+    return str(path)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("dtype", TOLERANCES)
+def test_the_shipped_model_agrees_with_pytorch_on_the_sample(capsys, dtype):
+    status, result = answer(capsys, "--dtype", dtype)
+    assert status == 0
+    assert result["first_departure"] is None
+    assert not result["golden"]
+    assert "PvtV2ForImageClassification" in result["reference"]
+    assert "golf_ball.jpg" in result["model"]
+    assert [row["name"] for row in result["layers"]][:2] == ["stages.0.patch_embed", "stages.0.tokens"]
+    assert len(result["layers"]) == 138
+    assert max(row["relative"] for row in result["layers"]) < (1e-13 if dtype == "float64" else 1e-5)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("mistake", FIRST)
+def test_a_mistake_is_found_where_it_was_made(capsys, mistake, tmp_path):
+    status, result = answer(capsys, small_model(tmp_path, patch_norm_eps=1e-5), "--break", mistake, "--image", SAMPLE)
+    assert status == 1
+    assert result["first_departure"] == f"stages.0.blocks.0.{FIRST[mistake]}"
+
+
+@pytest.mark.torch
+def test_a_misread_position_table_is_found(capsys, tmp_path):
+    status, result = answer(capsys, small_model(tmp_path), "--break", "pos", "--image", SAMPLE)
+    assert status == 1
+    assert result["first_departure"] == "stages.0.tokens"
+
+
+@pytest.mark.torch
+def test_the_official_pair_of_epsilons_is_the_references_too(capsys, tmp_path):
+    assert answer(capsys, small_model(tmp_path, patch_norm_eps=1e-3), "--image", SAMPLE)[0] == 0
+
+
+@pytest.mark.torch
+def test_a_picture_that_hugging_faces_v1_cannot_take_is_refused(tmp_path):
+    model = load_model(small_model(tmp_path))
+    path = tmp_path / "large.safetensors"
+    save_model(path, replace(model, preprocessing={"size": {"height": 96, "width": 64}}))
+    with pytest.raises(
+        ValueError, match="picture is 96 x 64 pixels for the model; Hugging Face's PVT v1 runs at 64 x 64"
+    ):
+        validate.main([str(path), "--image", SAMPLE])
+
+
+@pytest.mark.torch
+def test_random_weights_of_a_variant(capsys):
+    status, result = answer(capsys, "--random", "pvt_v2_b0", "--dtype", "float32")
+    assert status == 0
+    assert result["model"] == "pvt_v2_b0, random weights; picture: noise"
+
+
+def test_without_pytorch_the_shipped_models_own_golden_numbers_are_checked(capsys, no_torch):
+    assert validate.main([]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("not installed: torch, transformers; checking golden numbers instead, written once")
+    assert "golden numbers in golden_numbers/shipped.json, by transformers PvtV2ForImageClassification" in text
+    assert "\nall 26 agree; the largest relative difference is" in text
+    status, result = answer(capsys)
+    assert (status, result["golden"], result["layers"][-1]["name"]) == (0, True, "logits")
+
+
+def test_without_pytorch_a_picture_is_said_to_be_unused(capsys, no_torch):
+    assert validate.main(["--image", SAMPLE]) == 0
+    assert f"{SAMPLE} is not used" in capsys.readouterr().out
+
+
+def test_other_weights_of_a_published_variant_are_checked_with_its_golden_numbers(capsys, tmp_path):
+    shipped = load_model()
+    changed = flatten(shipped.params)
+    changed["head.bias"][0] += 1
+    path = tmp_path / "other.safetensors"
+    save_model(path, shipped)
+    status, result = answer(capsys, str(path), "--golden")
+    assert status == 0
+    assert "pvt_v2_b0, random weights, for these weights there are no golden numbers" in result["model"]
+
+
+def test_an_architecture_without_golden_numbers_is_said_so(tmp_path):
+    with pytest.raises(
+        ValueError, match="golden numbers for the published architectures only; .* requirements-torch.txt"
+    ):
+        validate.main([small_model(tmp_path), "--golden"])
+
+
+@pytest.mark.parametrize(("mistake", "first"), [("eps", "blocks.0.attn.probs"), ("gelu", "blocks.0"),
+                                                ("kv", "blocks.0.attn.probs"), ("pos", "tokens")])  # fmt: skip
+@pytest.mark.parametrize("variant", ["pvt_small", "pvt_v2_b1"])
+def test_golden_numbers_find_a_mistake_too(capsys, mistake, first, variant):
+    if (mistake, variant) == ("pos", "pvt_v2_b1"):
+        with pytest.raises(ValueError, match="PVT v2, which has no position table; --break pos needs a v1 model"):
+            validate.main(["--random", variant, "--golden", "--break", mistake])
+        return
+    if (mistake, variant) == ("eps", "pvt_small"):
+        first = "tokens"  # its one epsilon is that of the patch embedding too
+    status, result = answer(capsys, "--random", variant, "--golden", "--break", mistake)
+    assert (status, result["first_departure"]) == (1, f"stages.0.{first}")
+
+
+def test_the_report_marks_the_first_departure_and_those_after_it(capsys):
+    assert validate.main(["--golden", "--break", "kv"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert "mistake put in: the joint matrix of keys and values is read values first" in lines
+    assert sum(line.endswith("<- first to depart") for line in lines) == 1
+    first = next(k for k, line in enumerate(lines) if line.endswith("<- first to depart"))
+    assert lines[first].startswith("stages.0.blocks.0.attn.probs ")
+    assert lines[first - 1].startswith("stages.0.tokens ")
+    assert lines[first + 1].endswith("  departs")
+    assert lines[-1].startswith("first layer that departs: stages.0.blocks.0.attn.probs, by ")
+
+
+def test_the_table_has_a_line_for_every_variant_and_the_shipped_model(capsys, monkeypatch):
+    monkeypatch.setattr(validate, "VARIANTS", {name: VARIANTS[name] for name in ("pvt_tiny", "pvt_v2_b0")})
+    assert validate.table(live=False) == 0
+    first, empty, *lines = capsys.readouterr().out.splitlines()
+    assert (first, empty) == ("reference: golden numbers, written once by PyTorch", "")
+    assert [line.split(" | ")[0] for line in lines[2:]] == ["| pvt_tiny", "| pvt_v2_b0", "| the model that ships"]
+    assert {line.count("|") for line in lines} == {8}
+    assert all(line.endswith("| yes |") for line in lines[2:])
+
+
+def test_the_table_fails_where_a_row_does(capsys, monkeypatch):
+    monkeypatch.setattr(validate, "VARIANTS", {})
+    monkeypatch.setitem(TOLERANCES, "float32", 1e-12)
+    assert validate.table(live=False) == 1
+
+
+def test_a_different_order_of_the_top_labels_is_seen(capsys):
+    case = validate.golden_case(load_model(), None, None, "float32")
+    assert validate.same_top(case)
+    case.expected["logits"] = case.expected["logits"][:, ::-1]
+    assert not validate.same_top(case)
+
+
+def test_one_line_and_exit_status_1_for_a_users_mistake():
+    done = subprocess.run([sys.executable, "-m", "pvt_numpy.validate", "no-such-file.safetensors"], cwd=ROOT,
+                          capture_output=True, text=True, encoding="utf-8", check=False)  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith("validate: error: ")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--random", "pvt_tiny", "x"], ["--variants", "--break", "kv"], ["--dtype", "half"]]
+)
+def test_wrong_usage_is_exit_status_2(arguments, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        validate.main(arguments)
+    assert stopped.value.code == 2
+
+
+def test_differences_are_what_they_are_called():
+    ours = {"a": np.array([1.0, 2.0, 3.0]), "b": np.zeros(2)}
+    rows = differences(ours, {"a": np.array([1.0, 4.0, 3.0]), "b": np.zeros(2)})
+    assert rows == [Difference("a", 2.0, 2 / 3, 0.5), Difference("b", 0.0, 0.0, 0.0)]
+    assert first_departure(rows, 0.5) is None
+    assert first_departure(rows, 0.4).name == "a"
+
+
+def test_nan_departs():
+    rows = differences({"a": np.array([np.nan, 1])}, {"a": np.array([0.0, 1])})
+    assert first_departure(rows, 1e9) is rows[0]
+
+
+def test_missing_names_and_other_shapes_are_errors():
+    with pytest.raises(ValueError, match="logits is in the reference and not here"):
+        differences({}, {"logits": np.zeros(2)})
+    with pytest.raises(ValueError, match=r"logits has shape \(2, 1\); expected \(2,\), as in the reference"):
+        differences({"logits": np.zeros((2, 1))}, {"logits": np.zeros(2)})
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_leaves_the_model_itself_alone(mistake):
+    config = VARIANTS["pvt_tiny"]
+    params = seeded_params(config, 0, np.float32)
+    before = {name: array.copy() for name, array in flatten(params).items()}
+    other_config, other_params = broken(mistake, config, params)
+    assert all((array == before[name]).all() for name, array in flatten(params).items())
+    moved = any((array != before[name]).any() for name, array in flatten(other_params).items())
+    assert moved != (other_config != config)
+
+
+def test_a_model_with_another_activation_has_no_tanh_gelu_mistake():
+    with pytest.raises(ValueError, match="hidden_act is 'relu'; --break gelu needs one with 'gelu'"):
+        broken("gelu", replace(VARIANTS["pvt_tiny"], hidden_act="relu"), {})
+
+
+def test_noise_is_as_large_as_a_normalised_photo():
+    x = seeded_pixels((1, 3, 64, 64), 0)
+    assert -2 <= x.min() < -1.9
+    assert 1.9 < x.max() < 2
+
+
+def test_json_has_null_where_a_difference_is_no_number():
+    case = SimpleNamespace(title="a model", reference="another", golden=False)
+    rows = [Difference("logits", float("inf"), float("nan"), 0.5)]
+    (row,) = validate.as_dict(case, rows, "float32")["layers"]
+    assert row == {"name": "logits", "max_abs": None, "mean_abs": None, "relative": 0.5}

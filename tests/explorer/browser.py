@@ -1,0 +1,140 @@
+"""Chromium for tests: found, started without a window, and asked what it saw."""
+
+import base64
+import io
+import json
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+
+
+def start():
+    """A selenium driver; skips the test where there is no browser, and fails it with PVT_REQUIRE_BROWSER=1."""
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    chromedriver = shutil.which("chromedriver")
+    try:
+        from selenium import webdriver
+        from selenium.webdriver.chrome.service import Service
+    except ImportError:
+        refuse("selenium is not installed (pip install selenium)")
+    if not (browser and chromedriver):
+        refuse("no Chromium with its chromedriver on the PATH")
+    options = webdriver.ChromeOptions()
+    options.binary_location = browser
+    # no sandbox: containers run as root, and the only pages are our own
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--hide-scrollbars"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    return webdriver.Chrome(options=options, service=Service(chromedriver))
+
+
+def refuse(reason):
+    if os.environ.get("PVT_REQUIRE_BROWSER") == "1":
+        pytest.fail(f"PVT_REQUIRE_BROWSER=1, and {reason}", pytrace=False)
+    pytest.skip(f"needs a browser: {reason}")
+
+
+def screen(driver, width, height=900, dark=False):
+    """The size of the screen, a phone's below 600 pixels, and the colour scheme that the reader prefers."""
+    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+
+
+def open_page(driver, path):
+    driver.get_log("browser"), driver.get_log("performance")  # forget what earlier pages said
+    driver.get(path.as_uri())
+    wait(lambda: driver.execute_script("return document.body.dataset.ready") == "yes")
+    settle(driver)
+
+
+def settle(driver):
+    """Waits until what was ordered is drawn."""
+    driver.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(() => arguments[0]()))")
+
+
+def text(driver, selector):
+    return driver.find_element("css selector", selector).text
+
+
+def press(driver, *keys, on="body"):
+    driver.find_element("css selector", on).send_keys(*keys)
+    settle(driver)
+
+
+def click(driver, selector):
+    driver.find_element("css selector", selector).click()
+    settle(driver)
+
+
+def point(driver, x, y, press_too=False):
+    """The mouse goes to a place of the photo, in fractions of it."""
+    from selenium.webdriver import ActionChains
+
+    photo = driver.find_element("id", "photo-canvas")
+    driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", photo)
+    size = photo.size
+    actions = ActionChains(driver, duration=0)
+    actions.move_to_element_with_offset(photo, (x - 0.5) * size["width"], (y - 0.5) * size["height"])
+    (actions.click() if press_too else actions).perform()
+    settle(driver)
+
+
+def wait(condition, seconds=20):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "the page did not get there in time"
+        time.sleep(0.05)
+
+
+def complaints(driver):
+    """Everything the page wrote to the console: errors, violations of its policy, warnings."""
+    return [entry["message"] for entry in driver.get_log("browser")]
+
+
+def requested(driver):
+    """The addresses that were asked for since the page was opened, data: and blob: left out."""
+    events = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
+    addresses = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
+    return [address for address in addresses if not address.startswith(("data:", "blob:"))]
+
+
+def screenshot(driver, path, width, height):
+    """The top of the page as a PNG of 32 shades a colour, which is small enough for a repository."""
+    shot = driver.execute_cdp_cmd("Page.captureScreenshot", {
+        "format": "png", "clip": {"x": 0, "y": 0, "width": width, "height": height, "scale": 1},
+    })  # fmt: skip
+    with Image.open(io.BytesIO(base64.b64decode(shot["data"]))) as image:
+        image.convert("RGB").point(lambda value: min(255, (value + 4) // 8 * 8)).save(path, optimize=True)
+
+
+def main():
+    """Takes the README's picture anew: `PYTHONPATH=. python tests/explorer/browser.py`"""
+    from tests.explorer.explorer_pages import GOLF_BALL, page_of
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "page.html"
+        page_of("shipped").save(path)
+        driver = start()
+        try:
+            screen(driver, 1280, 1410)  # down to the end of the arithmetic
+            open_page(driver, path)
+            for x, y, pin in ((0.2, 0.8, True), (0.46, 0.43, False)):
+                point(driver, x, y, press_too=pin)
+            driver.execute_script("scrollTo(0, 0)")
+            settle(driver)
+            screenshot(driver, GOLF_BALL.with_name("explorer.png"), 1280, 1410)
+        finally:
+            driver.quit()
+
+
+if __name__ == "__main__":
+    main()

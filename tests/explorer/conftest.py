@@ -1,0 +1,29 @@
+"""A real browser for the tests marked `browser`."""
+
+import pytest
+
+from . import browser
+from .explorer_pages import page_of
+
+
+@pytest.fixture(scope="session")
+def chrome():
+    """A browser for the tests marked `browser`."""
+    driver = browser.start()
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def view(chrome, tmp_path):
+    """Opens a page of the explorer: view("shipped"), view("v1"), or view(page) for one of the test's own."""
+
+    def opened(page="shipped", width=1280, dark=False):
+        page = page_of(page) if isinstance(page, str) else page
+        page.save(tmp_path / "page.html")
+        browser.screen(chrome, width, dark=dark)
+        browser.open_page(chrome, tmp_path / "page.html")
+        return chrome
+
+    yield opened
+    assert browser.complaints(chrome) == []  # after everything that the test did

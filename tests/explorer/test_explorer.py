@@ -1,0 +1,319 @@
+"""The explorer's page as text and data: honest numbers, limits on its size, nothing from outside, nothing to break."""
+
+import io
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import pvt_numpy
+from pvt_numpy import RECIPES, VARIANTS, explore
+from pvt_numpy.analysis.rollout import pyramid_rollout
+from pvt_numpy.config import stage_grids
+from pvt_numpy.explorer.pack import BUDGET, Share, Stage, cosines, pack, quantise, shares
+from pvt_numpy.explorer.page import as_json, predictions
+from pvt_numpy.explorer.picture import shown_picture
+from pvt_numpy.layers.attention import POOLED
+from pvt_numpy.layers.softmax import softmax
+from pvt_numpy.pictures.recipes import at_size
+from tests.explorer.explorer_pages import (
+    GOLF_BALL,
+    NASTY_LABELS,
+    RECIPE,
+    data_of,
+    kept_queries,
+    numbers,
+    page_of,
+    shipped,
+    small_model,
+    stored_scores,
+    trace_of,
+)
+
+KINDS = ["v1", "v2", "linear", "shipped"]
+
+
+def largest_errors(trace, i, stage):
+    """(score, probability): how far stage i of the page's data is from the forward pass."""
+    queries, errors = kept_queries(stage), []
+    for block in stage["blocks"]:
+        name = f"stages.{i}.blocks.{block['index']}.attn"
+        scores = stored_scores(stage, block)
+        errors.append((np.abs(scores - trace[f"{name}.scores"][0][:, queries]).max(),
+                       np.abs(softmax(scores) - trace[f"{name}.probs"][0][:, queries]).max()))  # fmt: skip
+    return np.max(errors, axis=0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_scores_and_probabilities_are_the_forward_pass_s_within_the_stated_error(kind):
+    for i, stage in enumerate(data_of(page_of(kind).html)["stages"]):
+        score, probability = largest_errors(trace_of(kind), i, stage)
+        # float32 rounds the forward pass's own scores; the page measures against exact products of its q and k
+        np.testing.assert_allclose(probability, stage["errors"]["probability"], rtol=0.05, atol=1e-7)
+        np.testing.assert_allclose(score, stage["errors"]["score"], rtol=0.1, atol=2e-5)
+        assert stage["bits"] == 16
+        assert probability < 2e-4
+        assert len(stage["blocks"]) == stage["depth"]
+        assert stage["stride"] == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_attention_of_the_small_models_is_sharp_enough_to_test_with(kind):
+    trace = trace_of(kind)
+    sharpest = [trace[name].max() for name in trace if name.endswith("probs")]
+    assert max(sharpest) > 0.5
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_features_give_the_cosines_of_the_map_within_the_stated_error(kind):
+    for i, stage in enumerate(data_of(page_of(kind).html)["stages"]):
+        C = stage["channels"]
+        exact = trace_of(kind)[f"stages.{i}"][0].reshape(C, -1).T.astype(np.float64)
+        stored = numbers(stage["features"], np.int8).reshape(-1, C)
+        error = np.abs(cosines(stored.astype(float), stored.astype(float)) - cosines(exact, exact)).max()
+        assert stage["errors"]["cosine"] <= error < 2 * stage["errors"]["cosine"] < 0.04
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_places_of_tokens_and_keys_are_those_of_the_model(kind):
+    data, trace = data_of(page_of(kind).html), trace_of(kind)
+    H, W = data["input"]
+    for i, stage in enumerate(data["stages"]):
+        grid = trace[f"stages.{i}.grid"]
+        assert tuple(stage["grid"]) == grid
+        assert stage["cell"] == [4 * 2**i / H, 4 * 2**i / W]
+        keys = POOLED**2 if kind == "linear" else np.prod([n // stage["ratio"] for n in grid])
+        assert stage["keys"] == keys + stage["classToken"] == trace[f"stages.{i}.blocks.0.attn.k"].shape[2]
+        assert stage["pooled"] == (POOLED if kind == "linear" else 0)
+        assert stage["classToken"] == (kind == "v1" and i == 2)
+
+
+@pytest.mark.parametrize("kind", ["v1", "shipped"])
+def test_rollout_is_the_package_s(kind):
+    model = shipped() if kind == "shipped" else small_model(kind)
+    for stored, exact in zip(data_of(page_of(kind).html)["rollout"], pyramid_rollout(trace_of(kind), model.config),
+                             strict=True):  # fmt: skip
+        assert tuple(stored["grid"]) == exact.shape
+        shown = numbers(stored["bytes"], np.uint8).reshape(exact.shape) / 255 * stored["largest"]
+        np.testing.assert_allclose(shown, exact, atol=stored["largest"] / 509)
+
+
+def test_predictions_are_the_forward_pass_s():
+    logits = trace_of("shipped")["logits"][0].astype(np.float64)
+    shown = data_of(page_of("shipped").html)["predictions"]
+    best = np.argsort(-logits)[:5]
+    assert [one["label"] for one in shown] == [shipped().labels[n] for n in best]
+    assert [one["logit"] for one in shown] == logits[best].tolist()
+    np.testing.assert_allclose([one["probability"] for one in shown], softmax(logits)[best], rtol=1e-12)
+    assert shown[0]["label"] == "golf ball"
+
+
+@pytest.mark.parametrize(
+    ("change", "chances"),
+    [({"problem_type": "multi_label_classification"}, [0.880797078, 0.5]),
+     ({"problem_type": "regression"}, [None, None])],
+)  # fmt: skip
+def test_outputs_that_are_no_choice_are_not_shown_as_one(change, chances):
+    model = replace(shipped(), config=replace(shipped().config, num_labels=2, **change), labels=None)
+    shown = predictions(np.array([0.0, 2.0], np.float32), model)
+    assert [one["label"] for one in shown] == ["LABEL_1", "LABEL_0"]
+    assert [one["probability"] and round(one["probability"], 10) for one in shown] == chances
+
+
+def test_a_model_without_a_head_has_a_page():
+    model = small_model("v2")
+    params = {key: value for key, value in model.params.items() if key != "head"}
+    model = replace(model, config=replace(model.config, num_labels=0), params=params, labels=None)
+    assert data_of(explore(GOLF_BALL, model).html)["predictions"] == []
+
+
+# Sizes
+
+
+def test_the_shipped_model_s_page_is_well_under_2_mb():
+    assert len(page_of("shipped").html.encode()) < 1.75e6
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_published_model_is_there_in_full_at_224_pixels(name):
+    for stage, share in zip(stages_of(name, 224), shares(stages_of(name, 224)), strict=True):
+        assert (share.stride, share.every) == (1, 1)
+        assert len(stage.blocks(share)) == stage.depth
+
+
+@pytest.mark.parametrize("size", [32, 96, 384, 512])
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_published_model_fits_at_every_size(name, size):
+    stages = stages_of(name, size)
+    chosen = shares(stages)
+    assert sum(stage.cost(share) for stage, share in zip(stages, chosen, strict=True)) <= BUDGET
+    for stage, share in zip(stages, chosen, strict=True):
+        assert all(stage.rows(share))
+        assert stage.depth - 1 in stage.blocks(share)  # what the head sees comes from the last block
+
+
+def stages_of(name, side):
+    """The `Stage`s that a published model has for a square picture."""
+    config = VARIANTS[name]
+    stages = []
+    for i, (H, W) in enumerate(stage_grids(config, (side, side))):
+        R = config.sr_ratios[i]
+        special = int(config.model_type == "pvt" and i == 3)
+        M = POOLED**2 if config.linear_attention else (H // R) * (W // R) + special
+        stages.append(Stage((H, W), M, special, config.depths[i], config.num_attention_heads[i],
+                            config.hidden_sizes[i]))  # fmt: skip
+    return stages
+
+
+@pytest.mark.parametrize("kind", ["v1", "v2", "linear"])
+def test_what_a_small_budget_gives_up_is_told_and_the_rest_stays_true(kind):
+    config, trace = small_model(kind).config, trace_of(kind)
+    seen = set()
+    for budget in (70_000, 50_000, 35_000, 20_000, 12_000, 6_000):
+        for i, stage in enumerate(pack(trace, config, budget)):
+            score, probability = largest_errors(trace, i, stage)
+            assert probability <= stage["errors"]["probability"] * 1.05 + 1e-7
+            assert score <= stage["errors"]["score"] * 1.05 + 2e-5
+            assert stage["errors"]["probability"] < 0.06
+            assert np.prod([len(stage["rows"]), len(stage["columns"])]) == len(stage_tokens(stage))
+            seen |= {("bits", stage["bits"]), ("stride", stage["stride"]), ("blocks", len(stage["blocks"])),
+                     ("scores", stage["onlyScores"])}  # fmt: skip
+    assert {("bits", 8), ("bits", 16), ("stride", 1), ("stride", 2), ("scores", True), ("scores", False)} <= seen
+    with pytest.raises(ValueError, match="do not fit in a page"):
+        pack(trace, config, 100)
+
+
+def stage_tokens(stage):
+    return numbers(stage["features"], np.int8).reshape(-1, stage["channels"])
+
+
+def test_shares_are_given_up_in_order():
+    deep = Stage((14, 14), 49, 0, 40, 5, 320)
+    share, order = Share(), []
+    while share:
+        order.append((share.level, share.bits, share.scores, share.stride, len(deep.blocks(share))))
+        share = deep.smaller(share)
+    assert order[:4] == [(0, 16, False, 1, 40), (1, 8, False, 1, 40), (2, 8, True, 1, 40), (3, 8, True, 1, 20)]
+    assert order[-1][3:] == (4, 1)
+    costs = [deep.cost(Share(level, bits, scores)) for level, bits, scores, _, _ in order[:3]]
+    assert costs == sorted(costs, reverse=True)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_quantise_rounds_to_the_nearest_step(bits):
+    x = np.random.default_rng(0).standard_normal((5, 7, 32))
+    x[2, 3] = 0
+    x[1, 1] *= 1e-30
+    whole, scale = quantise(x, bits)
+    assert whole.dtype.itemsize * 8 == bits
+    assert np.all(np.abs(x - whole * scale[..., None].astype(float)) <= scale[..., None] * 0.5001)
+    assert np.all(np.abs(whole).max(-1)[np.any(x, -1)] == 2 ** (bits - 1) - 1)
+
+
+# What may come from outside, and what may not
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_page_asks_nothing_of_any_network(kind):
+    html = page_of(kind).html
+    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+    assert f'<meta http-equiv="Content-Security-Policy" content="{policy}">' in html
+    assert not re.search(r"https?:|//\w+\.\w|@import|url\(|fetch\(|XMLHttpRequest|WebSocket|sendBeacon|import\(", html)
+    assert not re.search(r"<(script|img|iframe|object|embed|link)[^>]*\s(src|href)=(?!\"(data:,)?\")", html)
+    assert re.findall(r'href="(.*?)"', html) == ["data:,", "#how"]
+
+
+def test_hostile_names_and_labels_stay_text():
+    name = "<script>alert(1)</script>\"'&.jpg"
+    html = explore(Image.open(GOLF_BALL), small_model("v2"), name=name).html
+    assert "<script>alert" not in html
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;&quot;&#x27;&amp;.jpg · what" in html
+    data = data_of(html)
+    assert data["file"] == name
+    assert {one["label"] for one in data["predictions"]} == set(NASTY_LABELS)
+    assert data["model"]["name"] == "small <v2>"
+    block = html.split('id="data">')[1].split("</script>")[0]
+    assert "<" not in block
+
+
+def test_placeholders_in_names_are_not_filled():
+    html = explore(Image.open(GOLF_BALL), small_model("v2"), name="{{data}}{{style}}").html
+    assert "<title>{{data}}{{style}} ·" in html
+    assert data_of(html)["file"] == "{{data}}{{style}}"
+
+
+def test_numbers_that_json_lacks_are_refused():
+    with pytest.raises(ValueError, match="JSON"):
+        as_json({"logit": float("nan")})
+
+
+def test_nothing_else_of_the_photo_s_file_is_in_the_page(tmp_path):
+    exif = Image.Exif()
+    exif[0x010E] = "my garden, 48.1 N 11.5 E"
+    Image.open(GOLF_BALL).save(tmp_path / "garden.jpg", exif=exif)
+    html = explore(tmp_path / "garden.jpg", small_model("v2")).html
+    jpeg = numbers(data_of(html)["picture"]["src"].split(",")[1], np.uint8).tobytes()
+    assert b"garden" not in jpeg
+    assert str(tmp_path) not in html
+
+
+# The picture
+
+
+def quarters(width, height):
+    """Red, green, blue and white quarters."""
+    pixels = np.zeros((height, width, 3), np.uint8)
+    pixels[: height // 2, : width // 2, 0] = 255
+    pixels[: height // 2, width // 2 :, 1] = 255
+    pixels[height // 2 :, : width // 2, 2] = 255
+    pixels[height // 2 :, width // 2 :] = 255
+    return Image.fromarray(pixels)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "size", "shown", "squashed"),
+    [("hf", (600, 300), (768, 384), True), ("hf", (300, 300), (768, 768), False),
+     ("official", (600, 300), (768, 768), False), ("timm", (300, 900), (768, 768), False)],
+)  # fmt: skip
+def test_the_picture_is_what_the_model_sees_in_the_photo_s_proportions(recipe, size, shown, squashed):
+    uri, width, height, was_squashed = shown_picture(quarters(*size), at_size(RECIPES[recipe]), 224, 224)
+    assert (width, height) == shown
+    assert was_squashed == squashed
+    picture = np.asarray(Image.open(as_file(uri))).astype(int)
+    assert picture.shape == (height, width, 3)
+    model_sees = pvt_numpy.preprocess(quarters(*size), **RECIPES[recipe] | {"do_normalize": False})[0]
+    small = np.asarray(Image.fromarray(picture.astype(np.uint8)).resize((224, 224))).transpose(2, 0, 1)
+    assert np.abs(small / 255 - model_sees).mean() < 0.01
+
+
+def as_file(uri):
+    return io.BytesIO(numbers(uri.split(",")[1], np.uint8).tobytes())
+
+
+def test_arrays_and_grey_pictures_are_shown_as_they_are():
+    fractions = np.linspace(0, 1, 300 * 200 * 3).reshape(200, 300, 3).astype(np.float32)
+    model = replace(small_model("v2"), preprocessing=RECIPE | {"do_rescale": False})
+    picture = np.asarray(Image.open(as_file(data_of(explore(fractions, model).html)["picture"]["src"])))
+    assert picture[:10].mean() < 15
+    assert picture[-10:].mean() > 240
+
+
+@pytest.mark.parametrize(("size", "expected"), [(64, (64, 64)), (512, (512, 512))])
+def test_size_is_the_model_s_input(size, expected):
+    recipe = at_size(RECIPES["official"], (size, size))
+    assert pvt_numpy.preprocess(GOLF_BALL, **recipe).shape[2:] == expected
+    assert recipe["size"] == {"shortest_edge": round(256 * size / 224)}
+
+
+def test_the_largest_size_stays_below_6_mb():
+    page = explore(noise(), shipped(), size=512)
+    assert len(page.html.encode()) < 6e6
+    assert data_of(page.html)["input"] == [512, 512]
+    assert data_of(page.html)["stages"][0]["keys"] == 256
+
+
+def noise():
+    """The picture that JPEG can do least with."""
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (512, 512, 3), np.uint8))

@@ -1,0 +1,350 @@
+"""The explorer in a real browser: what it shows is what the forward pass computed, by mouse, by finger and by keyboard.
+
+Skipped where there is no Chromium with chromedriver and selenium; with PVT_REQUIRE_BROWSER=1 it fails there instead.
+"""
+
+import numpy as np
+import pytest
+
+from pvt_numpy import explore
+from pvt_numpy.explorer import page as page_module
+from pvt_numpy.explorer.pack import cosines, pack
+from tests.explorer import browser
+from tests.explorer.browser import click, point, press, text
+from tests.explorer.explorer_pages import GOLF_BALL, data_of, kept_queries, page_of, small_model, trace_of
+
+pytestmark = pytest.mark.browser
+
+
+def shown_values(driver):
+    """What the lit areas on the photo are made from, for the current query and choice."""
+    return np.array(driver.execute_script("return Array.from(valuesAt(state.place, state.block, state.head))"))
+
+
+def table_of(driver):
+    """The rows of the arithmetic table as texts: key, q·k, score, power, probability."""
+    rows = driver.find_elements("css selector", "#contributions tbody tr")
+    return [[cell.text for cell in row.find_elements("css selector", "td")[:5]] for row in rows]
+
+
+def number(shown):
+    return float(shown.replace("−", "-"))
+
+
+def percent(shown):
+    return float(shown.replace("%", "").strip()) / 100
+
+
+# Numbers
+
+
+@pytest.mark.parametrize("kind", ["v1", "v2", "linear", "shipped"])
+def test_every_number_is_the_forward_pass_s_within_the_stated_error(view, kind):
+    driver, trace = view(kind), trace_of(kind)
+    for i, stage in enumerate(data_of(page_of(kind).html)["stages"]):
+        d, queries = stage["channels"] // stage["heads"], kept_queries(stage)
+        for j, block in enumerate(stage["blocks"]):
+            name = f"stages.{i}.blocks.{block['index']}.attn"
+            probs, scores = trace[f"{name}.probs"][0], trace[f"{name}.scores"][0]
+            for n in (0, len(queries) // 3, len(queries) - 1):
+                shown = driver.execute_script(
+                    """const [i, j, n] = arguments, stage = page.stages[i], block = stage.blocks[j];
+                    const heads = [...Array(stage.heads).keys()];
+                    return [heads.map((h) => Array.from(scoresOf(stage, block, h, n))),
+                            heads.map((h) => Array.from(attentionOf(stage, block, h, n))),
+                            Array.from(attentionOf(stage, block, MEAN, n)), stage.d]""", i, j, n)  # fmt: skip
+                query, within = queries[n], stage["errors"]
+                assert shown[3] == d
+                assert np.abs(np.array(shown[0]) - scores[:, query]).max() <= within["score"] + 2e-5
+                assert np.abs(np.array(shown[1]) - probs[:, query]).max() <= within["probability"] + 1e-6
+                assert np.abs(np.array(shown[2]) - probs[:, query].mean(0)).max() <= within["probability"] + 1e-6
+
+
+@pytest.mark.parametrize("kind", ["v1", "linear", "shipped"])
+def test_the_reverse_view_is_a_column_of_the_forward_pass_s_table(view, kind):
+    driver, trace = view(kind), trace_of(kind)
+    for i, stage in enumerate(data_of(page_of(kind).html)["stages"]):
+        probs = trace[f"stages.{i}.blocks.0.attn.probs"][0]
+        for m in (0, stage["keys"] // 2, stage["keys"] - 1):
+            for head in (0, stage["heads"] - 1, -1):
+                shown = driver.execute_script(
+                    "const stage = page.stages[arguments[0]];"
+                    "return Array.from(readersOf(stage, stage.blocks[0], arguments[1], arguments[2]))",
+                    i,
+                    head,
+                    m,
+                )
+                exact = probs[:, :, m].mean(0) if head == -1 else probs[head, :, m]
+                assert np.abs(np.array(shown) - exact).max() <= stage["errors"]["probability"] + 1e-6
+
+
+@pytest.mark.parametrize("kind", ["v1", "shipped"])
+def test_similarity_is_the_cosine_of_the_map(view, kind):
+    driver = view(kind)
+    for i, stage in enumerate(data_of(page_of(kind).html)["stages"]):
+        features = trace_of(kind)[f"stages.{i}"][0].reshape(stage["channels"], -1).T.astype(np.float64)
+        n = len(features) // 2
+        shown = driver.execute_script(
+            "const stage = page.stages[arguments[0]];return Array.from(cosinesOf(stage, stage.special + arguments[1]))",
+            i,
+            n,
+        )
+        assert np.abs(np.array(shown) - cosines(features[n : n + 1], features)[0]).max() < 0.02
+        assert np.argmax(shown) == n
+
+
+def test_the_table_adds_up_and_shows_the_model_s_numbers(view):
+    driver = view()
+    point(driver, 0.47, 0.47, press_too=True)
+    press(driver, "3")
+    press(driver, "h")  # from the mean to head 1
+    assert text(driver, "#chosen") == "Stage 3 · block 2 · head 1"
+    query = 6 * 14 + 6
+    probs = trace_of("shipped")["stages.2.blocks.1.attn.probs"][0, 0, query]
+    scores = trace_of("shipped")["stages.2.blocks.1.attn.scores"][0, 0, query]
+    rows = table_of(driver)
+    order = np.argsort(-probs)
+    assert [row[0] for row in rows] == [f"row {m // 7 + 1}, column {m % 7 + 1}" for m in order[: len(rows)]]
+    error = data_of(page_of("shipped").html)["stages"][2]["errors"]
+    for (_, product, score, power, share), m in zip(rows, order, strict=False):
+        assert abs(number(share) - probs[m]) <= error["probability"] + 0.6e-5
+        assert abs(number(score) - scores[m]) <= error["score"] + 0.6e-3
+        assert abs(number(product) - scores[m] * 32**0.5) <= 6 * error["score"] + 0.6e-3
+        assert abs(number(power) - np.exp(scores[m] - scores.max())) <= 2 * error["score"] + 0.6e-4
+    rest, total = (row.text.split() for row in driver.find_elements("css selector", "#contributions tfoot tr"))
+    assert number(total[-1]) == 1
+    assert abs(number(rest[-1]) - np.sort(probs)[: -len(rows)].sum()) < 2e-4
+    assert f"sum of 32 products = {rows[0][1]}" in text(driver, "#product-sum")
+
+
+def test_a_key_chosen_in_the_table_shows_its_product(view):
+    driver = view()
+    point(driver, 0.5, 0.5, press_too=True)
+    click(driver, "#contributions tbody tr:nth-child(3) button")
+    row = table_of(driver)[2]
+    assert text(driver, "#product-key") == f"with the key {row[0]}"
+    assert row[1] in text(driver, "#product-sum")
+    key = driver.execute_script("return Array.from(keyVector(state.stage, state.block, 0, state.key))")
+    index = [int(word.strip(",")) - 1 for word in row[0].split()[1::2]]
+    exact = trace_of("shipped")["stages.1.blocks.0.attn.k"][0, 0, index[0] * 7 + index[1]]
+    np.testing.assert_allclose(key, exact, atol=1e-3)
+
+
+# Moving about
+
+
+def test_it_loads_with_names_answer_and_shapes(view):
+    driver = view()
+    assert driver.title == "golf_ball.jpg · what does a pixel attend to?"
+    assert text(driver, ".source") == "golf_ball.jpg · pvt_v2_b0_imagenette · answer: golf ball 93.1 %"
+    press(driver, "1")
+    assert "3136 × 49 instead of 3136 × 3136, 64 times fewer" in text(driver, "#shape-words")
+    assert "Q, queries 1 × 3136 × 32" in text(driver, "#shapes")
+    assert len(driver.find_elements("css selector", "#predictions tbody tr")) == 5
+    facts = text(driver, "#facts")
+    assert "squashed to 224 × 224 (bicubic)" in facts
+    assert "3,412,330" in facts
+    assert "licence" in facts
+    stated = [row.text.split() for row in driver.find_elements("css selector", "#errors tbody tr")]
+    assert [number(row[3]) for row in stated] == [float(f"{stage['errors']['probability']:.1e}")
+                                                  for stage in data_of(page_of("shipped").html)["stages"]]  # fmt: skip
+
+
+def test_the_mouse_moves_the_query_and_a_click_pins_it(view):
+    driver = view()
+    point(driver, 0.1, 0.2)
+    assert text(driver, "#caption").startswith("Query row 6, column 3 reads most from")
+    values = shown_values(driver)
+    strongest = int(np.argmax(values))
+    assert f"row {strongest // 7 + 1}, column {strongest % 7 + 1}" in text(driver, "#caption")
+    assert text(driver, "#legend-high") in text(driver, "#caption")
+    assert abs(percent(text(driver, "#legend-high")) - values.max()) < 6e-4
+    assert text(driver, "#pinned-caption").startswith("Click the photo")
+    point(driver, 0.1, 0.2, press_too=True)
+    kept = text(driver, "#pinned-caption")
+    assert kept.startswith("Query row 6, column 3 reads most")
+    point(driver, 0.6, 0.7)
+    assert text(driver, "#pinned-caption") == kept
+    assert text(driver, "#caption").startswith("Query row 20, column 17")
+    assert "The pinned query, row 6, column 3" in text(driver, "#arithmetic-subject")
+    click(driver, "#pin-button")
+    assert text(driver, "#pinned-caption").startswith("Click the photo")
+    assert "under the pointer, row 20, column 17" in text(driver, "#arithmetic-subject")
+
+
+def test_a_finger_moves_the_query(view):
+    driver = view(width=390)
+    box = driver.execute_script("const b = photo.getBoundingClientRect(); return [b.left, b.top, b.width, b.height]")
+
+    def touch(kind, x, y):
+        points = [] if kind == "touchEnd" else [{"x": box[0] + x * box[2], "y": box[1] + y * box[3]}]
+        driver.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
+    try:
+        touch("touchStart", 0.2, 0.2)
+        touch("touchMove", 0.52, 0.81)
+        touch("touchEnd", 0.52, 0.81)
+        browser.settle(driver)
+    finally:
+        driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": False})
+    assert text(driver, "#caption").startswith("Query row 23, column 15")
+    assert driver.execute_script("return scrollY") == 0  # the drag chose, it did not scroll
+
+
+def test_the_keyboard_does_everything(view):
+    from selenium.webdriver import Keys
+
+    driver = view()
+    point(driver, 0.51, 0.51)
+    photo = "#photo-canvas"
+    press(driver, Keys.ARROW_LEFT, Keys.ARROW_UP, Keys.ARROW_UP, on=photo)
+    assert text(driver, "#caption").startswith("Query row 13, column 14")
+    press(driver, Keys.SHIFT + Keys.ARROW_RIGHT + Keys.NULL, on=photo)
+    assert text(driver, "#caption").startswith("Query row 13, column 18")
+    press(driver, *[Keys.ARROW_DOWN] * 40, on=photo)
+    assert text(driver, "#caption").startswith("Query row 28, column 18")
+    press(driver, Keys.ENTER, on=photo)
+    assert text(driver, "#pinned-caption").startswith("Query row 28, column 18")
+    browser.wait(lambda: text(driver, "#live").startswith("Pinned. Stage 2"))
+    press(driver, Keys.ESCAPE)
+    assert text(driver, "#pinned-caption").startswith("Click the photo")
+    for keys, expected in [("4", "Stage 4 · block 2 · mean of 8 heads"), ("h", "Stage 4 · block 2 · head 1"),
+                           ("hh", "Stage 4 · block 2 · head 3"), ("H", "Stage 4 · block 2 · head 2"),
+                           ("b", "Stage 4 · block 1 · head 2"), ("m", "Stage 4 · block 1 · mean of 8 heads"),
+                           ("H", "Stage 4 · block 1 · head 8"), ("2", "Stage 2 · block 2 · head 2"),
+                           ("1", "Stage 1 · block 2 · its only head"),
+                           ("9", "Stage 1 · block 2 · its only head")]:  # fmt: skip
+        press(driver, keys)
+        assert text(driver, "#chosen") == expected
+    press(driver, "r")
+    assert text(driver, "#caption").startswith("The key row 7, column 5 is read most by")
+    press(driver, "r")
+    assert text(driver, "#caption").startswith("Query row 5")
+    browser.wait(lambda: "Stage 1 · block 2 · its only head. Query row 5" in text(driver, "#live"))
+
+
+def test_buttons_choose_stage_block_head_and_direction(view):
+    driver = view()
+    click(driver, "#pyramid button:nth-child(3)")
+    assert text(driver, "#chosen") == "Stage 3 · block 2 · mean of 5 heads"
+    click(driver, "#multiples button[aria-label='Block 1, head 4']")
+    assert text(driver, "#chosen") == "Stage 3 · block 1 · head 4"
+    pressed = driver.find_elements("css selector", "[aria-pressed='true']")
+    names = [one.get_attribute("aria-label") or one.text.split("\n")[0] for one in pressed]
+    assert set(names) >= {"reads from", "Stage 3", "Block 1, head 4"}
+    click(driver, "#reverse")
+    values = shown_values(driver)
+    assert len(values) == 196
+    key = driver.execute_script("return keyAt(state.stage, state.place)")
+    exact = trace_of("shipped")["stages.2.blocks.0.attn.probs"][0, 3, :, key]
+    assert np.abs(values - exact).max() <= data_of(page_of("shipped").html)["stages"][2]["errors"]["probability"] + 1e-6
+    best = int(np.argmax(exact))
+    assert f"by the query row {best // 14 + 1}, column {best % 14 + 1}" in text(driver, "#caption")
+    click(driver, "#forward")
+    assert len(shown_values(driver)) == 49
+
+
+def test_small_pictures_are_one_tab_stop_with_arrow_keys(view):
+    from selenium.webdriver import Keys
+
+    driver = view()
+    press(driver, "3")
+    stops = driver.find_elements("css selector", "#multiples button[tabindex='0']")
+    assert [one.get_attribute("aria-label") for one in stops] == ["Block 2, mean"]
+    stops[0].send_keys(Keys.ARROW_RIGHT)
+    driver.switch_to.active_element.send_keys(Keys.ARROW_UP)
+    browser.settle(driver)
+    assert driver.switch_to.active_element.get_attribute("aria-label") == "Block 1, head 1"
+    assert text(driver, "#chosen") == "Stage 3 · block 1 · head 1"
+
+
+@pytest.mark.parametrize(
+    ("kind", "stage", "columns"),
+    [("shipped", "3", 7), ("v2", "1", 4), ("linear", "2", 7), ("v1", "3", 4)],
+)
+def test_the_photo_is_lit_where_the_query_reads(view, kind, stage, columns):
+    driver = view(kind)
+    press(driver, stage)
+    point(driver, 0.3, 0.3)
+    values = shown_values(driver)
+    values = values[1:] if kind == "v1" else values  # the class token's key has no place on the photo
+    best = int(np.argmax(values))
+    assert f"the key row {best // columns + 1}, column {best % columns + 1}:" in text(driver, "#caption")
+    # alpha of the veil in every key's square, away from lines and boxes, and in the last corner of the photo
+    *veil, corner = driver.execute_script(
+        """const { keyGrid: [rows, columns], keyCell } = state.stage, { width, height } = photo;
+        const { data } = photo.getContext("2d").getImageData(0, 0, width, height);
+        const alpha = (x, y) => data[4 * (Math.floor(y) * width + Math.floor(x)) + 3];
+        const keys = Array.from({ length: rows * columns }, (_, m) =>
+          alpha((m % columns + 0.72) * keyCell[1] * width, (Math.floor(m / columns) + 0.28) * keyCell[0] * height));
+        return [...keys, alpha(width - 2, height - 2)]""")  # fmt: skip
+    assert np.argmin(veil) == best
+    assert min(veil) < 90
+    assert np.corrcoef(veil, values)[0, 1] < -0.99  # in proportion: twice the share, twice as far from the veil
+    if kind == "v2":  # 23 x 18 tokens make 5 x 4 keys of 4 x 4: the last rows and columns are in none
+        assert corner > 205
+
+
+def test_the_class_token_asks_and_is_no_part_of_the_picture(view):
+    driver = view("v1")
+    assert not driver.find_element("id", "class-button").is_enabled()
+    press(driver, "3")
+    click(driver, "#class-button")
+    assert text(driver, "#caption").startswith("The class token reads most from")
+    values = shown_values(driver)
+    exact = trace_of("v1")["stages.2.blocks.1.attn.probs"][0, :, 0].mean(0)
+    assert np.abs(values - exact).max() < 1e-4
+    assert len(values) == 5 * 4 + 1
+    assert driver.find_element("id", "class-token").is_displayed()
+    assert "It keeps" in text(driver, "#class-caption")
+    press(driver, "r")
+    assert text(driver, "#caption").startswith("The class token is read most by ")
+    press(driver, "r")
+    press(driver, "c")
+    assert text(driver, "#caption").startswith("Query row")
+    press(driver, "c")
+    press(driver, "2")  # where there is no class token, the place on the photo counts again
+    assert text(driver, "#caption").startswith("Query row")
+
+
+def test_rollout_is_shown_for_every_model(view):
+    driver = view("v2")
+    assert "Pyramid rollout" in text(driver, "#rollout-caption")
+    assert not driver.find_element("id", "class-button").is_displayed()
+    assert not driver.find_element("id", "class-token").is_displayed()
+
+
+def test_a_page_that_lacks_something_says_so_and_stays_true(view, monkeypatch):
+    monkeypatch.setattr(page_module, "pack", lambda trace, config: pack(trace, config, 9_000))
+    page = explore(GOLF_BALL, small_model("v2"))
+    stages = data_of(page.html)["stages"]
+    driver, trace = view(page), trace_of("v2")
+    assert any(stage["stride"] > 1 for stage in stages)
+    for i, stage in enumerate(stages):
+        press(driver, str(i + 1))
+        note = text(driver, "#shapes-note")
+        assert ("row and column of queries can be chosen" in note) == (stage["stride"] > 1)
+        assert (f"of the {stage['depth']} blocks are on this page" in note) == (len(stage["blocks"]) < stage["depth"])
+        point(driver, 0.62, 0.41)
+        n = driver.execute_script("return queryAt(state.stage, state.place)")
+        query = kept_queries(stage)[n]
+        row, column = divmod(query, stage["grid"][1])
+        assert text(driver, "#caption").startswith(f"Query row {row + 1}, column {column + 1} ")
+        last = stage["blocks"][-1]["index"]
+        exact = trace[f"stages.{i}.blocks.{last}.attn.probs"][0][:, query].mean(0)
+        assert np.abs(shown_values(driver) - exact).max() <= stage["errors"]["probability"] + 1e-6
+
+
+def test_a_stage_with_scores_only_says_so(view, monkeypatch):
+    monkeypatch.setattr(page_module, "pack", lambda trace, config: pack(trace, config, 26_000))
+    page = explore(GOLF_BALL, small_model("v1"))
+    stages = data_of(page.html)["stages"]
+    only = [i for i, stage in enumerate(stages) if stage["onlyScores"]]
+    assert only
+    driver = view(page)
+    press(driver, str(only[0] + 1))
+    assert "has its scores on this page, but not the q and k" in text(driver, "#product-channels")
+    assert "8, scores" in text(driver, "#errors")
+    point(driver, 0.5, 0.5, press_too=True)
+    assert number(driver.find_elements("css selector", "#contributions tfoot tr")[1].text.split()[-1]) == 1

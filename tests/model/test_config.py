@@ -1,0 +1,298 @@
+"""Configurations: the variants to the last parameter, Hugging Face's defaults, and a sentence for every mistake."""
+
+import json
+import math
+from dataclasses import FrozenInstanceError, fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pvt_numpy import VARIANTS, PvtConfig, PvtV2Config, forward, init_params, parameter_shapes
+from pvt_numpy.checkpoints.names import file_names
+from pvt_numpy.config import config_from_dict, config_to_dict, stage_grids, variant_name
+from pvt_numpy.parameters import flatten, unflatten
+from pvt_numpy.reference.golden import seeded_pixels
+
+COUNTS = {
+    "pvt_tiny": 13_229_288,
+    "pvt_small": 24_485_864,
+    "pvt_medium": 44_208_104,
+    "pvt_large": 61_369_320,
+    "pvt_v2_b0": 3_666_760,
+    "pvt_v2_b1": 14_009_000,
+    "pvt_v2_b2": 25_362_856,
+    "pvt_v2_b2_li": 22_553_512,
+    "pvt_v2_b3": 45_238_696,
+    "pvt_v2_b4": 62_556_072,
+    "pvt_v2_b5": 81_956_008,
+}
+KINDS = pytest.mark.parametrize("kind", [PvtConfig, PvtV2Config])
+KEY_NAMES = Path(__file__).resolve().parents[3] / "shared" / "reference" / "key_names.json"
+
+
+def test_the_table_holds_exactly_the_eleven_published_variants():
+    assert set(VARIANTS) == set(COUNTS)
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_exact_parameter_counts(name):
+    assert sum(math.prod(shape) for shape in parameter_shapes(VARIANTS[name]).values()) == COUNTS[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "gone", "come"),
+    [
+        ("pvt_tiny", {"qkv_bias": False}, ["attn.q.bias", "attn.kv.bias"], []),
+        ("pvt_tiny", {"num_labels": 0}, ["head.weight", "head.bias"], []),
+        ("pvt_v2_b0", {"sr_ratios": (1, 1, 1, 1)}, ["sr.weight", "sr.bias", "attn.norm.weight", "attn.norm.bias"], []),
+        ("pvt_v2_b2", {"linear_attention": True}, [], ["sr.weight", "sr.bias", "attn.norm.weight", "attn.norm.bias"]),
+    ],
+)
+def test_which_parameters_come_and_go(name, change, gone, come):
+    before, after = set(parameter_shapes(VARIANTS[name])), set(parameter_shapes(replace(VARIANTS[name], **change)))
+    assert before - after == {key for key in before if key.endswith(tuple(gone) or ("-",))}
+    assert after - before == {
+        key for key in after if key.startswith("stages.3") and key.endswith(tuple(come) or ("-",))
+    }
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("name", COUNTS)
+def test_hugging_faces_model_has_as_many_under_the_same_names_and_shapes(name):
+    import torch
+    from transformers import PvtForImageClassification, PvtV2ForImageClassification
+
+    from pvt_numpy.reference.pytorch import hf_config
+
+    config = VARIANTS[name]
+    v1 = config.model_type == "pvt"
+    with torch.device("meta"):
+        model = (PvtForImageClassification if v1 else PvtV2ForImageClassification)(hf_config(config))
+    theirs = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    assert sum(math.prod(shape) for shape in theirs.values()) == COUNTS[name]
+    ours = {}
+    for key, shape in parameter_shapes(config).items():
+        names = file_names(key, "hf-v1" if v1 else "hf-v2")
+        ours |= {other: (shape[0] // len(names), *shape[1:]) for other in names}
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_a_variant_is_recognised_whatever_its_head_and_epsilons(name):
+    config = replace(VARIANTS[name], num_labels=10, patch_norm_eps=1e-5, drop_path_rate=0.1)
+    assert variant_name(config) == name
+    assert variant_name(replace(config, depths=(1, 1, 1, 1))) is None
+
+
+@pytest.mark.torch
+@KINDS
+def test_defaults_are_hugging_faces(kind):
+    import transformers
+
+    theirs = getattr(transformers, kind.__name__)()
+    for field in fields(kind):
+        if field.name != "patch_norm_eps":
+            ours, other = getattr(kind(), field.name), getattr(theirs, field.name)
+            if field.name == "image_size" and kind is PvtV2Config:
+                ours = (ours, ours)  # Hugging Face makes a pair of it
+            assert ours == (tuple(other) if isinstance(other, list) else other), field.name
+
+
+@pytest.mark.torch
+@KINDS
+def test_hugging_faces_own_file_is_read(kind, tmp_path):
+    import transformers
+
+    changed = {"depths": [1, 2, 1, 3], "hidden_act": "relu", "layer_norm_eps": 1e-5, "qkv_bias": False}
+    labels = {"id2label": {0: "a", 1: "b", 2: "c"}, "label2id": {"a": 0, "b": 1, "c": 2}}
+    number = {"num_labels": 3} if kind is PvtConfig else {}
+    getattr(transformers, kind.__name__)(**changed, **labels, **number).save_pretrained(tmp_path)
+    found = config_from_dict(json.loads((tmp_path / "config.json").read_text(encoding="utf-8")))
+    assert isinstance(found, kind)
+    assert (found.depths, found.hidden_act, found.layer_norm_eps, found.qkv_bias) == ((1, 2, 1, 3), "relu", 1e-5, False)
+    assert found.num_labels == 3
+
+
+@pytest.mark.parametrize("config", [*VARIANTS.values(), PvtConfig(patch_sizes=(5, 3, 2, 2), image_size=(64, 96)),
+                                    PvtV2Config(patch_norm_eps=1e-5, mlp_ratios=(1.5, 2, 2, 2))])  # fmt: skip
+def test_a_configuration_survives_json(config):
+    assert config_from_dict(json.loads(json.dumps(config_to_dict(config)))) == config
+
+
+@KINDS
+def test_it_is_frozen_and_takes_keywords_only(kind):
+    with pytest.raises(FrozenInstanceError):
+        kind().num_labels = 3
+    with pytest.raises(TypeError):
+        kind(224)
+    with pytest.raises(TypeError, match="no_such_field"):
+        kind(no_such_field=1)
+
+
+@KINDS
+def test_lists_become_tuples(kind):
+    assert kind(depths=[1, 1, 1, 1]) == kind(depths=(1, 1, 1, 1))
+    assert hash(kind(depths=[1, 1, 1, 1])) == hash(kind(depths=(1, 1, 1, 1)))
+
+
+IMPOSSIBLE = [
+    ("image_size", 0, "a positive whole number of pixels or (height, width)"),
+    ("image_size", (224,), "a positive whole number of pixels"),
+    ("image_size", (224, 0), "a positive whole number of pixels"),
+    ("image_size", "224", "a positive whole number of pixels"),
+    ("image_size", 224.0, "a positive whole number of pixels"),
+    ("image_size", True, "a positive whole number of pixels"),
+    ("num_channels", 0, "a positive whole number"),
+    ("num_encoder_blocks", 0, "a whole number of stages, at least 1"),
+    ("num_encoder_blocks", "4", "a whole number of stages, at least 1"),
+    ("depths", (2, 2, 2), "4 numbers, one per stage (num_encoder_blocks)"),
+    ("depths", 2, "4 numbers, one per stage"),
+    ("hidden_sizes", (64, 128, 320, 512, 512), "4 numbers, one per stage"),
+    ("num_labels", -1, "a whole number, 0 for a model without a head"),
+    ("num_labels", 10.0, "a whole number, 0 for a model without a head"),
+    ("hidden_act", "mish", "one of gelu, gelu_new"),
+    ("hidden_act", None, "one of gelu, gelu_new"),
+    ("problem_type", "ranking", "one of (None, 'single_label_classification', 'regression'"),
+    ("hidden_dropout_prob", 1.0, "a number from 0 to below 1"),
+    ("attention_probs_dropout_prob", -0.1, "a number from 0 to below 1"),
+    ("drop_path_rate", float("nan"), "a number from 0 to below 1"),
+    ("drop_path_rate", "0.1", "a number from 0 to below 1"),
+    ("layer_norm_eps", -1e-6, "a number from 0 to below 1e6"),
+    ("layer_norm_eps", float("inf"), "a number from 0 to below 1e6"),
+    ("layer_norm_eps", None, "a number from 0 to below 1e6"),
+    ("patch_norm_eps", -1, "a number from 0 to below 1e6"),
+    ("initializer_range", float("nan"), "a number from 0 to below 1e6"),
+    ("qkv_bias", 1, "True or False"),
+]
+IMPOSSIBLE_AT = [  # field, value, index of the offender, its value, what is expected
+    ("depths", (2, 2, 2, 0), 3, 0, "a positive whole number"),
+    ("depths", (2, 2.0, 2, 2), 1, 2.0, "a positive whole number"),
+    ("hidden_sizes", (64, 128, 320, 500), 3, 500, "a multiple of num_attention_heads[3] = 8"),
+    ("num_attention_heads", (0, 2, 5, 8), 0, 0, "a positive whole number"),
+    ("patch_sizes", (4, -2, 2, 2), 1, -2, "a positive whole number"),
+    ("strides", (4, 2, 0, 2), 2, 0, "a positive whole number"),
+    ("mlp_ratios", (0, 8, 4, 4), 0, 0, "a number that leaves at least one hidden channel"),
+    ("mlp_ratios", (8, 0.001, 4, 4), 1, 0.001, "a number that leaves at least one hidden channel"),
+    ("mlp_ratios", (8, 1e308, 4, 4), 1, 1e308, "a number that leaves at least one hidden channel"),
+    ("mlp_ratios", (8, 8, "4", 4), 2, "4", "a number that leaves at least one hidden channel"),
+]
+
+
+@KINDS
+@pytest.mark.parametrize(("name", "value", "expected"), IMPOSSIBLE)
+def test_impossible_values_are_refused_with_a_sentence(kind, name, value, expected):
+    with pytest.raises(ValueError) as error:  # noqa: PT011 -- the sentence is compared below, as plain text
+        kind(**{name: value})
+    assert str(error.value).startswith(f"{name} is {value!r}; expected {expected}")
+
+
+@KINDS
+@pytest.mark.parametrize(("name", "value", "i", "found", "expected"), IMPOSSIBLE_AT)
+def test_the_stage_of_an_impossible_value_is_named(kind, name, value, i, found, expected):
+    widths = {} if name == "hidden_sizes" else {"hidden_sizes": (64, 128, 320, 512)}
+    with pytest.raises(ValueError) as error:  # noqa: PT011 -- the sentence is compared below, as plain text
+        kind(**widths, **{name: value})
+    assert str(error.value) == f"{name}[{i}] is {found!r}; expected {expected}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "sentence"),
+    [
+        (
+            PvtConfig,
+            {"sequence_reduction_ratios": (8, 4, 2, 2)},
+            r"sequence_reduction_ratios\[-1\] is 2; expected 1: the",
+        ),
+        (PvtConfig, {"sequence_reduction_ratios": (8, 4, 1)}, r"sequence_reduction_ratios is \(8, 4, 1\); expected 4"),
+        (PvtV2Config, {"sr_ratios": (0, 4, 2, 1)}, r"sr_ratios\[0\] is 0; expected a positive whole number"),
+        (PvtV2Config, {"linear_attention": "yes"}, "linear_attention is 'yes'; expected True or False"),
+        (
+            PvtConfig,
+            {"image_size": 8},
+            "an image of 8 x 8 pixels leaves stage 2 without a patch; expected a larger one",
+        ),
+        (PvtConfig, {"num_encoder_blocks": 3}, r"depths is \(2, 2, 2, 2\); expected 3 numbers, one per stage"),
+    ],
+)
+def test_what_only_one_generation_refuses(kind, change, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        kind(**change)
+
+
+@pytest.mark.parametrize("values", [{}, [], None, {"model_type": "vit"}, {"model_type": ["pvt"]}])
+def test_a_file_of_another_model_is_refused(values):
+    with pytest.raises(ValueError, match="config: model_type is .*; expected 'pvt' or 'pvt_v2'"):
+        config_from_dict(values)
+
+
+def test_id2label_gives_the_number_of_labels():
+    assert config_from_dict({"model_type": "pvt_v2", "id2label": {"0": "a", "1": "b", "2": "c"}}).num_labels == 3
+    assert config_from_dict({"model_type": "pvt", "id2label": {str(k): "x" for k in range(7)}}).num_labels == 7
+
+
+def test_fields_of_hugging_faces_machinery_are_ignored():
+    assert config_from_dict({"model_type": "pvt", "torch_dtype": "float32", "return_dict": True}) == PvtConfig()
+
+
+@pytest.mark.parametrize("size", [(224, 224), (230, 100), (97, 131), (37, 64)])
+@KINDS
+def test_stage_grids_are_those_of_the_forward_pass(kind, size):
+    config = kind(hidden_sizes=(8, 8, 8, 8), num_attention_heads=(1, 1, 1, 1), depths=(1, 1, 1, 1), num_labels=2)
+    trace = {}
+    params = init_params(config, np.random.default_rng(0))
+    forward(seeded_pixels((1, 3, *size), 0, np.float32), params, config, trace=trace)
+    assert [trace[f"stages.{i}.grid"] for i in range(4)] == stage_grids(config, size)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "sentence"),
+    [
+        (np.zeros((3, 224, 224), np.float32), r"pixel_values have shape \(3, 224, 224\); expected \(B, 3, H, W\)"),
+        (np.zeros((0, 3, 64, 64), np.float32), r"pixel_values have shape \(0, 3, 64, 64\); expected \(B, 3, H, W\)"),
+        (np.zeros((1, 1, 64, 64), np.float32), r"pixel_values have shape \(1, 1, 64, 64\); expected \(B, 3, H, W\)"),
+        (np.zeros((1, 3, 64, 64)), "pixel_values are float64 and the parameters float32; expected the same type"),
+        (np.zeros((1, 3, 64, 64), np.uint8), "pixel_values are uint8 and the parameters float32"),
+        (
+            np.zeros((1, 3, 24, 24), np.float32),
+            "a grid of 6 x 6 tokens has no 8 x 8 square for a key; expected a larger",
+        ),
+        (np.zeros((1, 3, 64, 64)).tolist(), r"pixel_values are list; expected a NumPy array \(B, 3, H, W\)"),
+    ],
+)
+def test_pictures_that_do_not_fit_are_refused(pixels, sentence):
+    config = VARIANTS["pvt_v2_b0"]
+    with pytest.raises(ValueError, match=sentence):
+        forward(pixels, init_params(config, np.random.default_rng(0)), config)
+
+
+@KINDS
+def test_fresh_parameters_are_what_the_configuration_says(kind):
+    config = replace(kind(initializer_range=0.05), num_labels=1000)
+    flat = flatten(init_params(config, np.random.default_rng(0)))
+    assert {name: array.shape for name, array in flat.items()} == parameter_shapes(config)
+    for name, array in flat.items():
+        assert array.dtype == np.float32
+        if name.endswith("bias"):
+            assert (array == 0).all()
+        elif name.endswith("weight") and array.ndim == 1:
+            assert (array == 1).all()
+        elif array.size > 10_000 and not (kind is PvtV2Config and array.ndim == 4):
+            # a normal distribution cut at two deviations has 0.88 of its deviation left
+            assert 0.86 < array.std() / 0.05 < 0.90, name
+            assert np.abs(array).max() <= 0.1
+    again = flatten(init_params(config, np.random.default_rng(0)))
+    assert all((flat[name] == again[name]).all() for name in flat)
+
+
+def test_flatten_and_unflatten_are_inverse():
+    flat = {name: np.zeros(1) for name in parameter_shapes(VARIANTS["pvt_large"])}
+    assert list(flatten(unflatten(flat))) == list(flat)
+
+
+@pytest.mark.skipif(not KEY_NAMES.is_file(), reason="the reference's table of names is not beside the checkout")
+@pytest.mark.parametrize("name", COUNTS)
+def test_shapes_are_those_of_the_reference_table(name):
+    table = json.loads(KEY_NAMES.read_text(encoding="utf-8"))
+    shapes = sorted(tuple(entry["shape"]) for entry in table[name])
+    assert shapes == sorted(parameter_shapes(VARIANTS[name]).values())

@@ -1,0 +1,179 @@
+"""The whole model's gradient: against PyTorch's autograd live, against its golden numbers, and against wrong code.
+
+The golden files (golden_gradients/) hold digests of what PyTorch computed, so that these tests bite without it.
+"""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pvt_numpy import forward, gradients
+from pvt_numpy.gradients import loss_and_gradients, model_backward, stage_backward
+from pvt_numpy.layers import attention, layernorm, linear, mlp
+from pvt_numpy.layers.losses import loss_backward
+from pvt_numpy.model import stage
+from pvt_numpy.parameters import flatten, unflatten
+from pvt_numpy.reference.golden import digest, params_hash
+from pvt_numpy.system.paths import GOLDEN_NUMBERS
+from tests.model.model_cases import KINDS, case, torch_gradients, upstream
+
+GOLDEN = GOLDEN_NUMBERS.parent / "golden_gradients"
+TOLERANCE = 1e-8  # relative, float64
+
+
+def our_gradients(name):
+    """(loss or None, dpixels, flat gradients) of a kind of model."""
+    config, params, x, labels = case(name)
+    if labels is None:
+        dpixels, grads = model_backward(upstream(name, config), x, params, config)
+        return None, dpixels, flatten(grads)
+    loss, logits, grads = loss_and_gradients(x, params, config, labels)
+    dpixels, again = model_backward(loss_backward(1.0, logits, labels, config.problem_type), x, params, config)
+    assert all((a == b).all() for a, b in zip(flatten(grads).values(), flatten(again).values(), strict=True))
+    return float(loss), dpixels, flatten(grads)
+
+
+def departures(name):
+    """The names of the gradients that differ from the golden ones."""
+    golden = json.loads((GOLDEN / f"{name}.json").read_text(encoding="utf-8"))
+    config, params, _, _ = case(name)
+    assert params_hash(params) == golden["params_sha256"]
+    loss, dpixels, grads = our_gradients(name)
+    found = {"pixel_values": dpixels, **grads}
+    assert set(found) == set(golden["gradients"])
+    wrong = []
+    for key, expected in golden["gradients"].items():
+        expected = np.array(expected)
+        size = np.abs(expected).max()
+        # keys' biases shift all scores of a row alike, so their exact gradient is 0 and only rounding is left
+        if not np.abs(digest(found[key]) - expected).max() <= TOLERANCE * max(size, 1e-6):
+            wrong.append(key)
+    if golden["loss"] is not None and abs(loss - golden["loss"]) > 1e-12 * abs(golden["loss"]):
+        wrong.append("loss")
+    return wrong
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("name", KINDS)
+def test_every_kind_of_model_against_autograd(name):
+    config, params, _, _ = case(name)
+    loss, dpixels, grads = our_gradients(name)
+    their_loss, their_dpixels, theirs = torch_gradients(name)
+    if loss is not None:
+        assert abs(loss - their_loss) < 1e-12 * abs(their_loss)
+    assert set(grads) == set(flatten(params))
+    for key, expected in {"pixel_values": their_dpixels, **theirs}.items():
+        found = {"pixel_values": dpixels, **grads}[key]
+        assert found.shape == expected.shape
+        assert np.abs(found - expected).max() < TOLERANCE * np.abs(expected).max(), key
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_golden_gradients(name):
+    assert departures(name) == []
+
+
+def test_the_golden_files_are_these_and_small():
+    assert {path.stem for path in GOLDEN.glob("*.json")} == set(KINDS)
+    assert sum(path.stat().st_size for path in GOLDEN.glob("*.json")) < 1e6
+
+
+@pytest.mark.parametrize("name", ["v1", "v1_resized", "v2", "v2_linear"])
+@pytest.mark.parametrize("noise", ["hidden_dropout_prob", "attention_probs_dropout_prob", "drop_path_rate"])
+def test_the_same_noise_backward_as_forward(name, noise):
+    """With noise PyTorch cannot be asked; along random directions the slope must still be the gradient's."""
+    config, params, x, _ = case(name)
+    config, flat = replace(config, **{noise: 0.4}), flatten(params)
+    h = 1e-8 if config.linear_attention else 1e-5  # steps so short that hardly any number crosses ReLU's corner
+    rng = np.random.default_rng(0)
+    dy = rng.normal(size=forward(x, params, config).logits.shape)
+
+    def loss(flat):
+        return (forward(x, unflatten(flat), config, rng=np.random.default_rng(9)).logits * dy).sum()
+
+    assert loss(flat) != (forward(x, params, config).logits * dy).sum()
+    grads = flatten(model_backward(dy, x, params, config, np.random.default_rng(9))[1])
+    for key in ("stages.0.patch_embed.proj.weight", "stages.1.blocks.1.attn.kv.weight", "stages.3.blocks.0.norm1.bias"):
+        u = rng.normal(size=flat[key].shape)
+        numeric = (loss(flat | {key: flat[key] + h * u}) - loss(flat | {key: flat[key] - h * u})) / (2 * h)
+        assert abs(numeric - (grads[key] * u).sum()) < 1e-6 * np.abs(grads[key] * u).sum(), key
+
+
+@pytest.mark.parametrize("name", ["v1", "v2"])
+def test_a_stage_alone_computes_its_forward_pass_itself(name):
+    config, params, x, _ = case(name)
+    seeds, picture = [1, 2], x.transpose(0, 2, 3, 1)
+    tokens = stage(picture, **params["stages"][0], config=config, i=0, seeds=seeds).tokens
+    dy = np.random.default_rng(0).normal(size=tokens.shape)
+    dx, grads = stage_backward(dy, picture, **params["stages"][0], config=config, i=0, seeds=seeds)
+    assert dx.shape == picture.shape
+    flat, h, key = flatten(params["stages"][0]), 1e-5, "blocks.0.attn.q.weight"
+    u = np.random.default_rng(1).normal(size=flat[key].shape)
+    ends = [(stage(picture, **unflatten(flat | {key: flat[key] + s * h * u}), config=config, i=0, seeds=seeds).tokens
+             * dy).sum() for s in (1, -1)]  # fmt: skip
+    gradient = flatten(grads)[key]
+    assert abs((ends[0] - ends[1]) / (2 * h) - (gradient * u).sum()) < 1e-6 * np.abs(gradient * u).sum()
+
+
+def test_label_smoothing_and_float32():
+    config, params, x, labels = case("v1")
+    loss, _, grads = loss_and_gradients(x, params, config, labels, 0.1)
+    small = unflatten({key: value.astype(np.float32) for key, value in flatten(params).items()})
+    loss32, _, grads32 = loss_and_gradients(x.astype(np.float32), small, config, labels, 0.1)
+    assert abs(loss - loss32) < 1e-5
+    assert loss != loss_and_gradients(x, params, config, labels)[0]
+    for key, value in flatten(grads32).items():
+        assert value.dtype == np.float32, key
+        scale = max(np.abs(flatten(grads)[key]).max(), 1e-3)
+        assert np.abs(value - flatten(grads)[key]).max() < 1e-3 * scale, key
+
+
+def forget_residual(monkeypatch):
+    true = gradients.block_backward
+    monkeypatch.setattr(gradients, "block_backward",
+                        lambda dy, *a, **k: (lambda dx, g: (dx - dy, g))(*true(dy, *a, **k)))  # fmt: skip
+
+
+def transpose_weight(monkeypatch):
+    def wrong(dy, x, weight, bias=None):
+        dx, grads = linear.linear_backward(dy, x, weight, bias)
+        return (dy @ weight.T if weight.shape[0] == weight.shape[1] else dx), grads
+
+    monkeypatch.setattr(attention, "linear_backward", wrong)
+
+
+def forget_mean_term(monkeypatch):
+    def wrong(dy, x, weight, bias, *, eps):
+        dx, grads = layernorm.layer_norm_backward(dy, x, weight, bias, eps=eps)
+        return dx + (dy * weight).mean(-1, keepdims=True) / np.sqrt(x.var(-1, keepdims=True) + eps), grads
+
+    monkeypatch.setattr(gradients, "layer_norm_backward", wrong)
+
+
+def forget_scale(monkeypatch):
+    true = attention.through_softmax
+    monkeypatch.setattr(attention, "through_softmax", lambda dy, y: true(dy, y) * 2)
+
+
+def use_tanh_gelu(monkeypatch):
+    from pvt_numpy.layers.activations import gelu_new_backward
+
+    monkeypatch.setitem(mlp.ACTIVATION_BACKWARDS, "gelu", gelu_new_backward)
+
+
+def forget_bias(monkeypatch):
+    def wrong(dy, x, weight, bias=None):
+        dx, grads = linear.linear_backward(dy, x, weight, bias)
+        return dx, grads | ({} if bias is None else {"bias": grads["bias"] / len(dy)})
+
+    monkeypatch.setattr(mlp, "linear_backward", wrong)
+
+
+@pytest.mark.parametrize("mutate", [forget_residual, transpose_weight, forget_mean_term, forget_scale, use_tanh_gelu,
+                                    forget_bias])  # fmt: skip
+@pytest.mark.parametrize("name", ["v1", "v2", "v2_linear"])
+def test_golden_gradients_tell_wrong_code(name, mutate, monkeypatch):
+    mutate(monkeypatch)
+    assert departures(name), "the golden gradients did not notice"

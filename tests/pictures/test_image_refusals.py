@@ -1,0 +1,239 @@
+"""Pictures and arrays that the image processor must refuse, each with one sentence that names it."""
+
+import contextlib
+import io
+import os
+import struct
+import threading
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pvt_numpy.pictures.decode import open_image
+from pvt_numpy.pictures.processor import MAX_RESIZED_PIXELS, preprocess
+from pvt_numpy.pictures.recipes import RECIPES
+
+NOISE = np.random.default_rng(0).integers(0, 256, (64, 80, 3), dtype=np.uint8)
+
+
+def saved(image, format, **options):
+    file = io.BytesIO()
+    image.save(file, format, **options)
+    return file.getvalue()
+
+
+def refused(image, *sentence, error=ValueError, **options):
+    with pytest.raises(error) as caught:
+        preprocess(image, **options)
+    message = str(caught.value)
+    assert all(part in message for part in sentence), message
+    assert "\n" not in message
+
+
+# Files
+
+
+def test_a_missing_file(tmp_path):
+    refused(tmp_path / "no.jpg", f"{tmp_path / 'no.jpg'}: no such file", error=FileNotFoundError)
+    refused("no.jpg", "no.jpg: no such file", error=FileNotFoundError)
+
+
+def test_a_folder(tmp_path):
+    refused(tmp_path, f"{tmp_path}: found a folder, expected an image file")
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "found an empty file (0 bytes)"),
+        (b"Dear reader,\nthis is a letter.\n", "found no image format that Pillow knows"),
+        (b"\xff\xd8\xff\xe0 and then nothing of a JPEG", "found a damaged, cut-off or unsupported image"),
+    ],
+)
+def test_files_that_are_no_pictures(tmp_path, content, sentence):
+    path = tmp_path / "letter.jpg"
+    path.write_bytes(content)
+    refused(path, f"{path}: ", sentence)
+    refused(io.BytesIO(content), "the given file: ", sentence)
+
+
+@pytest.mark.parametrize("options", [{"format": "JPEG"}, {"format": "JPEG", "progressive": True}, {"format": "PNG"}])
+def test_a_cut_off_file_is_refused_wherever_it_was_cut(tmp_path, options):
+    data = saved(Image.fromarray(NOISE), **options)
+    path = tmp_path / "cut.jpg"
+    for part in (0.01, 0.1, 0.5, 0.9, 0.99):
+        path.write_bytes(data[: int(len(data) * part)])
+        refused(path, f"{path}: found ")
+    path.write_bytes(data[: len(data) // 2])
+    refused(path, "damaged, cut-off or unsupported image (image file is truncated")
+    with Image.open(path) as not_yet_decoded:
+        refused(not_yet_decoded, "image: found a damaged, cut-off")
+
+
+def test_damage_anywhere_gives_a_picture_or_a_sentence():
+    rng = np.random.default_rng(1)
+    outcomes = {"picture": 0, "sentence": 0}
+    for format in ("JPEG", "PNG", "GIF", "TIFF", "BMP", "WEBP"):
+        good = np.frombuffer(saved(Image.fromarray(NOISE), format), np.uint8)
+        for _ in range(25):
+            bad = good.copy()
+            bad[rng.integers(0, len(bad), 5)] = rng.integers(0, 256, 5)
+            bad[rng.integers(0, 100)] ^= 255
+            try:  # any other exception, and any warning, fails the test
+                assert preprocess(io.BytesIO(bad.tobytes())).shape == (1, 3, 224, 224)
+                outcomes["picture"] += 1
+            except ValueError:
+                outcomes["sentence"] += 1
+    assert min(outcomes.values()) > 10
+
+
+@pytest.mark.parametrize("content", [b"letter", saved(Image.fromarray(NOISE), "JPEG")])
+def test_a_file_opened_as_text(tmp_path, content):
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(content)
+    with open(path, encoding="utf-8") as file:
+        refused(file, f"{path}: found a file opened as text, expected binary mode")
+
+
+def bomb(width, height):
+    """A PNG of a few bytes that claims to be enormous and holds no pixel: decoding it would fail differently."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("side", [10_000, 60_000])  # Pillow alone only warns about the first
+def test_a_decompression_bomb_is_refused_before_it_is_decoded(tmp_path, side):
+    path = tmp_path / "bomb.png"
+    path.write_bytes(bomb(side, side))
+    refused(path, f"{path}: found a picture of decompression-bomb size, expected at most 89,478,485 pixels")
+
+
+def test_a_small_file_that_claims_to_be_large(tmp_path):
+    """libjpeg fills up what is missing: a file of 1 kB would become a picture of 88 million pixels, and 1.3 GB."""
+    jpeg = saved(Image.fromarray(NOISE[:8, :8]), "JPEG")
+    at = jpeg.index(b"\xff\xc0") + 5
+    path = tmp_path / "small.jpg"
+    path.write_bytes(jpeg[:at] + struct.pack(">HH", 9400, 9400) + jpeg[at + 4 :])
+    refused(path, f"{path}: ", f"it claims 9400 x 9400 pixels in {len(jpeg)} bytes")
+    black = saved(Image.new("1", (9000, 9000)), "PNG")  # an honest one, as small as any
+    assert open_image(io.BytesIO(black)).size == (9000, 9000)
+
+
+@pytest.mark.parametrize("compression", ["jpeg", "tiff_adobe_deflate"])
+def test_a_damaged_tiff_leaves_stderr_alone(capfd, compression):
+    """libtiff prints what it finds wrong, past Python."""
+    good = saved(Image.fromarray(NOISE), "TIFF", compression=compression)
+    for at in range(8, len(good), max(1, len(good) // 60)):
+        with contextlib.suppress(ValueError):
+            open_image(io.BytesIO(good[:at] + b"\xff\xff\xff\xff" + good[at + 4 :]))
+    assert capfd.readouterr().err == ""
+
+
+def test_lines_of_other_threads_arrive_while_a_tiff_is_read(capfd):
+    from pvt_numpy.system.cli import complain
+    from pvt_numpy.system.quiet import stderr_closed
+
+    with stderr_closed():
+        other = threading.Thread(target=complain, args=("job", "in the meantime"))
+        other.start()
+        os.write(2, b"a C library")
+    other.join()
+    assert capfd.readouterr().err == "job: error: in the meantime\n"
+
+
+def test_names_that_no_file_can_have():
+    refused("a\0b.jpg", "a\0b.jpg: found a file that cannot be read")
+
+
+def test_a_crop_as_large_as_memory():
+    refused(NOISE, "image: found crop_size=", "expected at most", do_center_crop=True, crop_size=100_000)
+
+
+def test_kinds_of_pixels_that_have_no_known_white(tmp_path):
+    for image in (Image.new("F", (8, 8), 0.5), Image.new("I", (8, 8), 70_000), Image.new("I", (8, 8), -1)):
+        path = tmp_path / "measurement.tiff"
+        image.save(path)
+        refused(path, f"{path}: found ", "8 or 16 bits expected")
+    refused(Image.new("RGB", (0, 5)), "image: found ", "no pixels")
+
+
+def test_open_image_refuses_alike(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        open_image(tmp_path / "no.jpg")
+    with pytest.raises(ValueError, match="found an empty file"):
+        open_image(io.BytesIO())
+    with pytest.raises(ValueError, match="source: found bytes, expected a path or a file"):
+        open_image(b"photo.jpg")
+
+
+# Shapes
+
+
+@pytest.mark.parametrize("shape", [(1, 20_000), (20_000, 1)])
+def test_a_strip_that_would_explode_in_resizing(shape):
+    strip = Image.new("RGB", shape)
+    for recipe in ("official", "timm"):
+        refused(strip, f"image: found {shape[0]} x {shape[1]} pixels", "expected a result of 1 to", **RECIPES[recipe])
+    refused(strip, f"{MAX_RESIZED_PIXELS:,} pixels", size=5000)
+    assert preprocess(strip, **RECIPES["hf"]).shape == (1, 3, 224, 224)
+    refused(strip, "turn into", size={"max_height": 50, "max_width": 50})  # 50 x 0
+
+
+def test_a_refused_size_names_the_file(tmp_path):
+    Image.new("RGB", (4, 4)).save(tmp_path / "small.png")
+    with pytest.raises(ValueError, match="small.png: found 4 x 4 pixels"):
+        preprocess(tmp_path / "small.png", size={"height": 10**6, "width": 10**6})
+
+
+def test_results_of_unequal_shape():
+    pictures = [np.zeros((30, 40, 3), np.uint8), np.zeros((40, 30, 3), np.uint8)]
+    refused(pictures, "images: found results of unequal shape", "crop_size", size={"shortest_edge": 20})
+
+
+@pytest.mark.parametrize(
+    ("array", "sentence"),
+    [
+        (np.zeros((5, 6, 7)), "neither end of the shape is"),
+        (np.zeros((3, 5, 3)), "both ends of the shape could be"),
+        (np.zeros((1, 5, 4)), "both ends of the shape could be"),
+    ],
+)
+def test_an_ambiguous_channel_axis(array, sentence):
+    refused(array, f"image: found shape {array.shape}", sentence, 'pass input_data_format="channels_first"')
+
+
+# Values
+
+
+@pytest.mark.parametrize(
+    ("image", "sentence"),
+    [
+        (np.full((8, 8, 3), np.nan), "image: found NaN or infinite values"),
+        (np.full((8, 8, 3), np.inf, np.float32), "image: found NaN or infinite values"),
+        (np.zeros(8), "image: found an array of float64 with shape (8,)"),
+        (np.zeros((2, 2, 8, 8, 3)), "shape (2, 2, 8, 8, 3)"),
+        (np.zeros((0, 8, 3), np.uint8), "shape (0, 8, 3)"),
+        (np.zeros((8, 8, 3), complex), "image: found an array of complex128"),
+        (np.full((8, 8, 3), "x"), "image: found an array of <U1"),
+        (np.full((8, 8, 3), -0.5), "image: found float64 values from -0.5 to -0.5, expected whole numbers 0..255"),
+        (np.full((8, 8, 3), 1.5), "image: found float64 values from 1.5 to 1.5"),
+        (np.full((8, 8, 3), 1e30), "image: found float64 values from 1e+30"),
+        (np.full((8, 8, 3), 300, np.uint16), "image: found uint16 values from 300 to 300"),
+        (np.full((8, 8, 4), 1.5), "image: found RGBA values from 1.5 to 1.5, expected 0..1"),
+        (np.full((8, 8, 4), -1), "image: found RGBA values from -1 to -1, expected 0..255"),
+        (None, "image: found NoneType, expected a path, binary file, Pillow image or array"),
+        (b"photo.jpg", "image: found bytes"),
+        (7, "image: found int"),
+        ([], "images: found an empty list"),
+        ([NOISE, [NOISE]], "images[1]: found list"),
+        ([NOISE, NOISE * np.nan], "images[1]: found NaN"),
+    ],
+)
+def test_arrays_and_objects_that_are_no_pictures(image, sentence):
+    refused(image, sentence)

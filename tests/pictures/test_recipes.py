@@ -1,0 +1,246 @@
+"""The options of the image processor: every wrong value is refused by name, and recipes are read from
+configurations of Hugging Face and timm as those libraries read them."""
+
+import json
+
+import numpy as np
+import pytest
+
+from pvt_numpy.pictures.processor import preprocess
+from pvt_numpy.pictures.recipes import RECIPES, at_size, preprocessing_from_hf, preprocessing_from_timm, target_size
+
+NOISE = np.random.default_rng(0).integers(0, 256, (61, 87, 3), dtype=np.uint8)
+CROP = {"do_center_crop": True}
+
+
+@pytest.mark.parametrize("option", ["do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb"])
+@pytest.mark.parametrize("value", [None, 1, "yes"])
+def test_switches_are_true_or_false(option, value):
+    with pytest.raises(ValueError, match=f"{option}: found {value!r}, expected True or False"):
+        preprocess(NOISE, **{option: value})
+
+
+@pytest.mark.parametrize(
+    ("option", "values", "expected"),
+    [
+        ("size", [None, 0, -1, 2.5, True, "224", [224], [2, 3, 4], {}, {"height": 224}], "shortest_edge"),
+        ("size", [{"height": 224, "width": "224"}, {"shortest_edge": 0}, {"longest_edge": 9}], "whole pixels above 0"),
+        ("size", [{"height": 2, "width": 2, "depth": 2}, {"shortest_edge": 2.0}, {"height": 2, "width": True}], "max"),
+        ("crop_size", [None, 0, {"shortest_edge": 224}, {"height": 224}, [224], 1.5], 'or {"height": n, "width": n}'),
+        ("crop_offset", [None, "ceil", 0], "'floor' or 'round'"),
+        ("resample", [None, 6, -1, 2.0, True, "bicubic"], "2 (bilinear), 3 (bicubic)"),
+        ("rescale_factor", [None, 0, -1, float("nan"), float("inf"), "1/255", True], "a number above 0"),
+        ("image_mean", [None, [], "0.5", [0.5, None, 0.5], [0.5, float("nan"), 0.5], [[0.5]]], "per channel"),
+        ("image_mean", [[0.5, 0.5], np.zeros(4)], "1 or 3, one per channel"),
+        ("image_std", [None, [], "0.5", [0.5, True, 0.5], [float("inf")]], "per channel"),
+        ("image_std", [0, [0.2, 0, 0.2], -1.0, np.zeros(3)], "numbers above 0"),
+        ("image_std", [[0.5, 0.5]], "1 or 3, one per channel"),
+        ("data_format", [None, "channels", 1], "'channels_first' or 'channels_last'"),
+        ("input_data_format", ["HWC", 0, True], "'channels_first' or 'channels_last' or None"),
+    ],
+)
+def test_wrong_values_are_refused_by_name(option, values, expected):
+    for value in values:
+        with pytest.raises(ValueError, match=f"^{option}: found ") as caught:
+            preprocess(NOISE, **({"crop_size": 9} | CROP | {option: value}))
+        assert expected in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_step_that_is_off_reads_no_options():
+    off = {"do_resize": False, "do_rescale": False, "do_normalize": False}
+    unread = {"size": None, "resample": None, "crop_size": None, "rescale_factor": None, "image_mean": None}
+    np.testing.assert_array_equal(preprocess(NOISE, **off, **unread)[0], np.moveaxis(NOISE, -1, 0))
+
+
+def test_height_and_width_are_read_by_name_not_by_order():
+    size, crop = {"width": 50, "height": 40}, {"width": 31, "height": 21}
+    assert preprocess(NOISE, size=size).shape == (1, 3, 40, 50)
+    assert preprocess(NOISE, **CROP, crop_size=crop).shape == (1, 3, 21, 31)
+
+
+def test_every_option_changes_the_result():
+    usual = preprocess(NOISE)
+    changes = [
+        {"do_resize": False}, {"size": 32}, {"resample": 2}, CROP | {"crop_size": 32}, {"do_rescale": False},
+        {"rescale_factor": 1 / 128}, {"do_normalize": False}, {"image_mean": 0.5}, {"image_std": 0.5},
+        {"data_format": "channels_last"},
+    ]  # fmt: skip
+    for change in changes:
+        other = preprocess(NOISE, **change)
+        assert other.shape != usual.shape or np.abs(other - usual).max() > 0.01, change
+        assert other.dtype == np.float32
+    odd = CROP | {"crop_size": 221}
+    assert not np.array_equal(preprocess(NOISE, **odd), preprocess(NOISE, **odd, crop_offset="round"))
+    grey = {"image_mean": 0.5, "image_std": 0.5}
+    assert preprocess(NOISE[..., :1], do_convert_rgb=False, **grey).shape == (1, 1, 224, 224)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "size", "expected"),
+    [
+        (300, 401, {"shortest_edge": 256}, (256, 342)),
+        (401, 300, {"shortest_edge": 256}, (342, 256)),
+        (300, 400, {"shortest_edge": 256}, (256, 341)),  # 341.33
+        (300, 407, {"shortest_edge": 256}, (256, 347)),  # 347.3; 256 * 407 // 300
+        (500, 375, {"shortest_edge": 224}, (298, 224)),  # 298.67 is cut
+        (100, 400, {"shortest_edge": 90, "longest_edge": 200}, (50, 200)),
+        (100, 201, {"shortest_edge": 100, "longest_edge": 200}, (100, 201)),  # 99.5 rounds to 100: nothing to do
+        (100, 400, {"max_height": 90, "max_width": 200}, (50, 200)),
+        (100, 400, [7, 9], (7, 9)),
+    ],
+)
+def test_target_size(height, width, size, expected):
+    assert target_size(height, width, size) == expected
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_survive_json(name):
+    assert json.loads(json.dumps(RECIPES[name])) == RECIPES[name]
+    assert preprocess(NOISE, **RECIPES[name]).shape == (1, 3, 224, 224)
+
+
+# Hugging Face
+
+SHIPPED = {  # as saved by transformers beside a PVT checkpoint
+    "image_processor_type": "PvtImageProcessor",
+    "do_resize": True, "size": {"height": 224, "width": 224}, "resample": 3,
+    "do_rescale": True, "rescale_factor": 0.00392156862745098, "do_normalize": True,
+    "image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225],
+}  # fmt: skip
+
+
+def test_hf_configurations():
+    assert preprocessing_from_hf(SHIPPED) == preprocessing_from_hf({}) == RECIPES["hf"]
+    assert preprocessing_from_hf(SHIPPED | {"resample": 2}) == RECIPES["hf-bilinear"]
+    old = {"feature_extractor_type": "PvtFeatureExtractor", "size": 224, "crop_size": None, "_processor_class": "x"}
+    assert preprocessing_from_hf(old | {"data_format": "channels_last", "return_tensors": "pt"}) == RECIPES["hf"]
+    for size, expected in [
+        (64, {"height": 64, "width": 64}),
+        ([64, 96], {"height": 64, "width": 96}),
+        ({"shortest_edge": 64}, {"shortest_edge": 64}),
+    ]:
+        recipe = preprocessing_from_hf({"size": size, "do_center_crop": True, "crop_size": 60})
+        assert recipe["size"] == expected
+        assert recipe["crop_size"] == {"height": 60, "width": 60}
+        assert json.loads(json.dumps(recipe)) == recipe
+    assert preprocessing_from_hf({"size": 64, "default_to_square": False})["size"] == {"shortest_edge": 64}
+    recipe = preprocessing_from_hf({"do_resize": False, "image_mean": 0.5, "do_convert_rgb": False})
+    assert (recipe["do_resize"], recipe["image_mean"], recipe["do_convert_rgb"]) == (False, 0.5, False)
+    switches = ["do_resize", "do_rescale", "do_center_crop", "do_convert_rgb"]
+    nulls = preprocessing_from_hf(dict.fromkeys(["do_pad", *switches]))
+    assert [nulls[switch] for switch in switches] == [False, False, False, True]
+
+
+def test_convnext_configurations():
+    convnext = {"feature_extractor_type": "ConvNextFeatureExtractor", "size": 224}
+    cropped = {"do_center_crop": True, "crop_size": {"height": 224, "width": 224}}
+    assert preprocessing_from_hf(convnext) == RECIPES["hf"] | cropped | {"size": {"shortest_edge": 256}}
+    assert preprocessing_from_hf(convnext | {"crop_pct": 0.9})["size"] == {"shortest_edge": 248}
+    assert preprocessing_from_hf(convnext | {"size": {"shortest_edge": 384}})["size"] == {"height": 384, "width": 384}
+    del convnext["size"]
+    assert preprocessing_from_hf(convnext)["size"] == {"height": 384, "width": 384}
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        ({"image_processor_type": "ViTImageProcessor"}, "^image_processor_type: found 'ViT.*'PvtImageProcessor'"),
+        ({"image_processor_type": 3}, "^image_processor_type: found 3"),
+        ({"do_pad": True}, "^do_pad: found True, expected False"),
+        ({"size": "224"}, "^size: found '224'"),
+        ({"size": None}, "^size: found None"),
+        ({"size": {"height": 224}}, "^size: found"),
+        ({"resample": "bilinear"}, "^resample: found 'bilinear'"),
+        ({"do_resize": "true"}, "^do_resize: found 'true'"),
+        ({"image_mean": ["a", "b", "c"]}, "^image_mean: found"),
+        ({"image_std": [1, 1, 0]}, "^image_std: found"),
+        ({"rescale_factor": "1/255"}, "^rescale_factor: found"),
+        ({"do_center_crop": True}, "^crop_size: found None"),
+        ({"default_to_square": 1}, "^default_to_square: found 1"),
+        ({"image_processor_type": "ConvNextImageProcessor", "size": SHIPPED["size"]}, "^size: found.*ConvNext"),
+        ({"image_processor_type": "ConvNextImageProcessor", "size": 64, "crop_pct": 0}, "^crop_pct: found 0"),
+        (
+            {"image_processor_type": "ConvNextImageProcessor", "size": 64, "do_center_crop": True, "crop_size": 9},
+            "^do_center_crop: found True, expected False",
+        ),
+        ([1, 2], "^preprocessor_config.json: found .1, 2., expected a dict"),
+    ],
+)
+def test_hf_configurations_that_are_refused(config, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        preprocessing_from_hf(config)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"size": 32},
+        {"size": {"shortest_edge": 33}},
+        {"size": {"shortest_edge": 400}},
+        {"size": 32, "do_rescale": None},
+        {"size": 32, "do_normalize": None, "image_mean": None},
+        {"do_resize": None, "size": None, "resample": None},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize(("family", "name"), [("pvt", "PvtImageProcessor"), ("convnext", "ConvNextImageProcessor")])
+def test_hf_configurations_give_the_pixels_of_transformers(family, name, changes):
+    module = pytest.importorskip(f"transformers.models.{family}.image_processing_pil_{family}")
+    config = SHIPPED | {"image_processor_type": name, "size": {"shortest_edge": 40}, "resample": 2} | changes
+    theirs = getattr(module, name + "Pil").from_dict(config)(NOISE, return_tensors="np")["pixel_values"]
+    np.testing.assert_allclose(preprocess(NOISE, **preprocessing_from_hf(config)), theirs, rtol=1e-6, atol=1e-6)
+
+
+# timm
+
+TIMM = {  # timm's pretrained_cfg of pvt_v2_b0.in1k
+    "num_classes": 1000, "input_size": [3, 224, 224], "pool_size": [7, 7], "crop_pct": 0.9, "interpolation": "bicubic",
+    "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "first_conv": "patch_embed.proj", "classifier": "head",
+}  # fmt: skip
+
+
+def test_timm_configurations():
+    assert preprocessing_from_timm(TIMM) == RECIPES["timm"]
+    official = RECIPES["timm"] | {"size": {"shortest_edge": 256}}
+    assert preprocessing_from_timm({}) == preprocessing_from_timm(TIMM | {"crop_pct": None}) == official
+    other = preprocessing_from_timm(
+        {"input_size": (3, 96, 96), "crop_pct": 1.0, "interpolation": "bilinear", "mean": (0.5,) * 3, "std": (0.4,) * 3}
+    )
+    assert other["size"] == {"shortest_edge": 96}
+    assert other["crop_size"] == {"height": 96, "width": 96}
+    assert (other["resample"], other["image_mean"], other["image_std"]) == (2, [0.5] * 3, [0.4] * 3)
+    squash = preprocessing_from_timm(TIMM | {"input_size": [3, 90, 180], "crop_mode": "squash"})
+    assert (squash["size"], squash["crop_size"]) == ({"height": 100, "width": 200}, {"height": 90, "width": 180})
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"input_size": 224}, "^input_size: found 224"),
+        ({"input_size": [3, 224, 192]}, "^input_size: found .*expected equal height and width"),
+        ({"input_size": [3, 224, 0]}, "^input_size: found"),
+        ({"crop_pct": "0.9"}, "^crop_pct: found '0.9'"),
+        ({"interpolation": "random"}, "^interpolation: found 'random', expected 'nearest' or"),
+        ({"crop_mode": "border"}, "^crop_mode: found 'border'"),
+        ({"mean": 0.5}, "^mean: found 0.5"),
+        ({"std": [0.5, 0.5, 0]}, "^std: found"),
+    ],
+)
+def test_timm_configurations_that_are_refused(change, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        preprocessing_from_timm(TIMM | change)
+
+
+def test_at_size_keeps_a_crop_in_proportion_and_otherwise_squashes():
+    assert at_size(RECIPES["hf"], (64, 96)) == RECIPES["hf"] | {"size": {"height": 64, "width": 96}}
+    assert at_size({"size": 32})["size"] == {"height": 32, "width": 32}
+    timm = at_size(RECIPES["timm"], (448, 448))
+    assert (timm["size"], timm["crop_size"]) == ({"shortest_edge": 496}, {"height": 448, "width": 448})
+    for recipe in RECIPES.values():
+        assert at_size(recipe) == at_size(recipe, (224, 224)) == recipe
+        assert preprocess(NOISE, **at_size(recipe, (64, 96))).shape == (1, 3, 64, 96)
+    with pytest.raises(ValueError, match="image size is 64 x 96, but the model's recipe does not resize"):
+        at_size({"do_resize": False}, (64, 96))

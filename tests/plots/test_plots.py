@@ -1,0 +1,264 @@
+"""What the pictures draw: the numbers in them, where they are put, and what is written beside them."""
+
+import io
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip("matplotlib")
+from PIL import Image
+
+from pvt_numpy import VARIANTS, PvtV2Config, forward, init_params, plots, pyramid
+from pvt_numpy.analysis.cost import summarise
+from pvt_numpy.layers.position import resize_positions
+from pvt_numpy.parameters import parameter_shapes
+from pvt_numpy.plots.style import as_bytes, for_notebook, show_photo
+from pvt_numpy.reference.comparison import Difference
+from tests.plots.plot_cases import GOLF_BALL, SMALL, V1, V2, query, shown, traced
+
+
+@pytest.fixture(scope="module")
+def v2():
+    return traced(V2)
+
+
+@pytest.fixture(scope="module")
+def v1():
+    return traced(V1)
+
+
+def test_photo_of_undoes_the_normalisation():
+    photo = np.random.default_rng(0).random((4, 6, 3))
+    mean, std = np.array([0.1, 0.2, 0.3]), np.array([0.5, 0.25, 2.0])
+    x = np.moveaxis((photo - mean) / std, -1, 0)[None]
+    seen = plots.photo_of(x, image_mean=mean, image_std=std, size={"height": 4}, resample=3)
+    np.testing.assert_allclose(seen, photo, atol=1e-12)
+    np.testing.assert_array_equal(plots.photo_of(np.moveaxis(photo, -1, 0)[None], do_normalize=False), photo)
+
+
+def test_pyramid_is_to_scale(v2):
+    photo, _, x, params = v2
+    maps = pyramid(x, params, V2)
+    figure = plots.pyramid(photo, maps)
+    (axes,) = figure.axes
+    first, *rest = axes.images
+    np.testing.assert_array_equal(first.get_array(), photo)
+    assert first.get_extent() == [0, 96, 64, 0]
+    for i, features in enumerate(maps):
+        true, large = rest[2 * i : 2 * i + 2]
+        left, right, bottom, top = true.get_extent()
+        assert (bottom - top, right - left) == pytest.approx(features.shape[2:])  # a token as wide as a pixel
+        left, right, bottom, top = large.get_extent()
+        assert (right - left) / (bottom - top) == pytest.approx(96 / 64)
+        np.testing.assert_array_equal(true.get_array(), plots.pca_colours(features[0]))
+        np.testing.assert_array_equal(large.get_array(), plots.pca_colours(features[0]))
+        H, W = features.shape[2:]
+        assert f"stage {i}\n{H} × {W} tokens × {features.shape[1]}" in shown(figure)
+    assert "64 × 96 pixels" in shown(figure)
+    assert axes.get_aspect() == 1
+
+
+def test_pca_colours_follow_the_strongest_direction():
+    rng = np.random.default_rng(0)
+    strength, direction = rng.random((5, 7)) ** 2, rng.standard_normal(6)
+    features = direction[:, None, None] * strength + 1e-4 * rng.standard_normal((6, 5, 7))
+    colours = plots.pca_colours(features)
+    assert colours.shape == (5, 7, 3)
+    assert colours.min() >= 0
+    assert colours.max() <= 1
+    assert np.corrcoef(colours[..., 0].ravel(), strength.ravel())[0, 1] > 0.99
+
+
+@pytest.mark.parametrize("constant", [np.zeros((4, 3, 3)), np.ones((1, 1, 1))])
+def test_pca_colours_of_a_constant_map(constant):
+    assert np.isfinite(plots.pca_colours(constant)).all()
+
+
+def test_patches_frame_the_pixels_that_a_token_reads():
+    photo = np.random.default_rng(0).random((64, 64, 3))
+    tiny = VARIANTS["pvt_tiny"]
+    figure = plots.patches(photo, {"old": tiny, "new": VARIANTS["pvt_v2_b0"]}, pixel=(21, 30))
+    near_v1, far_v1, near_v2, far_v2 = figure.axes
+    assert query(near_v1) == (28, 20, 4, 4)
+    assert near_v1.patches[0].get_bbox().bounds == (32, 20, 4, 4)  # its right neighbour
+    assert query(near_v2) == (25, 17, 7, 7)
+    assert near_v2.patches[0].get_bbox().bounds == (29, 17, 7, 7)
+    assert "share 0 of 16 pixels" in near_v1.get_title()
+    assert "share 21 of 49 pixels" in near_v2.get_title()
+    assert [patch.get_width() for patch in far_v1.patches] == [4, 8, 16, 32]
+    assert [patch.get_width() for patch in far_v2.patches] == [7, 15, 31, 63]
+
+
+def test_seen_pixels_are_those_that_change_the_token():
+    """Against the model itself: a pixel inside the frame moves the token's embedding, one outside does not."""
+    rng = np.random.default_rng(0)
+    config = PvtV2Config(**SMALL)
+    params = init_params(config, rng, np.float64)
+    x = rng.standard_normal((1, 3, 64, 64))
+
+    def token(pixels):
+        trace = {}
+        forward(pixels, params, config, trace=trace)
+        return trace["stages.0.patch_embed"].reshape(16, 16, -1)[5, 7]
+
+    top, left, bottom, right = plots.seen_pixels(config, 0, (5, 7))
+    before = token(x)
+    for y, column, inside in ((top, left, True), (bottom - 1, right - 1, True), (top - 1, left, False),
+                              (top, left - 1, False), (bottom, left, False), (top, right, False)):  # fmt: skip
+        changed = x.copy()
+        changed[0, :, y, column] += 1
+        assert np.array_equal(token(changed), before) != inside
+
+
+def test_kernels_are_drawn_around_grey():
+    weight = np.random.default_rng(0).standard_normal((5, 3, 4, 4))
+    weight[3] = 0
+    figure = plots.kernels(weight)
+    drawn = [axes.images[0].get_array() for axes in figure.axes if axes.images]
+    assert len(drawn) == 5
+    np.testing.assert_array_equal(drawn[3], 0.5)
+    np.testing.assert_allclose(drawn[1], 0.5 + 0.5 * weight[1].transpose(1, 2, 0) / np.abs(weight[1]).max())
+    assert "5 × 3 × 4 × 4" in shown(figure)
+    with pytest.raises(ValueError, match="read 8 channels"):
+        plots.kernels(np.zeros((4, 8, 3, 3)))
+
+
+def test_positions_show_cosines_before_and_after_resizing():
+    table = np.random.default_rng(0).standard_normal((1, 1 + 2 * 3, 8))
+    figure = plots.positions(table, (2, 3), (4, 5))
+    for axes, grid in zip(figure.axes, ((2, 3), (4, 5)), strict=False):
+        rows = resize_positions(table, (2, 3), grid)[0, 1:]
+        rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        alike = (rows @ rows.T).reshape(*grid, *grid)
+        np.testing.assert_allclose(plots.position_similarity(resize_positions(table, (2, 3), grid), grid), alike)
+        canvas = axes.images[0].get_array()
+        high, wide, gap = 4 * grid[0], 4 * grid[1], max(1, max(grid) // 2)
+        assert canvas.shape == (grid[0] * (high + gap) - gap, grid[1] * (wide + gap) - gap)
+        tile = canvas[high + gap : 2 * high + gap, 2 * (wide + gap) : 2 * (wide + gap) + wide]  # of position (1, 2)
+        np.testing.assert_allclose(tile[::4, ::4], alike[1, 2])
+        assert np.isnan(np.ma.filled(canvas[high], np.nan)).all()
+        assert f"{grid[0]} × {grid[1]} positions × 8" in axes.get_title()
+
+
+@pytest.mark.parametrize("variant", ["pvt_tiny", "pvt_v2_b0", "pvt_v2_b2_li"])
+def test_cost_agrees_with_the_summary_of_a_run(variant):
+    config = VARIANTS[variant]
+    layers = summarise(config, (224, 224))["layers"]
+    kind = "linear SRA" if config.linear_attention else "SRA"
+    counted, largest = plots.attention_cost(config, (224, 224), kind)
+    if config.model_type == "pvt":  # the class token is one query and one key more in the last stage
+        assert counted < sum(row["macs"] for row in layers if ".attn." in row["name"]) < 1.01 * counted
+    else:
+        names = ("attn.q", "attn.kv", "attn.sr", "attn.proj", "attn.q kᵀ", "attn.probs v")
+        assert counted == sum(row["macs"] for row in layers if row["name"].endswith(names))
+    assert largest == max(np.prod(row["output"]) for row in layers if row["name"].endswith("q kᵀ"))
+
+
+def test_full_attention_costs_what_sra_with_ratio_1_costs():
+    config = PvtV2Config(sr_ratios=(1, 1, 1, 1))
+    assert plots.attention_cost(config, (96, 64), "full") == plots.attention_cost(config, (96, 64), "SRA")
+
+
+def test_cost_draws_its_numbers():
+    config = VARIANTS["pvt_v2_b0"]
+    figure = plots.cost(config, sizes=(224, 448))
+    left, right = figure.axes
+    for k, kind in enumerate(("full", "SRA", "linear SRA")):
+        counts = [plots.attention_cost(config, (n, n), kind) for n in (224, 448)]
+        np.testing.assert_allclose(left.lines[k].get_ydata(), [macs / 1e9 for macs, _ in counts])
+        np.testing.assert_allclose(right.lines[k].get_ydata(), [4 * numbers / 2**20 for _, numbers in counts])
+        assert left.lines[k].get_label() == kind
+
+
+def test_difference_draws_the_relative_ones():
+    rows = [Difference("stages.0.tokens", 1.0, 0.5, 1e-7), Difference("stages.1.blocks.0", 1.0, 0.5, 0.0)]
+    figure = plots.difference({"a": rows, "b": rows[::1]})
+    np.testing.assert_array_equal(figure.axes[0].lines[0].get_ydata(), [1e-7, 1e-18])
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["0.tokens", "1.0"]
+    with pytest.raises(ValueError, match="other layers"):
+        plots.difference({"a": rows, "b": rows[::-1]})
+
+
+def test_golden_differences_are_rounding():
+    lines = plots.from_golden("pvt_v2_b0")
+    assert max(row.relative for row in lines["NumPy, float64"]) < 1e-12
+    assert 1e-9 < max(row.relative for row in lines["NumPy, float32"]) < 1e-4
+
+
+@pytest.mark.torch
+def test_live_differences_are_rounding(v2):
+    _, _, x, params = v2
+
+    def load(dtype):
+        flat = {name: _leaf(params, name).astype(dtype) for name in parameter_shapes(V2)}
+        from pvt_numpy.parameters import unflatten
+
+        return unflatten(flat), V2
+
+    lines = plots.live(load, x)
+    assert list(lines) == ["NumPy, float64", "NumPy, float32", "PyTorch, float32"]
+    assert max(row.relative for row in lines["NumPy, float64"]) < 1e-10
+    assert 1e-9 < max(row.relative for row in lines["NumPy, float32"]) < 1e-3
+
+
+def _leaf(params, name):
+    for part in name.split("."):
+        params = params[int(part)] if isinstance(params, list) else params[part]
+    return params
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_overlay_stretches_maps_over_the_photo(signed):
+    maps = {"coarse": np.array([[0.0, 2.0]]), "fine": np.array([[1.0, -3.0, 0.5]] * 2)}
+    figure = plots.overlay(np.zeros((8, 12, 3)), maps, label="what", signed=signed, marked=(0, 1))
+    panels = [axes for axes in figure.axes if axes.get_title()]
+    assert [axes.get_title() for axes in panels] == ["coarse\n1 × 2", "fine\n2 × 3"]
+    for axes, values in zip(panels, maps.values(), strict=True):
+        np.testing.assert_array_equal(axes.images[-1].get_array(), values)
+        assert axes.images[-1].get_extent() == [0, 12, 8, 0]
+        assert axes.images[-1].get_clim() == (-3 if signed else 0, 3)
+    assert query(panels[1]) == (4, 0, 4, 4)
+    assert "what" in shown(figure)
+
+
+def test_a_notebook_gets_one_small_picture_and_the_readers_style_changes_nothing():
+    import matplotlib
+
+    config = VARIANTS["pvt_v2_b0"]
+    (kind, content), *others = for_notebook(plots.cost(config)).items()
+    assert kind == "image/png"
+    assert not others
+    assert Image.open(io.BytesIO(content)).size > (400, 200)
+    with matplotlib.rc_context({"font.size": 30, "figure.facecolor": "black"}):
+        assert plots.cost(config)._repr_mimebundle_(include=None)[kind] == content
+
+
+def test_photos_go_into_a_notebook_as_jpeg():
+    photo = np.asarray(Image.open(GOLF_BALL), np.float32) / 255
+    assert list(for_notebook(plots.pyramid(photo, []))) == ["image/jpeg"]
+
+
+def test_equal_pictures_are_equal_files():
+    assert as_bytes(plots.cost(V2)) == as_bytes(plots.cost(V2))
+
+
+def test_no_pyplot():
+    """pyplot keeps global state and may want a display."""
+    program = """if True:
+        import sys, numpy as np
+        from pvt_numpy import plots
+        assert "matplotlib" not in sys.modules
+        plots.kernels(np.ones((2, 3, 4, 4)))
+        assert "matplotlib.pyplot" not in sys.modules
+    """
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=GOLF_BALL.parent.parent)
+
+
+def test_a_grey_photo_is_pale():
+    import matplotlib.figure
+
+    axes = matplotlib.figure.Figure().subplots()
+    drawn = show_photo(axes, np.zeros((2, 2, 3)), grey=True).get_array()
+    assert drawn.min() > 0.4

@@ -1,0 +1,167 @@
+"""Damaged files and files that are no model: one sentence each, and no memory for what they only claim."""
+
+import json
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from pvt_numpy.checkpoints.checkpoint import load_model, save_model
+from pvt_numpy.checkpoints.sources import open_source
+from pvt_numpy.pictures.recipes import RECIPES
+from tests.checkpoints.checkpoint_files import SMALL_V2, make_model, refused, rewrite, write_raw
+
+
+@pytest.fixture
+def saved(tmp_path):
+    save_model(tmp_path / "m.safetensors", make_model(SMALL_V2, preprocessing=RECIPES["official"]))
+    return tmp_path / "m.safetensors"
+
+
+HEADERS = {
+    "empty": b"",
+    "three bytes": b"abc",
+    "no header": (10**9).to_bytes(8, "little") + b"{}",
+    "huge header": (2**63).to_bytes(8, "little") + b"{}",
+    "text": b"This is not a model at all.\n" * 4,
+    "picture": b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(100),
+}
+LIES = {
+    "not JSON": b"{nothing",
+    "a list": b"[1, 2]",
+    "not UTF-8": b'{"\xff": 1}',
+    "unknown type": {"x": {"dtype": "F99", "shape": [1], "data_offsets": [0, 4]}},
+    "overlap": {n: {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]} for n in "xy"},
+    "gap": {"x": {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]}},
+    "shape and size": {"x": {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]}},
+    "1 GB in 1 kB": {"x": {"dtype": "F32", "shape": [250_000_000], "data_offsets": [0, 10**9]}},
+    "overflow": {"x": {"dtype": "F32", "shape": [2**62, 8], "data_offsets": [0, 4]}},
+    "negative": {"x": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}},
+    "metadata of numbers": {"__metadata__": {"pvt_numpy.format": 1}},
+    "a name twice": b'{"x": {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]}, '
+    b'"x": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}',
+    "metadata twice": b'{"__metadata__": {"config": "{}", "config": "[]"}, '
+    b'"x": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}',
+}
+
+
+@pytest.mark.parametrize("content", HEADERS.values(), ids=HEADERS)
+def test_files_that_are_no_safetensors(tmp_path, content):
+    (tmp_path / "m.safetensors").write_bytes(content)
+    assert "is not a whole safetensors file: " in refused(tmp_path / "m.safetensors")
+
+
+@pytest.mark.parametrize("header", LIES.values(), ids=LIES)
+def test_headers_that_lie(tmp_path, header):
+    path = write_raw(tmp_path / "m.safetensors", header, bytes(4))
+    tracemalloc.start()
+    try:
+        assert "is not a whole safetensors file: " in refused(path)
+        assert tracemalloc.get_traced_memory()[1] < 5e6, "memory was given to a claim"
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("kept", [0.1, 0.5, 0.999])
+def test_cut_off_files(saved, kept):
+    raw = saved.read_bytes()
+    saved.write_bytes(raw[: int(kept * len(raw))])
+    assert "is not a whole safetensors file: " in refused(saved)
+
+
+@pytest.mark.parametrize("code", ["I32", "F8_E4M3", "BOOL"])
+def test_parameters_that_are_not_floating_point(saved, code):
+    def change(header):
+        header["head.bias"]["dtype"] = code
+        if code != "I32":  # one byte each: the same 16 bytes are as many entries
+            header["head.bias"]["shape"] = [16]
+
+    source = open_source(rewrite(saved, change))
+    with pytest.raises(ValueError, match=f"head.bias is of type {code}; expected F64, F32, F16 or BF16"):
+        source.read("head.bias")
+    if code == "I32":  # the others do not even have the bias's shape
+        assert f"head.bias is of type {code}" in refused(saved)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_parameters_that_are_no_numbers_are_named(saved, value):
+    raw = bytearray(saved.read_bytes())
+    raw[-4:] = np.float32(value).tobytes()  # the last number of the last array
+    saved.write_bytes(raw)
+    assert refused(saved).endswith("not finite (NaN or infinite): head.bias")
+
+
+METADATA = {
+    "format": ("pvt_numpy.format", "2", "pvt_numpy.format is '2'; this version reads '1'"),
+    "no config": ("config", None, "the metadata lacks 'config'"),
+    "config no JSON": ("config", "{", "the metadata's 'config' is not valid JSON"),
+    "config nested": ("config", "[" * 100_000, "the metadata's 'config' is not valid JSON"),
+    "config nested a little": ("config", '{"x": ' + "[" * 40 + "]" * 40 + "}", "it is nested deeper than 32 levels"),
+    "config twice": ("config", '{"model_type": "pvt", "model_type": "pvt_v2"}', "'model_type' is there twice"),
+    "config NaN": ("config", '{"layer_norm_eps": NaN}', "NaN is no number of JSON"),
+    "config loss": ("config", '{"model_type": "pvt_v2"}', "the metadata's 'config' lacks fields, or has ones that no"),
+    "config list": ("config", "[1]", "the metadata's 'config' is a JSON list"),
+    "config empty": ("config", "{}", "model_type is None; expected 'pvt' or 'pvt_v2'"),
+    "config field": ("config", '{"model_type": "pvt_v2", "depths": [2, 2, 2, -1]}', "depths[3] is -1"),
+    "no labels": ("labels", None, "the metadata lacks 'labels'"),
+    "few labels": ("labels", '["a"]', "the metadata has 1 labels; expected 4 texts"),
+    "labels no text": ("labels", "[1, 2, 3, 4]", "expected 4 texts"),
+    "labels dict": ("labels", '{"0": "a"}', "the metadata's 'labels' is a JSON dict"),
+    "preprocessing unknown": ("preprocessing", '{"do_magic": true}', "unknown entries: do_magic"),
+    "preprocessing twice": ("preprocessing", '{"resample": 2, "resample": 3}', "'resample' is there twice"),
+    "preprocessing huge": ("preprocessing", '{"image_mean": 1' + "0" * 400 + "}", "image_mean: found 1000"),
+    "preprocessing edge": ("preprocessing", '{"size": {"shortest_edge": 1' + "0" * 400 + "}}", "size: found {'short"),
+    "preprocessing tiny": ("preprocessing", '{"image_std": 1e-320}', "image_std: found 1e-320, expected numbers"),
+    "preprocessing value": ("preprocessing", '{"size": "big"}', "'preprocessing': size: found 'big'"),
+    "origin": ("origin", "3", "the metadata's 'origin' is a JSON int"),
+}
+
+
+@pytest.mark.parametrize(("key", "value", "said"), METADATA.values(), ids=METADATA)
+def test_damaged_metadata(saved, key, value, said):
+    def change(header):
+        if value is None:
+            del header["__metadata__"][key]
+        else:
+            header["__metadata__"][key] = value
+
+    assert said in refused(rewrite(saved, change))
+
+
+@pytest.mark.parametrize("field", ["hidden_sizes", "depths", "strides", "mlp_ratios", "num_labels", "image_size",
+                                   "layer_norm_eps", "num_channels"])  # fmt: skip
+@pytest.mark.parametrize("number", [2**31, 10**400], ids=["2**31", "10**400"])
+def test_numbers_beyond_any_model_are_refused_by_name(saved, field, number):
+    """Each is a number to Python; some, made into a float, a range or an array, were an OverflowError or a hang."""
+
+    def change(header):
+        config = json.loads(header["__metadata__"]["config"])
+        config[field] = [number] * 4 if isinstance(config[field], list) else number
+        header["__metadata__"]["config"] = json.dumps(config)
+
+    message = refused(rewrite(saved, change))
+    assert f"{field}[0] is " in message or f"{field} is " in message
+    assert len(message) < 300
+
+
+def test_prefixes_put_before_every_name_two_thousand_times(saved):
+    with pytest.raises(ValueError, match="lack the metadata of our files"):
+        load_model(rewrite(saved, lambda header: wrap(header, "module." * 2000)))
+
+
+def wrap(header, prefix):
+    del header["__metadata__"]
+    for name in list(header):
+        header[prefix + name] = header.pop(name)
+
+
+def test_our_names_without_our_metadata(saved):
+    assert "lack the metadata of our files" in refused(rewrite(saved, lambda header: header.pop("__metadata__")))
+
+
+def test_no_such_file(tmp_path):
+    for source in (tmp_path / "none.safetensors", str(tmp_path / "none.safetensors"), "none.safetensors"):
+        with pytest.raises(FileNotFoundError, match="no such file or folder, and not the name of a published model"):
+            load_model(source)
+    with pytest.raises(ValueError, match=r"'pvt_tny'; did you mean pvt_tiny\?"):
+        load_model("pvt_tny")

@@ -1,0 +1,90 @@
+"""A fixed few hundred of the cases that `fuzz.py` tries by the thousand, and proof that they can fail."""
+
+import sys
+
+import pytest
+
+from tests.robustness.fuzzing.commands import COMMANDS
+from tests.robustness.fuzzing.judge import Case, Failed, judge
+from tests.robustness.fuzzing.kinds import KINDS, try_cases
+
+
+@pytest.fixture(autouse=True)
+def without_pytorch(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)  # importing it raises ImportError
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_result_or_one_line(kind):
+    verdicts = []
+    try_cases(kind, max(12, round(500 * KINDS[kind].share)), judged=verdicts.append)
+    assert len(verdicts) >= 12
+    ends = {verdict.accepted for verdict in verdicts}
+    assert ends == {"sound pictures": {True}, "no pictures": {False}, "names": {False}}.get(kind, {True, False})
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_whole_commands(command, tmp_path):
+    command(tmp_path)
+
+
+def _print_to(descriptor):
+    import os
+
+    os.write(descriptor, b"a C library complains\n")
+
+
+def _raise(error):
+    raise error
+
+
+def _warn(_):
+    import warnings
+
+    warnings.warn("careless", stacklevel=2)
+
+
+def _log(_):
+    import logging
+
+    logging.getLogger("PIL.x").warning("careless")
+
+
+def _take_long(_):
+    import time
+
+    until = time.process_time() + 0.3
+    while time.process_time() < until:
+        pass
+
+
+def _take_memory(_):
+    return len(b"x" * (200 << 20))
+
+
+WRONG = {
+    "RecursionError": lambda path: _raise(RecursionError("deep")),
+    "KeyError": lambda path: _raise(KeyError("x")),
+    "MemoryError": lambda path: _raise(MemoryError()),
+    "does not name the file": lambda path: _raise(ValueError("something is wrong")),
+    "a C library complains": lambda path: _print_to(2),
+    "careless": _warn,
+    "log: careless": _log,
+    "took 0.": _take_long,
+    "MiB": _take_memory,
+    "a wrong answer": lambda path: "wrong",
+}
+
+
+@pytest.mark.parametrize("reason", WRONG)
+def test_the_judge_can_say_no(reason, monkeypatch):
+    if reason == "MiB" and sys.platform == "win32":
+        pytest.skip("Windows does not tell")
+    if reason == "took 0.":
+        monkeypatch.setattr("tests.robustness.fuzzing.judge.SECONDS", 0.2)
+    with pytest.raises(Failed, match=reason):
+        judge(Case("a story", {"x": b""}, "x", WRONG[reason], right))
+
+
+def right(result):
+    assert result != "wrong", "not this"

@@ -1,0 +1,336 @@
+"""The training module: optimiser against PyTorch, data, augmentation, and states that go on bit for bit."""
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pvt_numpy import PvtConfig, PvtV2Config, plots
+from pvt_numpy.parameters import flatten
+from pvt_numpy.pictures.processor import preprocess
+from pvt_numpy.reference.golden import seeded_params, seeded_pixels
+from pvt_numpy.timing import training_step as benchmark
+from pvt_numpy.training import augment, data, loop, optimizer, report, shapes
+from pvt_numpy.training.state import GROUPS, Settings, State, fresh, read_state, write_state
+
+TINY = {"depths": (1, 1), "hidden_sizes": (8, 12), "num_attention_heads": (1, 2), "mlp_ratios": (2, 2),
+        "num_encoder_blocks": 2, "image_size": 16, "num_labels": 6}  # fmt: skip
+V1 = PvtConfig(**TINY, patch_sizes=(4, 2), strides=(4, 2), sequence_reduction_ratios=(2, 1), drop_path_rate=0.2)
+V2 = PvtV2Config(**TINY, patch_sizes=(7, 3), strides=(4, 2), sr_ratios=(2, 1))
+SETTINGS = Settings("shapes", epochs=3, batch=24, microbatch=10, rate=3e-3, drawn=72)
+
+
+def double_state(config, settings):
+    """A training in float64 with parameters of realistic scale."""
+    params = flatten(seeded_params(config, 3))
+    arrays = {"params": params, "average": {name: p.copy() for name, p in params.items()}}
+    arrays |= {group: {name: np.zeros_like(p) for name, p in params.items()} for group in ("means", "squares")}
+    return State(settings, config, arrays)
+
+
+def run(state, **options):
+    """Trains on the drawing task to the end, or as far as the options say."""
+    return loop.train(state, data.shapes_task(16, state.settings.seed, state.settings.drawn, 30), **options)
+
+
+def same(a, b):
+    """Whether two trainings hold the same numbers, bit for bit, clocks aside."""
+    rows = [[{k: v for k, v in row.items() if k != "seconds"} for row in state.history] for state in (a, b)]
+    arrays = [[p.tobytes() for group in GROUPS for p in state.arrays[group].values()] for state in (a, b)]
+    return a.step == b.step and a.sums == b.sums and rows[0] == rows[1] and arrays[0] == arrays[1]
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("config", [replace(V1, drop_path_rate=0.0), V2], ids=["v1", "v2"])
+def test_ten_steps_loss_by_loss_as_in_pytorch(config):
+    """AdamW, decay on matrices only, clipping, warm-up and label smoothing, in float64; the batch in three pieces."""
+    import torch
+
+    from pvt_numpy.reference.pytorch import hf_model
+
+    settings = replace(SETTINGS, batch=8, microbatch=3, rate=1e-2, decay=0.1, clip=0.5, smoothing=0.1)
+    state = double_state(config, settings)
+    model = hf_model(seeded_params(config, 3), config).requires_grad_(True)
+    matrices = [p for n, p in model.named_parameters() if p.ndim >= 2 and not n.endswith(("embeddings", "cls_token"))]
+    others = [p for n, p in model.named_parameters() if p.ndim < 2 or n.endswith(("embeddings", "cls_token"))]
+    adamw = torch.optim.AdamW([{"params": matrices, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}])
+    measure = torch.nn.CrossEntropyLoss(label_smoothing=0.1)
+    norms = []
+    with ThreadPoolExecutor(2) as pool:
+        for n in range(10):
+            x, labels = seeded_pixels((8, 3, 16, 16), n), np.arange(n, n + 8) % 6
+            rate = optimizer.learning_rate(n / 10, settings.rate, 0.3)
+            ours, _ = loop.step(state, x, labels, rate, pool)
+            theirs = measure(model(torch.from_numpy(x)).logits, torch.from_numpy(labels))
+            adamw.zero_grad()
+            theirs.backward()
+            norms.append(float(torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip)))
+            for group in adamw.param_groups:
+                group["lr"] = rate
+            adamw.step()
+            assert abs(ours - float(theirs.detach())) < 1e-9 * abs(ours), n
+    assert max(norms) > settings.clip, "nothing was clipped"
+
+
+def test_weight_decay_leaves_biases_norms_and_tables_alone():
+    names = [name for name, p in flatten(seeded_params(V1, 0)).items() if optimizer.decays(name, p)]
+    assert names
+    assert all(name.endswith("weight") and "norm" not in name for name in names)
+    assert "stages.0.patch_embed.proj.weight" in names
+    params = {"a.weight": np.ones((2, 2)), "a.bias": np.ones(2), "pos_embed": np.ones((1, 2, 2))}
+    zeros = [{k: np.zeros_like(v) for k, v in params.items()} for _ in range(3)]
+    optimizer.adamw_step(params, *zeros, step=1, rate=0.1, decay=0.5)
+    assert np.allclose(params["a.weight"], 0.95)
+    assert (params["a.bias"] == 1).all()
+    assert (params["pos_embed"] == 1).all()
+
+
+def test_schedule_clipping_and_average():
+    rates = [optimizer.learning_rate(p, 2.0, 0.2) for p in np.linspace(0, 1, 101)]
+    assert max(rates) == rates[20] == 2.0
+    assert rates[0] == 0
+    assert rates[-1] == pytest.approx(0, abs=1e-12)
+    assert rates[:21] == sorted(rates[:21])
+    assert rates[20:] == sorted(rates[20:], reverse=True)
+    grads = {"a": np.array([3.0]), "b": np.array([4.0])}
+    assert optimizer.clip_by_norm(grads, 10.0) == 5.0
+    assert grads["a"][0] == 3.0
+    optimizer.clip_by_norm(grads, 1.0)
+    assert math.hypot(grads["a"][0], grads["b"][0]) == pytest.approx(1, abs=1e-6)
+    average, params = {"a": np.zeros(1)}, {"a": np.ones(1)}
+    optimizer.follow(average, params, 10**6, 0.9)
+    assert average["a"][0] == pytest.approx(0.1)
+    optimizer.follow(average, {"a": np.zeros(1)}, 2, 0.9)  # early on it follows faster: (1 + 2) / (10 + 2) stay
+    assert average["a"][0] == pytest.approx(0.1 * 0.25)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_stopped_training_goes_on_to_the_same_numbers(tmp_path, threads):
+    whole = fresh(SETTINGS, V1)
+    assert run(whole, threads=1)
+    assert (whole.step, len(whole.history)) == (9, 3)
+
+    state, stops = fresh(SETTINGS, V1), [1, 3, 4, 8]  # in the middle of an epoch and at its end
+    for at in stops:
+        assert not run(state, threads=threads, stop=lambda s=state, at=at: s.step == at)
+        write_state(tmp_path / "state", state)
+        state = read_state(tmp_path / "state")
+    assert run(state, threads=threads)
+    assert same(state, whole)
+
+    other = fresh(replace(SETTINGS, seed=1), V1)
+    run(other)
+    assert not same(other, whole), "this test could not tell one training from another"
+
+
+def test_an_averaged_model_is_measured_and_training_helps():
+    state = fresh(replace(SETTINGS, epochs=1, measure_every=1), V1)
+    run(state)
+    row = state.history[0]
+    validation = data.shapes_task(16, state.settings.seed, state.settings.drawn, 30).validation
+    with ThreadPoolExecutor(1) as pool:
+        measured = {name: loop.measure(state.arrays[name], V1, *validation, pool) for name in ("average", "params")}
+    assert (row["val_loss"], row["val_accuracy"]) == measured["average"] != measured["params"]
+    assert any((state.arrays["average"][n] != p).any() for n, p in state.arrays["params"].items())
+    first = fresh(SETTINGS, V1)
+    x, labels = seeded_pixels((8, 3, 16, 16), 0, np.float32), np.arange(8) % 6
+    with ThreadPoolExecutor(1) as pool:
+        losses = [loop.step(first, x, labels, 3e-3, pool)[0] for _ in range(60)]
+    assert losses[-1] < 0.6 * losses[0], "eight pictures were not learnt by heart"
+
+
+def test_microbatches_give_the_gradient_of_the_batch():
+    x, labels, moved = seeded_pixels((10, 3, 16, 16), 0), np.arange(10) % 6, []
+    for pieces in (10, 4, 3, 1):
+        state = double_state(replace(V1, drop_path_rate=0.0), replace(SETTINGS, microbatch=pieces))
+        with ThreadPoolExecutor(2) as pool:
+            loss, right = loop.step(state, x, labels, 1e-2, pool)
+        moved.append((loss, right, state.arrays["means"]["stages.0.patch_embed.proj.weight"]))
+    for loss, right, mean in moved[1:]:
+        assert loss == pytest.approx(moved[0][0], rel=1e-12)
+        assert right == moved[0][1]
+        assert np.allclose(mean, moved[0][2], rtol=1e-9, atol=1e-14)
+
+
+@pytest.mark.parametrize(("name", "value", "said"), [
+    ("stages.1.blocks.0.mlp.fc1.bias", np.nan, "the parameter stages.1.blocks.0.mlp.fc1.bias holds"),
+    ("stages.1.blocks.0.mlp.fc1.weight", 3e38, "stages.1.blocks.0.mlp.fc1 is the first layer"),
+    ("head.weight", 3e38, "logits is the first layer"),
+])  # fmt: skip
+def test_nan_is_reported_with_the_layer_it_came_from(name, value, said):
+    state = fresh(SETTINGS, V1)
+    state.arrays["params"][name][:] = value
+    before = {n: p.copy() for n, p in state.arrays["params"].items()}
+    with pytest.raises(FloatingPointError, match=said), ThreadPoolExecutor(1) as pool:
+        loop.step(state, seeded_pixels((4, 3, 16, 16), 0, np.float32), np.arange(4), 1e-3, pool)
+    assert all(np.array_equal(p, state.arrays["params"][n], equal_nan=True) for n, p in before.items())
+
+
+def test_minutes_end_the_schedule():
+    state = fresh(replace(SETTINGS, epochs=1000, minutes=1.0), V1)
+    assert run(state, after_step=lambda s: setattr(s, "seconds", s.seconds + 7))
+    assert state.step == 9
+    assert [row["epoch"] for row in state.history] == [1, 2, 3]
+    state.step, state.seconds = 7, 55.0  # in the middle of an epoch
+    state.history.clear()
+    assert run(state, after_step=lambda s: setattr(s, "seconds", s.seconds + 7))
+    assert [(row["epoch"], row["step"]) for row in state.history] == [(3, 8)]
+    assert state.history[-1]["learning_rate"] == 0
+    assert "val_accuracy" in state.history[-1]
+
+
+def test_broken_checkpoints_are_one_sentence(tmp_path):
+    (tmp_path / "bad").write_bytes(b"not a checkpoint")
+    for name, error, said in (
+        ("none", FileNotFoundError, "no such checkpoint"),
+        ("bad", ValueError, "not a checkpoint of a training"),
+    ):
+        with pytest.raises(error, match=said) as caught:
+            read_state(tmp_path / name)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match="^rate is 11; expected 0 to 10$"):
+        Settings("shapes", rate=11)
+
+
+def write_photos(folder, classes=("cat", "dog"), each=3):
+    rng = np.random.default_rng(0)
+    for n, name in enumerate(classes):
+        (folder / name).mkdir(parents=True)
+        for k in range(each):
+            pixels = rng.integers(100 * n, 100 * n + 90, (20 + k, 30, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{k}.png")
+    return folder
+
+
+def test_folders_of_photos(tmp_path):
+    train, val = write_photos(tmp_path / "train"), write_photos(tmp_path / "val", each=2)
+    task = data.folder_task(train, val, 16)
+    assert task.labels == ("cat", "dog")
+    assert task.size == 6
+    pixels, labels = task.batch(np.array([0, 5]), np.random.default_rng(0))
+    assert (pixels.shape, pixels.dtype) == ((2, 3, 16, 16), np.float32)
+    assert labels.tolist() == [0, 1]
+    assert task.validation[0].shape == (4, 3, 16, 16)
+    again, _ = task.batch(np.array([0, 5]), np.random.default_rng(0))
+    other, _ = task.batch(np.array([0, 5]), np.random.default_rng(1))
+    assert (again == pixels).all()
+    assert (other != pixels).any()
+    with pytest.raises(ValueError, match="found the classes cow, dog; expected cat, dog"):
+        data.folder_task(train, write_photos(tmp_path / "other", ("cow", "dog")), 16)
+    (tmp_path / "empty" / "cat").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"found subfolders with pictures: cat \(0\)"):
+        data.list_folder(tmp_path / "empty")
+    with pytest.raises(FileNotFoundError, match="no such folder"):
+        data.list_folder(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("change", [lambda settings: settings.pop("clip"), lambda settings: settings.update(clip_at=1)])
+def test_a_checkpoint_with_other_settings_is_refused(tmp_path, monkeypatch, change):
+    def changed(settings):
+        values = asdict(settings)
+        change(values)
+        return values
+
+    monkeypatch.setattr("pvt_numpy.training.state.asdict", changed)
+    write_state(tmp_path / "c.safetensors", fresh(SETTINGS, V1))
+    with pytest.raises(ValueError, match="its settings clip(_at)? are not those of this version"):
+        read_state(tmp_path / "c.safetensors")
+
+
+def test_augmentation_keeps_what_it_should():
+    photo = np.zeros((24, 24, 3), np.uint8)
+    photo[:, 12:] = 200
+    still = augment.augment(np.stack([photo] * 40), 24, np.random.default_rng(0), smallest=1.0, jitter=0.0)
+    assert still.dtype == np.float32
+    mirrored = still[:, :, 2].mean(axis=(1, 2)) > still[:, :, -3].mean(axis=(1, 2))
+    assert 5 < mirrored.sum() < 35
+    lively = augment.augment(np.stack([photo] * 40), 24, np.random.default_rng(0))
+    assert lively.min() >= 0
+    assert lively.max() <= 1
+    assert len({picture.tobytes() for picture in lively}) > 35
+    grey = np.full((2, 4, 4, 3), 0.5, np.float32)
+    jittered = augment.jitter_colours(grey, np.random.default_rng(0), 0.3)
+    assert np.ptp(jittered[0]) < 1e-6, "a grey picture stays grey"
+    assert (augment.jitter_colours(grey, np.random.default_rng(0), 0.0) == grey).all()
+
+
+class Scripted:
+    """A generator whose `uniform` gives these numbers in turn, and keeps the limits that it was asked for."""
+
+    def __init__(self, *numbers):
+        self.numbers, self.asked = list(numbers), []
+
+    def uniform(self, low, high, size=None):
+        self.asked.append((low, high))
+        return self.numbers.pop(0)
+
+
+def test_a_crop_is_the_rectangle_that_was_drawn():
+    photo = np.random.default_rng(0).integers(256, size=(8, 8, 3), dtype=np.uint8)
+    rng = Scripted(0.25, 0.0, 2.0, 4.0)  # a quarter of the area, a square, from column 2 and row 4
+    assert (augment.random_resized_crop(photo, 4, rng, 0.2) == photo[4:, 2:6]).all()
+    assert rng.asked == [(0.2, 1), (math.log(3 / 4), math.log(4 / 3)), (0, 4), (0, 4)]
+    rng = Scripted(0.25, math.log(4), 0.0, 0.0)  # four times as wide as high: 8 x 2
+    augment.random_resized_crop(photo, 4, rng, 0.2)
+    assert rng.asked[2:] == [(0, pytest.approx(0)), (0, pytest.approx(6))]
+
+
+def test_colours_change_by_the_three_factors_in_turn():
+    picture = np.array([[[[0.2, 0.4, 0.6], [0.4, 0.4, 0.4]]]], np.float32)
+    rng = Scripted(np.array([0.5, 2, 0.5]).reshape(3, 1, 1, 1, 1))
+    # halved; twice as far from their mean's grey, 0.19075; then half as far from their own greys, 0.17225 and 0.20925
+    expected = [[0.09075, 0.19075, 0.29075], [0.20925, 0.20925, 0.20925]]
+    np.testing.assert_allclose(augment.jitter_colours(picture, rng, 0.5)[0, 0], expected, atol=1e-6)
+    assert rng.asked == [(0.5, 1.5)]
+
+
+def test_training_reads_the_numbers_that_preprocess_makes():
+    photo = np.random.default_rng(0).integers(256, size=(6, 5, 3), dtype=np.uint8)
+    preparation = {"image_mean": (0.1, 0.2, 0.3), "image_std": (0.5, 0.6, 0.7)}
+    expected = preprocess(photo, do_resize=False, **preparation)
+    found = data.normalise(photo[None].astype(np.float32) / 255, preparation)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_shapes_differ_by_outline_alone():
+    rng = np.random.default_rng(0)
+    pictures = shapes.draw_shapes(np.arange(600) % 6, 24, rng)
+    assert (pictures.shape, pictures.dtype) == ((600, 24, 24, 3), np.uint8)
+    inks = np.array([pictures[k::6].max(axis=(1, 2)).mean(axis=0) for k in range(6)])
+    assert np.ptp(inks, axis=0).max() < 20, "a class can be told by its colour"
+    again = shapes.draw_shapes(np.arange(600) % 6, 24, np.random.default_rng(0))
+    assert (again == pictures).all()
+
+
+HISTORY = [
+    {"epoch": 1, "step": 5, "seconds": 2.0, "learning_rate": 0.5, "train_loss": 1 / 3, "train_accuracy": 0.5},
+    {"epoch": 2, "step": 10, "seconds": 4.0, "learning_rate": 0.1, "train_loss": 0.25, "train_accuracy": 0.75,
+     "val_loss": 0.5, "val_accuracy": 0.7},
+]  # fmt: skip
+
+
+def test_the_report(tmp_path):
+    report.write_csv(tmp_path / "log.csv", HISTORY)
+    lines = (tmp_path / "log.csv").read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "epoch,step,seconds,learning_rate,train_loss,train_accuracy,val_loss,val_accuracy"
+    assert lines[1:] == ["1,5,2,0.5,0.333333,0.5,,", "2,10,4,0.1,0.25,0.75,0.5,0.7"]
+
+
+def test_the_curves():
+    pytest.importorskip("matplotlib")
+    loss, accuracy = plots.curves(HISTORY).axes
+    drawn = [[line.get_xydata().tolist() for line in axes.lines] for axes in (loss, accuracy)]
+    assert drawn == [[[[1, 1 / 3], [2, 0.25]], [[2, 0.5]]], [[[1, 0.5], [2, 0.75]], [[2, 0.7]]]]
+    assert [line.get_label() for line in accuracy.lines] == ["training, augmented", "validation, averaged weights"]
+
+
+def test_the_benchmark_prints_what_it_measured(capsys):
+    config = replace(V1, image_size=64, num_labels=10)
+    benchmark.benchmark(config, threads=1, runs=1)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("one step, 32 pictures of 64 x 64, 1 threads")
+    assert lines[1].startswith("pvt_numpy")
+    assert lines[-1].startswith("forward alone is")
