@@ -8,18 +8,18 @@ Left out: fields that only serve Hugging Face's machinery (`out_features`, `retu
 """
 
 import reprlib
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 
 from .layers.activations import ACTIVATIONS
 from .layers.losses import LOSSES
+from .system.checks import FLAG, is_number, is_whole, one_of, rule, wrong
 
-PROBLEM_TYPES = (None, *LOSSES)
-PER_STAGE = ("depths", "hidden_sizes", "patch_sizes", "strides", "num_attention_heads", "mlp_ratios")
+# --- fields ---
 
 
 @dataclass(frozen=True, kw_only=True)
 class _SharedFields:
-    """The fields that both generations have. One number per stage where a tuple is shown."""
+    """The fields that both generations have. A tuple holds one number per stage."""
 
     image_size: int | tuple[int, int] = 224  # pixels, or (height, width); v1's position tables are made for it
     num_channels: int = 3  # of the picture
@@ -46,12 +46,7 @@ class _SharedFields:
             value = getattr(self, field.name)
             if isinstance(value, list):
                 object.__setattr__(self, field.name, tuple(value))
-        if not _is_whole(self.num_encoder_blocks, at_least=1):
-            raise ValueError(
-                _sentence("num_encoder_blocks", self.num_encoder_blocks, "a whole number of stages, at least 1")
-            )
-        _check_common(self)
-        _check_stages(self)
+        _check(self)
 
     @property
     def image_hw(self):
@@ -73,7 +68,7 @@ class PvtConfig(_SharedFields):
     >>> PvtConfig(hidden_sizes=(64, 128, 320, 500))
     Traceback (most recent call last):
     ...
-    ValueError: hidden_sizes[3] is 500; expected a multiple of num_attention_heads[3] = 8
+    ValueError: hidden_sizes[3]: found 500; expected a multiple of num_attention_heads[3] = 8
     """
 
     sequence_reduction_ratios: tuple[int, ...] = (8, 4, 2, 1)  # R: SRA merges R x R tokens into one key
@@ -104,80 +99,80 @@ class PvtV2Config(_SharedFields):
     model_type = "pvt_v2"
 
 
-def _is_whole(value, at_least):
-    return isinstance(value, int) and not isinstance(value, bool) and at_least <= value < 2**31
+# --- variants ---
+
+_WIDE = {"hidden_sizes": (64, 128, 320, 512), "num_labels": 1000}  # all of v2 but b0
+_PUBLISHED = {  # what each one has in place of the defaults above
+    "pvt_tiny": (PvtConfig, {"depths": (2, 2, 2, 2)}),
+    "pvt_small": (PvtConfig, {"depths": (3, 4, 6, 3)}),
+    "pvt_medium": (PvtConfig, {"depths": (3, 4, 18, 3)}),
+    "pvt_large": (PvtConfig, {"depths": (3, 8, 27, 3)}),
+    "pvt_v2_b0": (PvtV2Config, {"depths": (2, 2, 2, 2), "num_labels": 1000}),
+    "pvt_v2_b1": (PvtV2Config, {"depths": (2, 2, 2, 2), **_WIDE}),
+    "pvt_v2_b2": (PvtV2Config, {"depths": (3, 4, 6, 3), **_WIDE}),
+    "pvt_v2_b2_li": (PvtV2Config, {"depths": (3, 4, 6, 3), "linear_attention": True, **_WIDE}),
+    "pvt_v2_b3": (PvtV2Config, {"depths": (3, 4, 18, 3), **_WIDE}),
+    "pvt_v2_b4": (PvtV2Config, {"depths": (3, 8, 27, 3), **_WIDE}),
+    "pvt_v2_b5": (PvtV2Config, {"depths": (3, 6, 40, 3), "mlp_ratios": (4, 4, 4, 4), **_WIDE}),
+}
+
+# --- checks ---
 
 
-def _is_number(value, low, high=1e6):
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value < high  # False for NaN
+def _is_size(value):
+    sides = value if isinstance(value, tuple) else (value, value)
+    return len(sides) == 2 and all(map(is_whole, sides))
 
 
-def _sentence(name, found, expected):
-    return f"{name} is {reprlib.repr(found)}; expected {expected}"
+_COUNT = rule(is_whole, "a positive whole number")
+_HIDDEN = "a number that leaves at least one hidden channel"
+_LAST = rule(lambda ratio: ratio == 1, "1: the last stage's class token has no place on the grid")
+_SHARE = rule(lambda value: is_number(value) and value < 1, "a number from 0 to below 1")
+_SMALL = "a number from 0 to 1e6"
+_TABLE = [  # fields; what refuses a wrong value of theirs, or of one stage's
+    ("image_size", rule(_is_size, "a positive whole number of pixels or (height, width)")),
+    ("num_encoder_blocks", rule(is_whole, "a whole number of stages, at least 1")),
+    ("num_channels depths hidden_sizes patch_sizes strides num_attention_heads", _COUNT),
+    ("sequence_reduction_ratios sr_ratios", _COUNT),
+    ("mlp_ratios", rule(is_number, _HIDDEN)),
+    ("hidden_act", one_of(*ACTIVATIONS)),
+    ("hidden_dropout_prob attention_probs_dropout_prob drop_path_rate", _SHARE),
+    ("initializer_range layer_norm_eps", rule(is_number, _SMALL)),
+    ("patch_norm_eps", rule(lambda value: value is None or is_number(value), f"{_SMALL}, or None")),
+    ("qkv_bias linear_attention", FLAG),
+    ("num_labels", rule(lambda value: is_whole(value, 0), "a whole number, 0 for a model without a head")),
+    ("problem_type", one_of(None, *LOSSES)),
+]
+_CHECKS = {name: check for names, check in _TABLE for name in names.split()}
 
 
-def _check_common(config):
-    """Refuses impossible values of the fields that are not per stage."""
-    size = config.image_size
-    if not (_is_whole(size, 1) or (isinstance(size, tuple) and len(size) == 2 and all(_is_whole(n, 1) for n in size))):
-        raise ValueError(_sentence("image_size", size, "a positive whole number of pixels or (height, width)"))
-    if not _is_whole(config.num_channels, 1):
-        raise ValueError(_sentence("num_channels", config.num_channels, "a positive whole number"))
-    if not _is_whole(config.num_labels, 0):
-        raise ValueError(_sentence("num_labels", config.num_labels, "a whole number, 0 for a model without a head"))
-    if config.hidden_act not in ACTIVATIONS:
-        raise ValueError(_sentence("hidden_act", config.hidden_act, "one of " + ", ".join(ACTIVATIONS)))
-    if config.problem_type not in PROBLEM_TYPES:
-        raise ValueError(_sentence("problem_type", config.problem_type, f"one of {PROBLEM_TYPES}"))
-    for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "drop_path_rate"):
-        if not _is_number(getattr(config, name), 0, 1):
-            raise ValueError(_sentence(name, getattr(config, name), "a number from 0 to below 1"))
-    for name in ("layer_norm_eps", "initializer_range", "patch_norm_eps"):
-        value = getattr(config, name)
-        if not (_is_number(value, 0) or (name == "patch_norm_eps" and value is None)):
-            raise ValueError(_sentence(name, value, "a number from 0 to below 1e6"))
-    for name in ("qkv_bias", "linear_attention"):
-        if not isinstance(getattr(config, name), bool):
-            raise ValueError(_sentence(name, getattr(config, name), "True or False"))
-
-
-def _check_stages(config):
-    """Refuses impossible values of the fields with one number per stage."""
-    ratios = "sequence_reduction_ratios" if config.model_type == "pvt" else "sr_ratios"
-    for name in (*PER_STAGE, ratios):
-        values = getattr(config, name)
-        if not isinstance(values, tuple) or len(values) != config.num_encoder_blocks:
-            raise ValueError(
-                _sentence(name, values, f"{config.num_encoder_blocks} numbers, one per stage (num_encoder_blocks)")
-            )
-        for i, value in enumerate(values):
-            if name == "mlp_ratios":
-                if not (_is_number(value, 0) and int(config.hidden_sizes[i] * value) >= 1):
-                    raise ValueError(
-                        _sentence(f"mlp_ratios[{i}]", value, "a number that leaves at least one hidden channel")
-                    )
-            elif not _is_whole(value, 1):
-                raise ValueError(_sentence(f"{name}[{i}]", value, "a positive whole number"))
-    for i, (channels, heads) in enumerate(zip(config.hidden_sizes, config.num_attention_heads, strict=True)):
-        if channels % heads:
-            raise ValueError(
-                _sentence(f"hidden_sizes[{i}]", channels, f"a multiple of num_attention_heads[{i}] = {heads}")
-            )
+def _check(config):
+    """Refuses the first field whose value no model can have: each by itself, then those that must fit each other."""
+    stages = config.num_encoder_blocks
+    for field in fields(config):
+        name, value = field.name, getattr(config, field.name)
+        if not isinstance(field.default, tuple):
+            _CHECKS[name](name, value)
+            continue
+        if not isinstance(value, tuple) or len(value) != stages:
+            raise wrong(name, reprlib.repr(value), f"{stages} numbers, one per stage (num_encoder_blocks)")
+        for i, one in enumerate(value):
+            _CHECKS[name](f"{name}[{i}]", one)
+    for i, (C, heads) in enumerate(zip(config.hidden_sizes, config.num_attention_heads, strict=True)):
+        if C % heads:
+            raise wrong(f"hidden_sizes[{i}]", C, f"a multiple of num_attention_heads[{i}] = {heads}")
+        if int(C * config.mlp_ratios[i]) < 1:
+            raise wrong(f"mlp_ratios[{i}]", config.mlp_ratios[i], _HIDDEN)
     if config.model_type == "pvt":
-        if config.sr_ratios[-1] != 1:
-            raise ValueError(
-                _sentence(
-                    f"{ratios}[-1]", config.sr_ratios[-1], "1: the last stage's class token has no place on the grid"
-                )
-            )
+        _LAST("sequence_reduction_ratios[-1]", config.sr_ratios[-1])
         stage_grids(config)
 
 
 def stage_grids(config, image_hw=None):
-    """The (H, W) of every stage's grid of tokens for an image of (height, width), by default `config.image_hw`.
+    """The (H, W) of every stage's grid of tokens for a picture of (height, width), by default `config.image_hw`.
 
     v1's patches are not padded, so rows and columns that fill no patch are dropped; v2 pads by half a patch.
-    Raises ValueError where a stage is left without a token.
+    Raises ValueError if a stage is left without a token.
 
     >>> stage_grids(VARIANTS["pvt_v2_b0"])
     [(56, 56), (28, 28), (14, 14), (7, 7)]
@@ -190,53 +185,41 @@ def stage_grids(config, image_hw=None):
         padding = patch // 2 if config.model_type == "pvt_v2" else 0
         H, W = ((n + 2 * padding - patch) // stride + 1 for n in (H, W))
         if min(H, W) < 1:
-            size = f"{image_hw[0]} x {image_hw[1]}"
-            raise ValueError(f"an image of {size} pixels leaves stage {i} without a patch; expected a larger one")
+            found = f"{image_hw[0]} x {image_hw[1]} pixels, which leave stage {i + 1} without a patch"
+            raise wrong("picture", found, "a larger one")
         grids.append((H, W))
     return grids
 
 
-_B1_WIDTHS = (64, 128, 320, 512)
-VARIANTS = {
-    "pvt_tiny": PvtConfig(depths=(2, 2, 2, 2)),
-    "pvt_small": PvtConfig(depths=(3, 4, 6, 3)),
-    "pvt_medium": PvtConfig(depths=(3, 4, 18, 3)),
-    "pvt_large": PvtConfig(depths=(3, 8, 27, 3)),
-    "pvt_v2_b0": PvtV2Config(depths=(2, 2, 2, 2), num_labels=1000),
-    "pvt_v2_b1": PvtV2Config(depths=(2, 2, 2, 2), hidden_sizes=_B1_WIDTHS, num_labels=1000),
-    "pvt_v2_b2": PvtV2Config(depths=(3, 4, 6, 3), hidden_sizes=_B1_WIDTHS, num_labels=1000),
-    "pvt_v2_b2_li": PvtV2Config(depths=(3, 4, 6, 3), hidden_sizes=_B1_WIDTHS, num_labels=1000, linear_attention=True),
-    "pvt_v2_b3": PvtV2Config(depths=(3, 4, 18, 3), hidden_sizes=_B1_WIDTHS, num_labels=1000),
-    "pvt_v2_b4": PvtV2Config(depths=(3, 8, 27, 3), hidden_sizes=_B1_WIDTHS, num_labels=1000),
-    "pvt_v2_b5": PvtV2Config(depths=(3, 6, 40, 3), hidden_sizes=_B1_WIDTHS, mlp_ratios=(4, 4, 4, 4), num_labels=1000),
-}
+VARIANTS = {name: generation(**changes) for name, (generation, changes) in _PUBLISHED.items()}  # and checked
+
+
+# --- as a dict, and by name ---
 
 
 def config_from_dict(values):
     """A configuration from Hugging Face's `config.json` (or from `config_to_dict`), given as a dict.
 
-    `id2label` gives num_labels where the file does not name it. Hugging Face's v1 convolution takes its kernel from
-    `strides` and its stride from `patch_sizes`; where the two differ they are exchanged here, so that the fields mean
+    `id2label` gives num_labels if the file does not name it. Hugging Face's v1 convolution takes its kernel from
+    `strides` and its stride from `patch_sizes`; if the two differ they are exchanged here, so that the fields mean
     what they say. Fields of Hugging Face's machinery are ignored. Raises ValueError naming the field.
     """
-    kinds = {"pvt": PvtConfig, "pvt_v2": PvtV2Config}
-    if (
-        not isinstance(values, dict)
-        or not isinstance(values.get("model_type"), str)
-        or values["model_type"] not in kinds
-    ):
-        found = values.get("model_type") if isinstance(values, dict) else type(values).__name__
-        raise ValueError(f"config: model_type is {found!r}; expected 'pvt' or 'pvt_v2'")
-    kind = kinds[values["model_type"]]
-    known = {field.name for field in fields(kind)}
-    chosen = {name: value for name, value in values.items() if name in known}
+    generations = {generation.model_type: generation for generation in (PvtConfig, PvtV2Config)}
+    rule(lambda value: isinstance(value, dict), "a dict of fields")("config", values)
+    one_of(*generations)("model_type", values.get("model_type"))
+    generation = generations[values["model_type"]]
+    chosen = {field.name: values[field.name] for field in fields(generation) if field.name in values}
     if "num_labels" not in values and isinstance(values.get("id2label"), dict):
         chosen["num_labels"] = len(values["id2label"])
-    if kind is PvtConfig and values.get("patch_sizes") != values.get("strides") and "patch_norm_eps" not in values:
+    if (
+        generation is PvtConfig
+        and values.get("patch_sizes") != values.get("strides")
+        and "patch_norm_eps" not in values
+    ):
         defaults = PvtConfig()
         chosen["patch_sizes"] = values.get("strides", defaults.strides)
         chosen["strides"] = values.get("patch_sizes", defaults.patch_sizes)
-    return kind(**chosen)
+    return generation(**chosen)
 
 
 def config_to_dict(config):
@@ -256,10 +239,8 @@ def variant_name(config):
     """
     details = ("image_size", "num_labels", "problem_type", "layer_norm_eps", "patch_norm_eps", "drop_path_rate",
                "hidden_dropout_prob", "attention_probs_dropout_prob", "initializer_range")  # fmt: skip
-    for name, published in VARIANTS.items():
-        if (
-            type(config) is type(published)
-            and replace(config, **{d: getattr(published, d) for d in details}) == published
-        ):
-            return name
-    return None
+
+    def architecture(config):
+        return {name: value for name, value in config_to_dict(config).items() if name not in details}
+
+    return next((name for name, one in VARIANTS.items() if architecture(one) == architecture(config)), None)

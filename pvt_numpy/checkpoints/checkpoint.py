@@ -1,9 +1,9 @@
 """Models in and out of files: strict loading of every public format, and our own self-contained safetensors file.
 
 Our file holds float32 or float16 arrays under our names, and in its metadata (texts, JSON) the keys `pvt_numpy.format`,
-`config`, `labels`, `preprocessing` and `origin`: nothing else is needed to run the model.
-Left out: downloads (`hub`), other people's names (`names`), variants and recipes (`identify`), bytes (`sources`),
-files that appear whole or not at all (`files`).
+`config`, `labels`, `preprocessing` and `origin`: nothing else is needed to run the model. `sources` opens files,
+`safetensors_file` reads and writes them, `names` and `identify` know other people's, `hub` downloads them.
+Left out: parts of a model, such as a backbone's parameters without the head that its configuration has.
 """
 
 import json
@@ -14,13 +14,17 @@ import numpy as np
 
 from ..config import PvtConfig, PvtV2Config, config_from_dict, config_to_dict, variant_name
 from ..parameters import channels_last, flatten, parameter_shapes, unflatten
-from ..system.files import atomic_file
+from ..pictures.recipes import RECIPES, check_options
+from ..system.checks import wrong
 from ..system.paths import SHIPPED
-from .identify import identify, known_variant, our_shapes
+from .identify import Identity, identify, known_variant, our_shapes
 from .names import file_names
-from .sources import FOLDER_FILES, Source, open_source, parse_json
+from .safetensors_file import write_safetensors
+from .sources import FOLDER_FILES, open_source
+from .strict_json import parse_json
 
 FORMAT_KEY, FORMAT = "pvt_numpy.format", "1"
+METADATA = {"config": dict, "labels": (list, type(None)), "preprocessing": dict, "origin": dict}  # and what JSON holds
 SHOWN_IN_FULL = 24  # wrong names listed one by one; beyond that, groups of them as `stages.2.blocks.4.*`
 
 
@@ -32,7 +36,7 @@ class Model:
     params         nested dict of arrays, as `forward` takes it
     labels         the class names in the order of the logits, or None
     preprocessing  the arguments for `preprocess`
-    origin         where it comes from, for people: format, source, recipe and what its makers wrote down
+    origin         its history, for people: format, source, recipe and what its makers wrote down
     """
 
     config: PvtConfig | PvtV2Config
@@ -58,48 +62,33 @@ def load_model(source=None, dtype=np.float32, local_files_only=False):
     is missing, unexpected, of another shape, or not finite.
     """
     if dtype not in (np.float32, np.float64, "float32", "float64"):
-        raise ValueError(f"dtype is {dtype}; expected float32 or float64")
+        raise wrong("dtype", dtype, "float32 or float64")
     path, name, short_name = _locate(source, local_files_only)
     opened = open_source(path)
-    if FORMAT_KEY in opened.metadata:
-        config, labels, preprocessing, origin = _read_metadata(opened.metadata, name)
-        kind, bare = "ours", False
-    else:
-        identity = identify(opened, name, short_name)
-        config, labels, preprocessing = identity.config, identity.labels, identity.preprocessing
-        kind, bare, origin = identity.kind, identity.bare, identity.origin
-    params = _read_params(opened, name, config, kind, bare, dtype)
-    return Model(config, params, labels, preprocessing, origin)
+    ours = FORMAT_KEY in opened.metadata
+    found = _read_metadata(opened.metadata, name) if ours else identify(opened, name, short_name)
+    params = _read_params(opened, name, found, dtype)
+    return Model(found.config, params, found.labels, found.preprocessing, found.origin)
 
 
 def save_model(path, model, dtype="float32"):
     """Writes `model` as one self-contained file, in float32 or float16.
 
-    The file appears at `path` whole or not at all, and equal models give equal bytes. Raises ValueError where the
+    The file appears at `path` whole or not at all, and equal models give equal bytes. Raises ValueError if the
     parameters do not fit the configuration, or hold numbers that `dtype` cannot.
     """
-    flat = flatten(model.params)
-    shapes = {name: np.shape(value) for name, value in flat.items()}
-    _check_names(Source(Path(path), shapes, flat.get), "the model", model.config, "ours", False)
-    labels = None if model.labels is None else list(model.labels)
+    flat, labels = flatten(model.params), None if model.labels is None else list(model.labels)
+    _check_names({name: np.shape(value) for name, value in flat.items()}, "the model", model.config, "ours", False)
     if labels is not None and len(labels) != model.config.num_labels:
-        raise ValueError(f"the model has {len(labels)} labels; expected num_labels = {model.config.num_labels}")
-    metadata = {
-        FORMAT_KEY: FORMAT,
-        "config": config_to_dict(model.config),
-        "labels": labels,
-        "preprocessing": model.preprocessing,
-        "origin": model.origin,
-    }
-    metadata = {
-        key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        for key, value in metadata.items()
-    }
+        raise wrong("the model", f"{len(labels)} labels", f"num_labels = {model.config.num_labels}")
+    values = {"config": config_to_dict(model.config), "labels": labels}
+    values |= {"preprocessing": model.preprocessing, "origin": model.origin}
+    metadata = {FORMAT_KEY: FORMAT} | {key: json.dumps(value, ensure_ascii=False) for key, value in values.items()}
     write_safetensors(path, {name: flat[name] for name in parameter_shapes(model.config)}, metadata, dtype)
 
 
 def describe(model):
-    """One line about `model`: what it is, where it comes from, its epsilons and its recipe.
+    """One line about `model`: what it is, its source, its epsilons and its recipe.
 
     >>> from pvt_numpy.config import VARIANTS
     >>> describe(Model(VARIANTS["pvt_tiny"], {"head": {"bias": np.zeros(1000)}}, origin={"source": "x.pth"}))
@@ -119,36 +108,6 @@ def describe(model):
     )
 
 
-def write_safetensors(path, arrays, metadata, dtype):
-    """Writes named arrays and a table of texts as a safetensors file, atomically and always in the same bytes.
-
-    The format: the header's length (8 bytes, little-endian), the header (JSON, padded with spaces to 8 bytes), the
-    arrays one after another. The safetensors library, which reads our files, would order the metadata by chance.
-    """
-    if dtype not in ("float32", "float16"):
-        raise ValueError(f"dtype is {dtype!r}; expected 'float32' or 'float16'")
-    code, stored = {"float32": ("F32", np.dtype("<f4")), "float16": ("F16", np.dtype("<f2"))}[dtype]
-    _refuse_too_large(arrays, stored)
-    header, end = {"__metadata__": metadata}, 0
-    for name, value in arrays.items():
-        start, end = end, end + value.size * stored.itemsize
-        header[name] = {"dtype": code, "shape": list(value.shape), "data_offsets": [start, end]}
-    text = json.dumps(header, ensure_ascii=False, separators=(",", ":"))
-    text = text.encode("utf-8", "replace")  # the origin notes the name of a file, which may hold bytes that are no text
-    text += b" " * (-len(text) % 8)
-    with atomic_file(path) as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for value in arrays.values():
-            file.write(np.ascontiguousarray(value, dtype=stored).tobytes())
-
-
-def _refuse_too_large(arrays, stored):
-    limit = float(np.finfo(stored).max)
-    wrong = [name for name, value in arrays.items() if not np.abs(value).max(initial=0) <= limit]  # also for NaN
-    if wrong:
-        raise ValueError(f"{stored.name} reaches to {limit:g}, and these parameters do not fit: {', '.join(wrong)}")
-
-
 def _locate(source, local_files_only):
     """(path, name for messages, name to note in the origin) of what `load_model` was asked for."""
     path = SHIPPED if source is None else Path(source)
@@ -158,78 +117,74 @@ def _locate(source, local_files_only):
 
     if hub.is_hub_name(source) or source == path.stem:  # a bare word can only be meant as a published name
         return Path(hub.download(source, local_files_only=local_files_only)), source, source
-    raise FileNotFoundError(f"{source}: no such file or folder, and not the name of a published model")
+    raise FileNotFoundError(f"{source}: found no such file or folder; expected one, or the name of a published model")
 
 
-def _read_metadata(metadata, path):
-    """(config, labels, preprocessing, origin) out of one of our own files."""
+def _read_metadata(metadata, name):
+    """The Identity that one of our own files states; `name` is what messages call the file."""
     if metadata[FORMAT_KEY] != FORMAT:
-        raise ValueError(f"{path}: {FORMAT_KEY} is {metadata[FORMAT_KEY]!r}; this version reads {FORMAT!r}")
+        raise wrong(f"{name}: {FORMAT_KEY}", repr(metadata[FORMAT_KEY]), f"{FORMAT!r}, which this version reads")
     values = {}
-    for key, kinds in (("config", dict), ("labels", (list, type(None))), ("preprocessing", dict), ("origin", dict)):
+    for key, types in METADATA.items():
+        entry = f"{name}: the metadata's {key!r}"
+        if key not in metadata:
+            raise wrong(entry, "nothing", "a JSON text")
         try:
             values[key] = parse_json(metadata[key])
-        except KeyError:
-            raise ValueError(f"{path}: the metadata lacks {key!r}") from None
         except ValueError as error:
-            raise ValueError(f"{path}: the metadata's {key!r} is not valid JSON: {error}") from None
-        if not isinstance(values[key], kinds):
-            raise ValueError(f"{path}: the metadata's {key!r} is a JSON {type(values[key]).__name__}")
+            raise wrong(entry, f"no valid JSON ({error})", "a JSON text") from None
+        if not isinstance(values[key], types):
+            raise wrong(
+                entry, f"a JSON {type(values[key]).__name__}", "a list or null" if key == "labels" else "an object"
+            )
     try:
         config = config_from_dict(values["config"])
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path}: {error}") from None
+        check_options(RECIPES["hf"] | values["preprocessing"])
+    except ValueError as error:
+        raise ValueError(f"{name}: the metadata's {error}") from None
     # Elsewhere a field that is not there means Hugging Face's default; here it means that something was lost.
-    if wrong := set(values["config"]) ^ set(config_to_dict(config)):
-        listed = ", ".join(sorted(wrong))
-        raise ValueError(f"{path}: the metadata's 'config' lacks fields, or has ones that no model has: {listed}")
+    if odd := set(values["config"]) ^ set(config_to_dict(config)):
+        raise wrong(
+            f"{name}: the metadata's 'config'", f"too few or unknown fields, {', '.join(sorted(odd))}", "all fields"
+        )
     labels = values["labels"]
     if labels is not None and (len(labels) != config.num_labels or not all(isinstance(x, str) for x in labels)):
-        raise ValueError(f"{path}: the metadata has {len(labels)} labels; expected {config.num_labels} texts")
-    _check_preprocessing(path, values["preprocessing"])
+        raise wrong(f"{name}: the metadata's 'labels'", f"{len(labels)} labels", f"{config.num_labels} texts")
     origin = {key: str(value) for key, value in values["origin"].items()}
-    return config, None if labels is None else tuple(labels), values["preprocessing"], origin
+    return Identity("ours", False, config, None if labels is None else tuple(labels), values["preprocessing"], origin)
 
 
-def _check_preprocessing(path, values):
-    from ..pictures.recipes import OPTIONS, RECIPES, check_options
-
-    unknown = [key for key in values if key not in OPTIONS]
-    if unknown:
-        raise ValueError(f"{path}: the metadata's 'preprocessing' has unknown entries: {', '.join(unknown)}")
-    try:
-        check_options(RECIPES["hf"] | values)
-    except ValueError as error:
-        raise ValueError(f"{path}: the metadata's 'preprocessing': {error}") from None
-
-
-def _read_params(opened, name, config, kind, bare, dtype):
+def _read_params(opened, name, found, dtype):
     """The nested parameters, checked against the one table of shapes. One array is in transit at a time."""
-    _check_names(opened, name, config, kind, bare)
+    _check_names(opened.shapes, name, found.config, found.maker, found.bare)
     flat, not_finite = {}, []
-    for ours in parameter_shapes(config):
-        parts = [opened.read(part) for part in file_names(ours, kind, bare)]
+    for ours in parameter_shapes(found.config):
+        parts = [opened.read(part) for part in file_names(ours, found.maker, found.bare)]
         with np.errstate(over="ignore"):  # reported below, by name
             value = (parts[0] if len(parts) == 1 else np.concatenate(parts)).astype(dtype, copy=False)
         if not np.isfinite(value).all():
             not_finite.append(ours)
         flat[ours] = channels_last(value)
     if not_finite:
-        raise ValueError(f"{name}: not finite (NaN or infinite): {', '.join(_shorten(not_finite, flat))}")
+        raise wrong(name, f"NaN or infinite numbers in {', '.join(_shorten(not_finite, flat))}", "finite ones")
     return unflatten(flat)
 
 
-def _check_names(opened, name, config, kind, bare):
-    """Raises one ValueError that names every missing, unexpected and misshapen parameter as the file calls them."""
-    found = opened.shapes
-    if sum(config.depths) > len(found):
-        raise ValueError(
-            f"{name}: the configuration has {sum(config.depths)} blocks (depths), the file {len(found)} parameters"
+def _check_names(found, name, config, maker, bare):
+    """Raises one ValueError that names every missing, unexpected and misshapen parameter as the file calls them.
+
+    `found`: the file's names -> shapes; `maker`, `bare`: whose names they are, as `names.recognise` tells.
+    """
+    if sum(config.depths) > len(found):  # before a table of as many is made
+        raise wrong(
+            f"{name}: the configuration's depths",
+            f"{sum(config.depths)} blocks",
+            f"at most {len(found)}, as many as the file has parameters",
         )
     expected = {}
     for ours, shape in parameter_shapes(config).items():
-        parts = file_names(ours, kind, bare)
-        expected |= {part: (shape[0] // len(parts), *shape[1:]) for part in parts}
+        parts = file_names(ours, maker, bare)
+        expected |= dict.fromkeys(parts, (shape[0] // len(parts), *shape[1:]))
     misshapen = [part for part, shape in expected.items() if found.get(part, shape) != shape]
     shown = [f"{part} is {found[part]}, expected {expected[part]}" for part in misshapen]
     lists = {
@@ -239,23 +194,20 @@ def _check_names(opened, name, config, kind, bare):
     }
     if not any(lists.values()):
         return
-    fitting, other = variant_name(config), known_variant(our_shapes(opened, kind, bare))
+    fitting, other = variant_name(config), known_variant(our_shapes(found, maker, bare))
     hint = f" (these are the parameters of {other})" if other not in (None, fitting) else ""
     said = "; ".join(f"{what}: {', '.join(names)}" for what, names in lists.items() if names)
     raise ValueError(f"{name}: the parameters do not fit {fitting or 'the configuration'}{hint}; {said}")
 
 
 def _shorten(names, everything):
-    """`names`; where they are many, a group of them that is complete in `everything` as `group.*`."""
+    """`names`; if they are many, a group of them that is complete in `everything` as `group.*`."""
     if len(names) <= SHOWN_IN_FULL:
         return list(names)
-    kept, chosen, shown = set(everything) - set(names), set(), []
+    kept, shown = set(everything) - set(names), {}
     for name in names:
         parts = name.split(".")
         groups = (".".join(parts[:n]) + "." for n in range(1, len(parts)))
         group = next((g for g in groups if not any(other.startswith(g) for other in kept)), None)
-        text = name if group is None else f"{group}*"
-        if text not in chosen:
-            chosen.add(text)
-            shown.append(text)
-    return shown
+        shown[name if group is None else f"{group}*"] = True
+    return list(shown)

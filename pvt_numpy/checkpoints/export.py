@@ -1,7 +1,7 @@
 """The way back to PyTorch: a model as a folder that Hugging Face transformers or timm loads strictly.
 
-Sources: the files that `save_pretrained` and timm's `save_for_hf` write. What the other side cannot express is refused
-with a sentence where the results would differ, and said in a remark where they differ in the last digits.
+Sources: the files that `save_pretrained` and timm's `save_for_hf` write. If the other side cannot express something,
+it is refused in a sentence, or, if only the last digits of the results differ, said in a remark.
 Left out: training state, and model cards.
 """
 
@@ -12,11 +12,11 @@ import numpy as np
 
 from ..config import config_to_dict, stage_grids, variant_name
 from ..parameters import flatten
+from ..pictures.recipes import FILTERS
+from ..system.checks import wrong
 from ..system.files import atomic_folder
-from .checkpoint import write_safetensors
 from .names import file_names
-
-FILTERS = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")  # Pillow's numbers, timm's names
+from .safetensors_file import write_safetensors
 
 
 def export_hf(folder, model, dtype="float32"):
@@ -36,11 +36,8 @@ def export_hf(folder, model, dtype="float32"):
         values["label2id"] = {label: n for n, label in enumerate(model.label_names)}
     remarks = []
     if config.embed_eps != config.layer_norm_eps:
-        remarks.append(
-            f"Hugging Face has one epsilon: {config.embed_eps:g} in patch embeddings and SRA becomes "
-            f"{config.layer_norm_eps:g}, which moves the logits by 1e-5 or more"
-        )
-    kind = "hf-v1" if v1 else "hf-v2"
+        becomes = f"{config.embed_eps:g} in patch embeddings and SRA becomes {config.layer_norm_eps:g}"
+        remarks.append(f"Hugging Face has one epsilon: {becomes}, which moves the logits by 1e-5 or more")
     files = {"config.json": values}
     if model.preprocessing:
         ours = ("crop_offset", "do_convert_rgb", "data_format", "input_data_format")
@@ -48,7 +45,7 @@ def export_hf(folder, model, dtype="float32"):
         files["preprocessor_config.json"] = {"image_processor_type": "PvtImageProcessor"} | processor
         if processor.get("do_center_crop") and model.preprocessing.get("crop_offset") == "round":
             remarks.append("Hugging Face rounds the offset of the centre crop down: it may start one pixel earlier")
-    _write_folder(folder, files, _renamed(model, kind, bare=not config.num_labels), dtype)
+    _write_folder(folder, files, _renamed(model, "hf-v1" if v1 else "hf-v2", bare=not config.num_labels), dtype)
     return remarks
 
 
@@ -60,15 +57,11 @@ def export_timm(folder, model, dtype="float32"):
     config = model.config
     architecture = variant_name(config)
     if config.model_type != "pvt_v2" or architecture is None:
-        raise ValueError(
-            f"{architecture or 'this configuration'} is not a model of timm, which has pvt_v2_b0 to b5 and b2_li"
-        )
+        raise wrong("the model", architecture or "no published architecture", "one of timm's, pvt_v2_b0 to b5 or b2_li")
     remarks = []
     if (config.layer_norm_eps, config.embed_eps) != (1e-6, 1e-5):
-        remarks.append(
-            f"timm's epsilons are fixed at 1e-06, and 1e-05 in patch embeddings and SRA; this model has "
-            f"{config.layer_norm_eps:g} and {config.embed_eps:g}, so the logits move by about 1e-5"
-        )
+        ours = f"this model has {config.layer_norm_eps:g} and {config.embed_eps:g}, so the logits move by about 1e-5"
+        remarks.append(f"timm's epsilons are fixed at 1e-06, and 1e-05 in patch embeddings and SRA; {ours}")
     recipe = _timm_recipe(model.preprocessing)
     if recipe is None:
         remarks.append("timm cannot say this model's preprocessing; config.json leaves it out")
@@ -86,10 +79,10 @@ def export_timm(folder, model, dtype="float32"):
 
 
 def hf_fields(config):
-    """`config` as Hugging Face's config.json has it, without class names; a ValueError where that cannot express it.
+    """`config` as Hugging Face's config.json has it, without class names; a ValueError if that cannot express it.
 
     Hugging Face's v1 convolution takes its kernel from `strides` and its stride from `patch_sizes`, and makes its
-    position tables for a square image halved at every stage; this is the one place that turns our fields into theirs,
+    position tables for a square picture halved at every stage; this is the one place that turns our fields into theirs,
     and `config.config_from_dict` the one that turns theirs into ours.
     """
     values = config_to_dict(config)
@@ -102,29 +95,27 @@ def hf_fields(config):
         sides = [H if i == 0 else H // 2 ** (i + 1) for i in range(config.num_encoder_blocks)]
         tables = [(side // stride, side // stride) for side, stride in zip(sides, config.strides, strict=True)]
         if H != W or tables != stage_grids(config):
-            raise ValueError(
-                f"Hugging Face's Pvt makes position tables for {tables} tokens, this model has {stage_grids(config)}: "
-                "Hugging Face's configuration cannot express it"
-            )
+            expected = f"{tables}, all that Hugging Face's configuration can express"
+            raise wrong("the model", f"position tables for {stage_grids(config)} tokens", expected)
     return values
 
 
-def _renamed(model, kind, bare=False):
-    """The parameters under another maker's names; keys and values apart where that maker keeps them so."""
+def _renamed(model, maker, bare=False):
+    """The parameters under another maker's names; keys and values apart if that maker keeps them so."""
     arrays = {}
     for ours, value in flatten(model.params).items():
-        names = file_names(ours, kind, bare)
+        names = file_names(ours, maker, bare)
         arrays |= zip(names, np.split(value, len(names)), strict=True)
     return arrays
 
 
 def _timm_recipe(preprocessing):
-    """`preprocessing` as entries of timm's pretrained_cfg, or None where timm has no words for it."""
+    """`preprocessing` as entries of timm's pretrained_cfg, or None if timm has no words for it."""
     get = preprocessing.get
     steps = all(get(step) for step in ("do_resize", "do_rescale", "do_normalize"))
     if not steps or not math.isclose(get("rescale_factor", 0), 1 / 255):
         return None
-    recipe = {"interpolation": FILTERS[get("resample")], "mean": get("image_mean"), "std": get("image_std")}
+    recipe = {"interpolation": list(FILTERS)[get("resample")], "mean": get("image_mean"), "std": get("image_std")}
     size, crop = get("size"), get("crop_size") if get("do_center_crop") else None
     if crop is None and set(size) == {"height", "width"}:
         return recipe | {"input_size": [3, size["height"], size["width"]], "crop_pct": 1.0, "crop_mode": "squash"}

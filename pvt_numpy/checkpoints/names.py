@@ -2,11 +2,13 @@
 
 Sources: github.com/whai362/PVT ("official"; v1 and v2 side by side), timm (v2 only), and Hugging Face transformers
 ("hf-v1", "hf-v2"). Hugging Face keeps keys and values in two layers; `kv` stacks them, keys first, as the others do.
-Left out: shapes, which are `parameters.parameter_shapes`' business; the arrays, which `checkpoint` reads.
+Left out: timm's v1, which does not exist, and detectors' necks and heads.
 """
 
 import re
 from functools import cache
+
+from ..system.checks import wrong
 
 # Where a patch embedding and a block stand. i counts stages from 0, s from 1, j counts blocks from 0.
 PLACES = {
@@ -42,24 +44,24 @@ BARE_PREFIX = {"hf-v1": "pvt.", "hf-v2": "pvt_v2."}  # Hugging Face's models wit
 
 @cache
 def _rules():
-    """kind -> row -> the patterns of that kind in that row: none, one, or two (keys and values)."""
-    kinds, *rows = (line.split() for line in TABLE.strip().splitlines())
-    rules = {kind: [] for kind in kinds}
+    """maker -> row -> the patterns of that maker in that row: none, one, or two (keys and values)."""
+    makers, *rows = (line.split() for line in TABLE.strip().splitlines())
+    rules = {maker: [] for maker in makers}
     for row in rows:
-        for kind, cell in zip(kinds, row, strict=True):
+        for maker, cell in zip(makers, row, strict=True):
             place, dot, layer = cell.partition(".")
-            stem = PLACES[kind].get(place, place) + dot
+            stem = PLACES[maker].get(place, place) + dot
             head, dot, pair = layer.rpartition(".")
-            rules[kind].append(() if cell == "-" else tuple(stem + head + dot + one for one in pair.split("+")))
+            rules[maker].append(() if cell == "-" else tuple(stem + head + dot + one for one in pair.split("+")))
     return rules
 
 
 @cache
-def _readers(kind):
-    """(regular expression, row, part) for every pattern of `kind`."""
+def _readers(maker):
+    """(regular expression, row, part) for every pattern of `maker`."""
     number = r"(0|[1-9]\d{0,5})"
     readers = []
-    for row, patterns in enumerate(_rules()[kind]):
+    for row, patterns in enumerate(_rules()[maker]):
         for part, pattern in enumerate(patterns):
             text = re.escape(pattern)
             for letter in "isj":
@@ -69,11 +71,11 @@ def _readers(kind):
 
 
 @cache
-def _parse(name, kind):
-    """`name` as (row, part, numbers, ".weight" or ".bias" or ""), or None where the table has no such name."""
-    if kind == "timm" and name.startswith("patch_embed."):  # timm keeps the first patch embedding outside its stages
+def _parse(name, maker):
+    """`name` as (row, part, numbers, ".weight" or ".bias" or ""), or None if the table has no such name."""
+    if maker == "timm" and name.startswith("patch_embed."):  # timm keeps the first patch embedding outside its stages
         name = "stages.0.downsample." + name.removeprefix("patch_embed.")
-    for reader, row, part in _readers(kind):
+    for reader, row, part in _readers(maker):
         if match := reader.fullmatch(name):
             numbers = {letter: int(digits) for letter, digits in match.groupdict().items()}
             if "s" in numbers:
@@ -84,8 +86,8 @@ def _parse(name, kind):
     return None
 
 
-def file_names(name, kind, bare=False):
-    """Our `name` as `kind` of checkpoint has it: one name, or two to be stacked (keys, then values).
+def file_names(name, maker, bare=False):
+    """Our `name` as `maker` of checkpoint has it: one name, or two to be stacked (keys, then values).
 
     `bare`: of a Hugging Face model without a head, whose names lack the model's prefix.
 
@@ -94,30 +96,30 @@ def file_names(name, kind, bare=False):
     >>> file_names("stages.0.patch_embed.proj.weight", "timm"), file_names("stages.3.cls_token", "official")
     (('patch_embed.proj.weight',), ('cls_token',))
     """
-    if kind == "ours":  # the model that ships: the tables need not even be read
+    if maker == "ours":  # the model that ships: the tables need not even be read
         return (name,)
     found = _parse(name, "ours")
-    patterns = _rules()[kind][found[0]] if found else ()
+    patterns = _rules()[maker][found[0]] if found else ()
     if not patterns:
-        raise ValueError(f"{name} has no name in a checkpoint of kind {kind}")
+        raise wrong(name, f"no name for it in a checkpoint of {maker}", "a parameter that such a checkpoint has")
     _, _, numbers, leaf = found
     numbers = {"i": 0, "j": 0} | numbers
     names = [pattern.format(**numbers, s=numbers["i"] + 1) + leaf for pattern in patterns]
-    if kind == "timm":
+    if maker == "timm":
         names = [name.replace("stages.0.downsample.", "patch_embed.") for name in names]
-    return tuple(name.removeprefix(BARE_PREFIX[kind]) if bare else name for name in names)
+    return tuple(name.removeprefix(BARE_PREFIX[maker]) if bare else name for name in names)
 
 
-def our_names(names, kind, bare=False):
+def our_names(names, maker, bare=False):
     """Each of a checkpoint's `names` -> (ours, part); part counts the names stacked in ours. Unknown ones are left out.
 
     >>> our_names(["block2.0.attn.q.bias", "norm2.bias", "optimizer"], "official")
     {'block2.0.attn.q.bias': ('stages.1.blocks.0.attn.q.bias', 0), 'norm2.bias': ('stages.1.norm.bias', 0)}
     """
-    prefix = BARE_PREFIX[kind] if bare else ""
+    prefix = BARE_PREFIX[maker] if bare else ""
     parsed = {}
     for name in names:
-        found = _parse(name if name.startswith("classifier.") else prefix + name, kind)
+        found = _parse(name if name.startswith("classifier.") else prefix + name, maker)
         if found:
             parsed[name] = found
     # The official class token does not say its stage: it is always the last.
@@ -130,14 +132,14 @@ def our_names(names, kind, bare=False):
 
 
 def recognise(names):
-    """Which (kind, bare) of checkpoint has these names, or None. The kind that knows most of them wins.
+    """Which (maker, bare) of checkpoint has these names, or None. The maker that knows most of them wins.
 
     >>> recognise(["patch_embed.proj.weight", "stages.0.blocks.0.norm1.weight"])
     ('timm', False)
     >>> recognise(["encoder.block.0.0.layer_norm_1.weight"])
     ('hf-v1', True)
     """
-    kinds = [(kind, bare) for kind in PLACES for bare in ((False, True) if kind in BARE_PREFIX else (False,))]
-    known = {choice: len(our_names(names, *choice)) for choice in kinds}
+    choices = [(maker, bare) for maker in PLACES for bare in ((False, True) if maker in BARE_PREFIX else (False,))]
+    known = {choice: len(our_names(names, *choice)) for choice in choices}
     best = max(known, key=known.get)
     return best if known[best] else None

@@ -1,4 +1,4 @@
-"""Any photo becomes an upright Pillow image of 8 bits per channel, or one clear sentence.
+"""Any picture becomes an upright Pillow image of 8 bits per channel, or one clear sentence.
 
 Pillow decodes; here are EXIF's orientation, 16 bits, transparency, and all that can be wrong with a file.
 
@@ -15,10 +15,12 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from ..system.checks import wrong
 from ..system.quiet import stderr_closed
 
 TRUSTED_PIXELS = 4096 * 4096  # which any file may claim to hold
-MOST_PIXELS_PER_BYTE = 10_000  # of a file that claims more; a black PNG of 1 bit has 8,000, and decoders fill up lies
+# Of a file that claims more. An all-black PNG has 8,000; what a cut-off file lacks, some decoders make up.
+MOST_PIXELS_PER_BYTE = 10_000
 
 # EXIF orientation says how the camera was held; the transposition that turns the stored rows upright again
 UPRIGHT = {
@@ -41,11 +43,11 @@ def open_image(source, do_convert_rgb=True):
     elif isinstance(source, str | os.PathLike):
         name = os.fspath(source)
     else:
-        raise ValueError(f"source: found {type(source).__name__}, expected a path or a file opened in binary mode")
+        raise wrong("source", type(source).__name__, "a path or a file opened in binary mode")
     try:
         data = source.read() if hasattr(source, "read") else Path(source).read_bytes()
     except FileNotFoundError:
-        raise FileNotFoundError(f"{name}: no such file, expected an image") from None
+        raise FileNotFoundError(f"{name}: found no such file; expected a picture") from None
     except UnicodeDecodeError:
         data = "not UTF-8"
     except (OSError, ValueError) as error:  # ValueError for a name that no file can have
@@ -53,11 +55,11 @@ def open_image(source, do_convert_rgb=True):
         found = f"a file that cannot be read ({reason})"
         if os.path.isdir(name) and os.access(name, os.R_OK | os.X_OK):
             found = "a folder"
-        raise ValueError(f"{name}: found {found}, expected an image file") from None
+        raise wrong(name, found, "a picture") from None
     if not isinstance(data, bytes):
-        raise ValueError(f"{name}: found a file opened as text, expected binary mode")
+        raise wrong(name, "a file opened as text", "binary mode")
     if not data:
-        raise ValueError(f"{name}: found an empty file (0 bytes), expected an image")
+        raise wrong(name, "an empty file (0 bytes)", "a picture")
 
     with _one_sentence(name), Image.open(io.BytesIO(data)) as image:
         if image.format == "EPS":
@@ -89,11 +91,11 @@ def _one_sentence(name):
             yield
         except (Image.DecompressionBombError, Image.DecompressionBombWarning):
             limit = f"at most {Image.MAX_IMAGE_PIXELS:,} pixels (PIL.Image.MAX_IMAGE_PIXELS)"
-            raise ValueError(f"{name}: found a picture of decompression-bomb size, expected {limit}") from None
+            raise wrong(name, "a picture of decompression-bomb size", limit) from None
         except UnidentifiedImageError:
-            raise ValueError(f"{name}: found no image format that Pillow knows, expected an image") from None
+            raise wrong(name, "no image format that Pillow knows", "a picture") from None
         except Exception as error:  # damaged files make Pillow raise OSError, SyntaxError, struct.error, KeyError, …
-            raise ValueError(f"{name}: found a damaged, cut-off or unsupported image ({error})") from error
+            raise wrong(name, f"a damaged, cut-off or unsupported picture ({error})", "a whole one") from error
 
 
 def _upright(image, do_convert_rgb):
@@ -118,7 +120,7 @@ def _grey_8_bits(image):
     grey = np.asarray(image)
     low, high = grey.min(), grey.max()
     if image.mode == "F" or low < 0 or high > 65535:
-        raise ValueError(f"grey values of type {grey.dtype} from {low} to {high}; 8 or 16 bits expected")
+        raise ValueError(f"grey values of type {grey.dtype} from {low} to {high}, not of 8 or 16 bits")
     return Image.fromarray(((grey.astype(np.uint32) + 128) // 257).astype(np.uint8))
 
 

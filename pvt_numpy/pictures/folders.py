@@ -23,6 +23,6 @@ def class_folders(folder):
     """Class name -> picture files, of every sub-folder, in alphabetical order; hidden folders are no classes."""
     folder = Path(folder)
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder; expected one with a sub-folder per class")
+        raise FileNotFoundError(f"{folder}: found no such folder; expected one with a sub-folder per class")
     names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     return {name: find_images(folder / name) for name in names}

@@ -1,10 +1,10 @@
-"""The image processor: a photo in any common form becomes the float32 numbers that the model reads.
+"""The image processor: a picture in any common form becomes the float32 numbers that the model reads.
 
 Pillow decodes (`decode`) and resizes; the rest is arranging: crop, rescale, normalise.
 Inside, a picture is an array (H, W, C); `preprocess` gives (B, C, H, W), as in PyTorch.
 
 Source: transformers' `PvtImageProcessorPil` and the evaluation transform of the official PVT repository (torchvision's
-Resize and CenterCrop). Where the two disagree there is an option, and `recipes` names the published combinations.
+Resize and CenterCrop). If the two disagree there is an option, and `recipes` names the published combinations.
 Left out: padding to a common size.
 """
 
@@ -14,38 +14,21 @@ import warnings
 import numpy as np
 from PIL import Image
 
+from ..system.checks import wrong
 from .decode import from_pillow, open_image
-from .recipes import (
-    BICUBIC,
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    SIZE_224,
-    check_options,
-    size_dict,
-    target_size,
-)
+from .recipes import BICUBIC, IMAGENET_MEAN, IMAGENET_STD, SIZE_224, check_options, size_dict, target_size
 
 MAX_RESIZED_PIXELS = 4096 * 4096  # far above any input of these models; a strip of 1 x 20,000 would become more
 
 
 def preprocess(
-    images,
-    *,
-    do_resize=True,
-    size=SIZE_224,
-    resample=BICUBIC,
-    do_center_crop=False,
-    crop_size=None,
-    crop_offset="floor",
-    do_rescale=True,
-    rescale_factor=1 / 255,
-    do_normalize=True,
-    image_mean=IMAGENET_MEAN,
-    image_std=IMAGENET_STD,
-    do_convert_rgb=True,
-    data_format="channels_first",
-    input_data_format=None,
-):
+    images, *,
+    do_resize=True, size=SIZE_224, resample=BICUBIC,
+    do_center_crop=False, crop_size=None, crop_offset="floor",
+    do_rescale=True, rescale_factor=1 / 255,
+    do_normalize=True, image_mean=IMAGENET_MEAN, image_std=IMAGENET_STD,
+    do_convert_rgb=True, data_format="channels_first", input_data_format=None,
+):  # fmt: skip
     """Pixel values for the model: (B, C, H, W) float32. The defaults are Hugging Face's.
 
     images             a path, a binary file, a Pillow image, an array (HWC, CHW or HW; a fourth axis in front is a
@@ -60,18 +43,12 @@ def preprocess(
     image_mean, _std   one number per channel, or one for all; x becomes (x - mean) / std
     do_convert_rgb     grey and palette become RGB, transparent parts white; False keeps the channels there are
     data_format        "channels_last" gives (B, H, W, C)
-    input_data_format  where the channels of an array are, if its shape leaves that open
+    input_data_format  at which end of an array's shape the channels are, if the shape leaves that open
 
     >>> preprocess(np.zeros((300, 400, 3)), size={"shortest_edge": 256}, do_center_crop=True, crop_size=224).shape
     (1, 3, 224, 224)
     """
-    check_options({
-        "do_resize": do_resize, "size": size, "resample": resample,
-        "do_center_crop": do_center_crop, "crop_size": crop_size, "crop_offset": crop_offset,
-        "do_rescale": do_rescale, "rescale_factor": rescale_factor,
-        "do_normalize": do_normalize, "image_mean": image_mean, "image_std": image_std,
-        "do_convert_rgb": do_convert_rgb, "data_format": data_format, "input_data_format": input_data_format,
-    })  # fmt: skip
+    check_options({name: value for name, value in locals().items() if name != "images"})
     batch = []
     for name, image in _named(images):
         pixels = _to_pixels(image, name, do_convert_rgb, input_data_format)
@@ -87,10 +64,8 @@ def preprocess(
 
     shapes = sorted({pixels.shape for pixels in batch})
     if len(shapes) > 1:
-        raise ValueError(
-            f"images: found results of unequal shape (height, width, channels) {shapes[0]} and {shapes[-1]}, "
-            "expected equal ones: give size as height and width, or a crop_size"
-        )
+        found = f"results of unequal shape (height, width, channels) {shapes[0]} and {shapes[-1]}"
+        raise wrong("images", found, "equal ones: give size as height and width, or a crop_size")
     batch = np.stack(batch)
     return batch if data_format == "channels_last" else np.ascontiguousarray(np.moveaxis(batch, -1, 1))
 
@@ -102,10 +77,8 @@ def resize(pixels, size, resample, name="image"):
     """Pillow's resize, which works on 8 bits: floats 0..1 go through 0..255 and back, as in transformers."""
     height, width = target_size(*pixels.shape[:2], size)
     if not 0 < height * width <= MAX_RESIZED_PIXELS:
-        raise ValueError(
-            f"{name}: found {pixels.shape[1]} x {pixels.shape[0]} pixels, which size={size} would turn into "
-            f"{width} x {height}, expected a result of 1 to {MAX_RESIZED_PIXELS:,} pixels"
-        )
+        found = f"{pixels.shape[1]} x {pixels.shape[0]} pixels, which size={size} would turn into {width} x {height}"
+        raise wrong(name, found, f"a result of 1 to {MAX_RESIZED_PIXELS:,} pixels")
     eight_bits, were_fractions = _to_8_bits(pixels, name)
     channels = pixels.shape[2]
     # Pillow knows pictures of 3 and 4 channels (and weighs colours by the fourth); others go one channel at a time
@@ -124,10 +97,8 @@ def _to_8_bits(pixels, name):
         return pixels.astype(np.uint8), False
     if low >= 0 and high <= 1:
         return (pixels.astype(np.float64) * 255).astype(np.float32).astype(np.uint8), True
-    raise ValueError(
-        f"{name}: found {pixels.dtype} values from {low} to {high}, "
-        "expected whole numbers 0..255 or fractions 0..1, which are what can be resized"
-    )
+    expected = "whole numbers 0..255 or fractions 0..1, which are what can be resized"
+    raise wrong(name, f"{pixels.dtype} values from {low} to {high}", expected)
 
 
 def center_crop(pixels, crop_size, crop_offset="floor", name="image"):
@@ -141,7 +112,7 @@ def center_crop(pixels, crop_size, crop_offset="floor", name="image"):
     crop_size = size_dict("crop_size", crop_size)
     height, width = crop_size["height"], crop_size["width"]
     if height * width > MAX_RESIZED_PIXELS:
-        raise ValueError(f"{name}: found crop_size={crop_size}, expected at most {MAX_RESIZED_PIXELS:,} pixels")
+        raise wrong(name, f"crop_size={crop_size}", f"at most {MAX_RESIZED_PIXELS:,} pixels")
     top, left = (_offset(margin, crop_offset) for margin in (pixels.shape[0] - height, pixels.shape[1] - width))
     inside = pixels[max(top, 0) : top + height, max(left, 0) : left + width]
     black = np.zeros((height, width, pixels.shape[2]), pixels.dtype)
@@ -160,11 +131,8 @@ def _offset(margin, crop_offset):
 def rescale(pixels, factor, name="image"):
     """Multiplied in float64 and rounded once to float32, as in transformers."""
     if pixels.dtype.kind == "f" and factor < 0.01 and 0 < pixels.max() <= 1:
-        warnings.warn(
-            f"{name}: its values already lie in 0..1 and are now multiplied by {factor:.6g} again; "
-            "pass do_rescale=False to keep them",
-            stacklevel=3,
-        )
+        found = f"{name}: its values already lie in 0..1 and are now multiplied by {factor:.6g} again"
+        warnings.warn(f"{found}; pass do_rescale=False to keep them", stacklevel=3)
     return np.multiply(pixels, factor, dtype=np.float64).astype(np.float32)
 
 
@@ -173,11 +141,11 @@ def normalize(pixels, mean, std):
     channels = pixels.shape[2]
     for name, values in (("image_mean", mean), ("image_std", std)):
         if np.size(values) not in (1, channels):
-            raise ValueError(f"{name}: found {np.size(values)} values, expected 1 or {channels}, one per channel")
+            raise wrong(name, f"{np.size(values)} values", f"1 or {channels}, one per channel")
     return (pixels.astype(np.float32) - np.float32(mean)) / np.float32(std)
 
 
-# From any kind of picture to an array (H, W, C)
+# From a picture in any form to an array (H, W, C)
 
 
 def _named(images):
@@ -187,7 +155,7 @@ def _named(images):
     if not isinstance(images, list | tuple):
         return [(os.fspath(images) if isinstance(images, str | os.PathLike) else "image", images)]
     if not images:
-        raise ValueError("images: found an empty list, expected at least one picture")
+        raise wrong("images", "an empty list", "at least one picture")
     return [(f"images[{i}]", image) for i, image in enumerate(images)]
 
 
@@ -199,19 +167,17 @@ def _to_pixels(image, name, do_convert_rgb, input_data_format):
     elif hasattr(image, "__array__"):
         return _array_pixels(np.asarray(image), name, do_convert_rgb, input_data_format)
     else:
-        raise ValueError(f"{name}: found {type(image).__name__}, expected a path, binary file, Pillow image or array")
+        raise wrong(name, type(image).__name__, "a path, binary file, Pillow image or array")
     pixels = np.asarray(image)
     return pixels if pixels.ndim == 3 else pixels[..., None]
 
 
 def _array_pixels(pixels, name, do_convert_rgb, input_data_format):
     if pixels.dtype.kind not in "buif" or pixels.ndim not in (2, 3) or 0 in pixels.shape:
-        raise ValueError(
-            f"{name}: found an array of {pixels.dtype} with shape {pixels.shape}, "
-            "expected numbers in the shape (height, width, channels), (channels, height, width) or (height, width)"
-        )
+        expected = "numbers in the shape (height, width, channels), (channels, height, width) or (height, width)"
+        raise wrong(name, f"an array of {pixels.dtype} with shape {pixels.shape}", expected)
     if not np.isfinite(pixels).all():
-        raise ValueError(f"{name}: found NaN or infinite values, expected finite ones")
+        raise wrong(name, "NaN or infinite values", "finite ones")
     if pixels.ndim == 2:
         pixels = pixels[..., None]
     elif _channels_come_first(pixels.shape, name, input_data_format):
@@ -224,11 +190,9 @@ def _channels_come_first(shape, name, input_data_format):
         return input_data_format == "channels_first"
     first, last = shape[0] in (1, 3, 4), shape[-1] in (1, 3, 4)
     if first == last:
-        reason = "both ends of the shape could be" if first else "neither end of the shape is"
-        raise ValueError(
-            f"{name}: found shape {shape}, where {reason} 1, 3 or 4 channels; "
-            'pass input_data_format="channels_first" or "channels_last"'
-        )
+        reason = "both ends of which could be" if first else "neither end of which is"
+        found = f"shape {shape}, {reason} the 1, 3 or 4 channels"
+        raise wrong(name, found, 'input_data_format="channels_first" or "channels_last" to say which')
     return first
 
 
@@ -241,7 +205,7 @@ def _rgb_array(pixels, name):
         return pixels
     white = 1.0 if pixels.dtype.kind == "f" else 255
     if pixels.min() < 0 or pixels.max() > white:
-        raise ValueError(f"{name}: found RGBA values from {pixels.min()} to {pixels.max()}, expected 0..{white:g}")
+        raise wrong(name, f"RGBA values from {pixels.min()} to {pixels.max()}", f"0..{white:g}")
     alpha = pixels[..., 3:] / white
     blend = alpha * pixels[..., :3] + (1 - alpha) * white
     return blend.astype(pixels.dtype) if pixels.dtype.kind == "f" else np.round(blend).astype(pixels.dtype)

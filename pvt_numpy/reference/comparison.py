@@ -64,7 +64,7 @@ def _wrong_eps(config, params):
 
 def _tanh_gelu(config, params):
     if config.hidden_act != "gelu":
-        raise ValueError(f"the model's hidden_act is {config.hidden_act!r}; --break gelu needs one with 'gelu'")
+        raise ValueError(f"hidden_act: found {config.hidden_act!r}; expected 'gelu'")
     return replace(config, hidden_act="gelu_new"), params
 
 
@@ -79,7 +79,7 @@ def _values_before_keys(config, params):
 
 def _positions_by_columns(config, params):
     if config.model_type != "pvt":
-        raise ValueError("the model is a PVT v2, which has no position table; --break pos needs a v1 model")
+        raise ValueError("the model: found PVT v2, which has no position table; expected v1")
     flat = flatten(params)
     for i, (H, W) in enumerate(stage_grids(config)):
         table = flat[f"stages.{i}.pos_embed"]

@@ -13,7 +13,7 @@ import warnings
 
 from .quiet import STDERR
 
-LARGEST_SIDE = 4096  # pixels; where a command lets the user choose the image size
+LARGEST_SIDE = 4096  # pixels, if a command lets the user choose the size of the picture
 LONGEST_LINE = 4000  # characters of an error
 
 
@@ -75,7 +75,7 @@ def printable(text):
 
 
 def say_working(text):
-    """One line on stderr, where somebody watches it, before work that takes more than a moment."""
+    """One line on stderr, if somebody watches it, before work that takes more than a moment."""
     if sys.stderr.isatty():
         with STDERR:
             print(f"{text} ...", file=sys.stderr, flush=True)
@@ -87,7 +87,7 @@ def whole_number(low, high=10**18):
     def parse(text):
         if not text.isdecimal() or len(text) > 19 or not low <= int(text) <= high:
             limits = f"from {low} on" if high == 10**18 else f"from {low} to {high}"
-            raise argparse.ArgumentTypeError(f"found {text[:40]!r}, expected a whole number {limits}")
+            raise argparse.ArgumentTypeError(f"found {text[:40]!r}; expected a whole number {limits}")
         return int(text)
 
     return parse
@@ -98,7 +98,7 @@ def image_size(text):
     sides = text.lower().split("x")
     if len(sides) > 2 or not all(map(_is_side, sides)):
         expected = f"pixels such as 224 or 224x320, at most {LARGEST_SIDE}"
-        raise argparse.ArgumentTypeError(f"found {text[:40]!r}, expected {expected}")
+        raise argparse.ArgumentTypeError(f"found {text[:40]!r}; expected {expected}")
     return int(sides[0]), int(sides[-1])
 
 

@@ -12,23 +12,18 @@ import os
 import shutil
 from pathlib import Path
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
+from .checks import wrong
 
 
 @contextlib.contextmanager
 def atomic_file(path):
     """A binary file to write into, which takes the place of `path` only when all went well."""
     path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path}: there is no folder {path.parent} to write it into")
     if path.is_dir():  # before the work, not after it
-        raise IsADirectoryError(f"{path}: is a folder; expected the name of a file to write")
+        raise IsADirectoryError(f"{path}: found a folder; expected the name of a file to write")
     if path.exists() and not path.is_file():
-        raise ValueError(f"{path}: is a device or a pipe; expected the name of a file to write")
-    with _temporary(path, lambda new: new.touch(exist_ok=False)) as temporary:
+        raise wrong(path, "a device or a pipe", "the name of a file to write")
+    with _temporary(path, Path.touch) as temporary:
         with open(temporary, "wb") as file:
             yield file
             file.flush()
@@ -41,11 +36,9 @@ def atomic_folder(path):
     """A folder to write files into, which becomes `path`, new or empty before, only when all went well."""
     path = Path(path)
     if not path.name:
-        raise ValueError(f"{path}: is the folder you are in; expected the name of a new one")
+        raise wrong(path, "the folder you are in", "the name of a new one")
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise ValueError(f"{path} exists already; expected a new or an empty folder")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path}: there is no folder {path.parent} to make it in")
+        raise wrong(path, "something there already", "a new or an empty folder")
     with _temporary(path, Path.mkdir) as temporary:
         yield temporary
         if os.name == "nt" and path.exists():  # elsewhere an empty folder is replaced in the same step
@@ -56,14 +49,17 @@ def atomic_folder(path):
 @contextlib.contextmanager
 def _temporary(path, make):
     """Something that `make` makes beside `path` (same folder: a rename, not a copy), gone again if anything fails."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path}: found no folder {path.parent}; expected one to write into")
     for stale in path.parent.glob(f".{glob.escape(path.name)}.{'[0-9a-f]' * 8}.tmp"):
-        with contextlib.suppress(OSError), _locked(stale) as free:
-            if free:
-                _remove(stale)
+        with contextlib.suppress(OSError, ImportError), _locked(stale):
+            _remove(stale)
     temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
     try:
         make(temporary)
-        with _locked(temporary):
+        with contextlib.ExitStack() as held:
+            with contextlib.suppress(OSError, ImportError):  # a file system without locks: it is written all the same
+                held.enter_context(_locked(temporary))
             yield temporary
     except BaseException as error:
         _remove(temporary)
@@ -74,25 +70,21 @@ def _temporary(path, make):
 
 @contextlib.contextmanager
 def _locked(path):
-    """Holds the lock on a file or folder for the length of a with block, and says whether it could be had."""
-    if fcntl is None:
-        yield False
-        return
+    """Holds the lock on a file or folder for the length of a with block.
+
+    Raises OSError if another process holds it or the file system knows no locks, ImportError on Windows.
+    """
+    import fcntl
+
     handle = os.open(path, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:  # another process holds it, or the file system knows no locks
-            yield False
-        else:
-            yield True
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
     finally:
         os.close(handle)
 
 
 def _remove(path):
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with contextlib.suppress(OSError):
-            path.unlink()
+    shutil.rmtree(path, ignore_errors=True)  # does nothing to a file
+    with contextlib.suppress(OSError):
+        path.unlink()

@@ -1,7 +1,7 @@
-"""Where pictures and labels come from: a folder with one subfolder a class, or the drawing task.
+"""Where pictures and labels come from: a folder with one sub-folder a class, or the drawing task.
 
-Both are a `Task`, so that the loop does not know the difference. Photos are decoded once and kept in memory, shrunk to
-somewhat more than the model's size; every epoch cuts its own random crops from them.
+Both are a `Task`, so that the loop does not know the difference. Pictures are decoded once and kept in memory, a
+little larger than the model's; every epoch cuts its own random crops from them.
 """
 
 from collections.abc import Callable
@@ -35,15 +35,15 @@ class Task(NamedTuple):
 
 
 def folder_task(train, validation, image_size, keep_size=None, smallest=0.35, jitter=0.3):
-    """The photos in train/CLASS/*, and those in validation/CLASS/* (or None) for measuring."""
+    """The pictures in train/CLASS/*, and those in validation/CLASS/* (or None) for measuring."""
     keep = {"height": keep_size or image_size * 3 // 2, "width": keep_size or image_size * 3 // 2}
     preparation = at_size(RECIPES["hf"], (image_size, image_size))
     files, labels, names = list_folder(train)
     as_bytes = {"do_rescale": False, "do_normalize": False, "data_format": "channels_last"}
-    photos = decode(files, np.uint8, size=keep, **as_bytes)
+    pictures = decode(files, np.uint8, size=keep, **as_bytes)
 
     def batch(indices, rng):
-        return normalise(augment(photos[indices], image_size, rng, smallest, jitter), preparation), labels[indices]
+        return normalise(augment(pictures[indices], image_size, rng, smallest, jitter), preparation), labels[indices]
 
     measured = None
     if validation is not None:
@@ -56,11 +56,11 @@ def folder_task(train, validation, image_size, keep_size=None, smallest=0.35, ji
 
 
 def decode(files, dtype, **preparation):
-    """All the photos as one array (n, ...), one after the other; a terminal sees how far it is."""
+    """All the pictures as one array (n, ...), one after the other; a terminal sees how far it is."""
     from tqdm import tqdm
 
-    photos = tqdm(files, unit=" photos", disable=None)
-    return np.concatenate([preprocess(photo, **preparation).astype(dtype) for photo in photos])
+    pictures = tqdm(files, unit=" pictures", disable=None)
+    return np.concatenate([preprocess(picture, **preparation).astype(dtype) for picture in pictures])
 
 
 def list_folder(folder):

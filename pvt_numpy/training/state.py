@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..checkpoints.checkpoint import write_safetensors
-from ..checkpoints.sources import parse_json
+from ..checkpoints.safetensors_file import read_safetensors, write_safetensors
+from ..checkpoints.strict_json import parse_json
 from ..config import config_from_dict, config_to_dict
 from ..parameters import flatten, init_params, parameter_shapes
+from ..system.checks import wrong
 
 GROUPS = ("params", "means", "squares", "average")  # four arrays for every parameter
 
@@ -43,7 +44,7 @@ class Settings:
     averaging: float = 0.998  # of the parameters, per step
     smallest_crop: float = 0.35
     jitter: float = 0.3
-    keep_size: int | None = None  # photos are kept in memory at this size; None: 3/2 of the model's
+    keep_size: int | None = None  # pictures are kept in memory at this size; None: 3/2 of the model's
     measure_every: int = 1  # epochs
     drawn: int = 4096  # pictures an epoch of the drawing task
     seed: int = 0
@@ -52,7 +53,7 @@ class Settings:
         for name, (low, high) in LIMITS.items():
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
-                raise ValueError(f"{name} is {value}; expected {low:g} to {high:g}")
+                raise wrong(name, value, f"{low:g} to {high:g}")
 
 
 @dataclass
@@ -94,30 +95,28 @@ def write_state(path, state):
 
 def read_state(path):
     """The inverse of `write_state`. Raises FileNotFoundError or ValueError with one sentence."""
-    from safetensors import SafetensorError, safe_open
-
     if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: no such checkpoint; expected a folder that a training has written")
+        raise FileNotFoundError(f"{path}: found no such checkpoint; expected a folder that a training has written")
     try:
-        with safe_open(path, framework="numpy") as file:
-            texts = {key: parse_json(text) for key, text in (file.metadata() or {}).items()}
-            flat = {name: file.get_tensor(name).copy() for name in file.keys()}  # noqa: SIM118, not a dict
+        metadata, flat, read = read_safetensors(path)
+        texts = {key: parse_json(text) for key, text in metadata.items()}
         known = {f.name for f in fields(Settings)}
         if unlike := known ^ set(texts["settings"]):
-            raise ValueError(f"its settings {', '.join(sorted(unlike))} are not those of this version")
+            raise wrong("its settings", ", ".join(sorted(unlike)), "those of this version")
         settings = Settings(**texts["settings"])
         arrays = {group: {} for group in GROUPS}
-        for name, array in flat.items():
+        for name in flat:
             group, _, parameter = name.partition("/")
-            arrays[group][parameter] = array
+            arrays[group][parameter] = read(name)
         config = config_from_dict(texts["config"])
         if sum(config.depths) > len(flat):  # before a table of as many is made
-            raise ValueError(f"its configuration has {sum(config.depths)} blocks, it holds {len(flat)} arrays")
+            raise wrong("its depths", f"{sum(config.depths)} blocks", f"at most {len(flat)}, as many as it has arrays")
         arrays = {group: {name: arrays[group][name] for name in parameter_shapes(config)} for group in GROUPS}
         progress = {key: texts["progress"][key] for key in ("step", "seconds", "sums", "history")}
         for name, shape in parameter_shapes(config).items():
             if any(arrays[group][name].shape != shape for group in GROUPS):
-                raise ValueError(f"{name} is not of shape {shape}")
-    except (SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path}: not a checkpoint of a training ({type(error).__name__}: {error})") from None
+                raise wrong(name, "another shape", shape)
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise wrong(path, f"no checkpoint of a training ({reason})", "one that this version has written") from None
     return State(settings, config, arrays, **progress)

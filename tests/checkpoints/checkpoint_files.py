@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pvt_numpy.checkpoints.checkpoint import Model, load_model, write_safetensors
+from pvt_numpy.checkpoints.checkpoint import Model, load_model
 from pvt_numpy.checkpoints.names import file_names
+from pvt_numpy.checkpoints.safetensors_file import write_safetensors
 from pvt_numpy.config import PvtConfig, PvtV2Config
 from pvt_numpy.parameters import flatten, parameter_shapes, unflatten
 

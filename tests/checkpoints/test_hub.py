@@ -135,9 +135,9 @@ def test_shards(served, cache):
     out, err = run(served, cache, "lecture/one-lost lecture/bad lecture/outside")
     lost, bad, outside = err.splitlines()
     assert lost.startswith("FileNotFoundError")
-    assert "lacks model-00002-of-00002.safetensors" in lost
-    assert "no readable weight_map" in bad
-    assert "'../../a.safetensors' is not the name of a file" in outside
+    assert "found no model-00002-of-00002.safetensors; expected it, for its model.safetensors.index.json lists" in lost
+    assert "index.json: found a JSON list; expected a JSON object" in bad
+    assert "weight_map: found '../../a.safetensors'; expected the name of a file" in outside
     assert fail(served, cache, "lecture/one-lost", "local").startswith("FileNotFoundError")  # not taken for complete
 
 
@@ -189,7 +189,9 @@ def test_server_that_states_another_hash_is_refused_before_the_download(served, 
     assert hub.PUBLISHED["pvt_tiny"].sha256 in err
     assert served.requests == ["HEAD /Zetatech/pvt-tiny-224/resolve/main/model.safetensors"]
     del served.repositories["Zetatech/pvt-tiny-224"]["model.safetensors"]
-    assert "no longer has the published model.safetensors" in fail(served, cache, "pvt_tiny")
+    assert "model.safetensors of Zetatech/pvt-tiny-224: found no such file any more; expected sha256" in fail(
+        served, cache, "pvt_tiny"
+    )
 
 
 @pytest.mark.parametrize(
@@ -262,9 +264,9 @@ def test_refusals(served, cache):
         "lecture/token": ("PermissionError", "401", "HF_TOKEN"),
         "lecture/gated": ("PermissionError", f"{served.url}/lecture/gated is gated", "HF_TOKEN"),
         "lecture/forbidden": ("PermissionError", "403", "HF_TOKEN"),
-        "lecture/down": ("ConnectionError", "answered 503", "leave --model out"),
-        "lecture/empty": ("FileNotFoundError", "no config.json", ""),
-        "lecture/pickles": ("FileNotFoundError", "neither model.safetensors nor", ""),
+        "lecture/down": ("ConnectionError", "answered 503", "name no model: the one that is shipped"),
+        "lecture/empty": ("FileNotFoundError", "found no config.json; expected", ""),
+        "lecture/pickles": ("FileNotFoundError", "found neither model.safetensors nor", ""),
         "a--b/c": ("HFValidationError", "a--b/c", ""),
     }
     out, err = run(served, cache, " ".join(expected))
@@ -293,8 +295,8 @@ def test_no_hub_within_reach(served, cache, fault):
         "not_a_hub": ("ConnectionError", f"what answers at {url} is not a Hugging Face Hub"),
     }[fault]
     assert err.startswith(f"{kind}: test: error: cannot download pvt_tiny: {reason}")
-    assert f"from {url}/Zetatech/pvt-tiny-224/tree/main in a folder and pass that folder as --model" in err
-    assert "the model that is shipped needs no download" in err
+    assert f"from {url}/Zetatech/pvt-tiny-224/tree/main in a folder and load that folder" in err
+    assert "name no model: the one that is shipped needs no download" in err
 
 
 def test_requests_forbidden(served, cache):

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
     [({"size": 513}, "size is 513; expected a whole number of pixels from 1 to 512"),
      ({"size": (64, 513)}, "size is (64, 513); expected a whole number of pixels from 1 to 512"),
      ({"size": 20}, "no 8 x 8 square for a key"),
-     ({"image": "nowhere.jpg"}, "nowhere.jpg: no such file"),
+     ({"image": "nowhere.jpg"}, "nowhere.jpg: found no such file"),
      ({"image": [GOLF_BALL, GOLF_BALL]}, "found several pictures, expected one")],
 )  # fmt: skip
 def test_mistakes_are_named(arguments, words):
@@ -73,7 +73,7 @@ def test_the_command_fails_in_one_line_and_leaves_the_old_page(tmp_path):
     done = command(tmp_path / "no\npicture.jpg", "-o", tmp_path / "old.html")
     assert done.returncode == 1
     assert done.stdout == ""
-    assert re.fullmatch(r"explore: error: .*no picture\.jpg: no such file, expected an image\n", done.stderr)
+    assert re.fullmatch(r"explore: error: .*no picture\.jpg: found no such file; expected a picture\n", done.stderr)
     assert (tmp_path / "old.html").read_text(encoding="utf-8") == "old"
     assert command(GOLF_BALL, "--image-size", "none").returncode == 2
 

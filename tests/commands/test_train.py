@@ -91,7 +91,7 @@ def test_resuming_a_finished_training_changes_nothing(whole):
 
 
 @pytest.mark.parametrize(("arguments", "status", "said"), [
-    (["nowhere", "--output", "x"], 1, "nowhere: no such folder"),
+    (["nowhere", "--output", "x"], 1, "nowhere: found no such folder"),
     (["--resume", "nowhere"], 1, "no such checkpoint"),
     (["shapes"], 2, "expected either DATA with --output FOLDER"),
     (["shapes", "--output", ""], 2, "expected either DATA with --output FOLDER"),
@@ -106,8 +106,8 @@ def test_resuming_a_finished_training_changes_nothing(whole):
     (["--benchmark", "--epochs", "3"], 2, "found --epochs"),
     (["--benchmark", "--resume", "x"], 2, "found --resume"),
     ([], 2, "expected either DATA with --output FOLDER, or --resume FOLDER"),
-    (["shapes", "--output", "x", "--learning-rate", "-1"], 1, "rate is -1"),
-    (["shapes", "--output", "x", "--image-size", "8"], 1, "leaves stage 2 without a patch"),
+    (["shapes", "--output", "x", "--learning-rate", "-1"], 1, "rate: found -1.0; expected"),
+    (["shapes", "--output", "x", "--image-size", "8"], 1, "which leave stage 3 without a patch"),
 ])  # fmt: skip
 def test_mistakes_are_one_line(arguments, status, said):
     found, out, err = train(*arguments)

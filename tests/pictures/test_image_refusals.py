@@ -36,12 +36,14 @@ def refused(image, *sentence, error=ValueError, **options):
 
 
 def test_a_missing_file(tmp_path):
-    refused(tmp_path / "no.jpg", f"{tmp_path / 'no.jpg'}: no such file", error=FileNotFoundError)
-    refused("no.jpg", "no.jpg: no such file", error=FileNotFoundError)
+    refused(
+        tmp_path / "no.jpg", f"{tmp_path / 'no.jpg'}: found no such file; expected a picture", error=FileNotFoundError
+    )
+    refused("no.jpg", "no.jpg: found no such file", error=FileNotFoundError)
 
 
 def test_a_folder(tmp_path):
-    refused(tmp_path, f"{tmp_path}: found a folder, expected an image file")
+    refused(tmp_path, f"{tmp_path}: found a folder; expected a picture")
 
 
 @pytest.mark.parametrize(
@@ -49,7 +51,7 @@ def test_a_folder(tmp_path):
     [
         (b"", "found an empty file (0 bytes)"),
         (b"Dear reader,\nthis is a letter.\n", "found no image format that Pillow knows"),
-        (b"\xff\xd8\xff\xe0 and then nothing of a JPEG", "found a damaged, cut-off or unsupported image"),
+        (b"\xff\xd8\xff\xe0 and then nothing of a JPEG", "found a damaged, cut-off or unsupported picture"),
     ],
 )
 def test_files_that_are_no_pictures(tmp_path, content, sentence):
@@ -67,7 +69,7 @@ def test_a_cut_off_file_is_refused_wherever_it_was_cut(tmp_path, options):
         path.write_bytes(data[: int(len(data) * part)])
         refused(path, f"{path}: found ")
     path.write_bytes(data[: len(data) // 2])
-    refused(path, "damaged, cut-off or unsupported image (image file is truncated")
+    refused(path, "damaged, cut-off or unsupported picture (image file is truncated")
     with Image.open(path) as not_yet_decoded:
         refused(not_yet_decoded, "image: found a damaged, cut-off")
 
@@ -94,7 +96,7 @@ def test_a_file_opened_as_text(tmp_path, content):
     path = tmp_path / "photo.jpg"
     path.write_bytes(content)
     with open(path, encoding="utf-8") as file:
-        refused(file, f"{path}: found a file opened as text, expected binary mode")
+        refused(file, f"{path}: found a file opened as text; expected binary mode")
 
 
 def bomb(width, height):
@@ -111,7 +113,7 @@ def bomb(width, height):
 def test_a_decompression_bomb_is_refused_before_it_is_decoded(tmp_path, side):
     path = tmp_path / "bomb.png"
     path.write_bytes(bomb(side, side))
-    refused(path, f"{path}: found a picture of decompression-bomb size, expected at most 89,478,485 pixels")
+    refused(path, f"{path}: found a picture of decompression-bomb size; expected at most 89,478,485 pixels")
 
 
 def test_a_small_file_that_claims_to_be_large(tmp_path):
@@ -159,7 +161,7 @@ def test_kinds_of_pixels_that_have_no_known_white(tmp_path):
     for image in (Image.new("F", (8, 8), 0.5), Image.new("I", (8, 8), 70_000), Image.new("I", (8, 8), -1)):
         path = tmp_path / "measurement.tiff"
         image.save(path)
-        refused(path, f"{path}: found ", "8 or 16 bits expected")
+        refused(path, f"{path}: found ", "not of 8 or 16 bits")
     refused(Image.new("RGB", (0, 5)), "image: found ", "no pixels")
 
 
@@ -168,7 +170,7 @@ def test_open_image_refuses_alike(tmp_path):
         open_image(tmp_path / "no.jpg")
     with pytest.raises(ValueError, match="found an empty file"):
         open_image(io.BytesIO())
-    with pytest.raises(ValueError, match="source: found bytes, expected a path or a file"):
+    with pytest.raises(ValueError, match="source: found bytes; expected a path or a file"):
         open_image(b"photo.jpg")
 
 
@@ -199,13 +201,13 @@ def test_results_of_unequal_shape():
 @pytest.mark.parametrize(
     ("array", "sentence"),
     [
-        (np.zeros((5, 6, 7)), "neither end of the shape is"),
-        (np.zeros((3, 5, 3)), "both ends of the shape could be"),
-        (np.zeros((1, 5, 4)), "both ends of the shape could be"),
+        (np.zeros((5, 6, 7)), "neither end of which is the 1, 3 or 4 channels"),
+        (np.zeros((3, 5, 3)), "both ends of which could be the 1, 3 or 4 channels"),
+        (np.zeros((1, 5, 4)), "both ends of which could be the 1, 3 or 4 channels"),
     ],
 )
 def test_an_ambiguous_channel_axis(array, sentence):
-    refused(array, f"image: found shape {array.shape}", sentence, 'pass input_data_format="channels_first"')
+    refused(array, f"image: found shape {array.shape}", sentence, 'expected input_data_format="channels_first"')
 
 
 # Values
@@ -221,13 +223,13 @@ def test_an_ambiguous_channel_axis(array, sentence):
         (np.zeros((0, 8, 3), np.uint8), "shape (0, 8, 3)"),
         (np.zeros((8, 8, 3), complex), "image: found an array of complex128"),
         (np.full((8, 8, 3), "x"), "image: found an array of <U1"),
-        (np.full((8, 8, 3), -0.5), "image: found float64 values from -0.5 to -0.5, expected whole numbers 0..255"),
+        (np.full((8, 8, 3), -0.5), "image: found float64 values from -0.5 to -0.5; expected whole numbers 0..255"),
         (np.full((8, 8, 3), 1.5), "image: found float64 values from 1.5 to 1.5"),
         (np.full((8, 8, 3), 1e30), "image: found float64 values from 1e+30"),
         (np.full((8, 8, 3), 300, np.uint16), "image: found uint16 values from 300 to 300"),
-        (np.full((8, 8, 4), 1.5), "image: found RGBA values from 1.5 to 1.5, expected 0..1"),
-        (np.full((8, 8, 4), -1), "image: found RGBA values from -1 to -1, expected 0..255"),
-        (None, "image: found NoneType, expected a path, binary file, Pillow image or array"),
+        (np.full((8, 8, 4), 1.5), "image: found RGBA values from 1.5 to 1.5; expected 0..1"),
+        (np.full((8, 8, 4), -1), "image: found RGBA values from -1 to -1; expected 0..255"),
+        (None, "image: found NoneType; expected a path, binary file, Pillow image or array"),
         (b"photo.jpg", "image: found bytes"),
         (7, "image: found int"),
         ([], "images: found an empty list"),

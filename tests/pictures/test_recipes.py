@@ -16,7 +16,7 @@ CROP = {"do_center_crop": True}
 @pytest.mark.parametrize("option", ["do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb"])
 @pytest.mark.parametrize("value", [None, 1, "yes"])
 def test_switches_are_true_or_false(option, value):
-    with pytest.raises(ValueError, match=f"{option}: found {value!r}, expected True or False"):
+    with pytest.raises(ValueError, match=f"{option}: found {value!r}; expected True or False"):
         preprocess(NOISE, **{option: value})
 
 
@@ -33,7 +33,7 @@ def test_switches_are_true_or_false(option, value):
         ("image_mean", [None, [], "0.5", [0.5, None, 0.5], [0.5, float("nan"), 0.5], [[0.5]]], "per channel"),
         ("image_mean", [[0.5, 0.5], np.zeros(4)], "1 or 3, one per channel"),
         ("image_std", [None, [], "0.5", [0.5, True, 0.5], [float("inf")]], "per channel"),
-        ("image_std", [0, [0.2, 0, 0.2], -1.0, np.zeros(3)], "numbers above 0"),
+        ("image_std", [0, [0.2, 0, 0.2], -1.0, np.zeros(3)], "one number above 0, or a list of one per channel"),
         ("image_std", [[0.5, 0.5]], "1 or 3, one per channel"),
         ("data_format", [None, "channels", 1], "'channels_first' or 'channels_last'"),
         ("input_data_format", ["HWC", 0, True], "'channels_first' or 'channels_last' or None"),
@@ -147,7 +147,7 @@ def test_convnext_configurations():
     [
         ({"image_processor_type": "ViTImageProcessor"}, "^image_processor_type: found 'ViT.*'PvtImageProcessor'"),
         ({"image_processor_type": 3}, "^image_processor_type: found 3"),
-        ({"do_pad": True}, "^do_pad: found True, expected False"),
+        ({"do_pad": True}, "^do_pad: found True; expected False"),
         ({"size": "224"}, "^size: found '224'"),
         ({"size": None}, "^size: found None"),
         ({"size": {"height": 224}}, "^size: found"),
@@ -162,9 +162,9 @@ def test_convnext_configurations():
         ({"image_processor_type": "ConvNextImageProcessor", "size": 64, "crop_pct": 0}, "^crop_pct: found 0"),
         (
             {"image_processor_type": "ConvNextImageProcessor", "size": 64, "do_center_crop": True, "crop_size": 9},
-            "^do_center_crop: found True, expected False",
+            "^do_center_crop: found True; expected False",
         ),
-        ([1, 2], "^preprocessor_config.json: found .1, 2., expected a dict"),
+        ([1, 2], "^preprocessor_config.json: found .1, 2.; expected a dict"),
     ],
 )
 def test_hf_configurations_that_are_refused(config, sentence):
@@ -220,10 +220,10 @@ def test_timm_configurations():
     ("change", "sentence"),
     [
         ({"input_size": 224}, "^input_size: found 224"),
-        ({"input_size": [3, 224, 192]}, "^input_size: found .*expected equal height and width"),
+        ({"input_size": [3, 224, 192]}, "^input_size: found .*; expected equal height and width"),
         ({"input_size": [3, 224, 0]}, "^input_size: found"),
         ({"crop_pct": "0.9"}, "^crop_pct: found '0.9'"),
-        ({"interpolation": "random"}, "^interpolation: found 'random', expected 'nearest' or"),
+        ({"interpolation": "random"}, "^interpolation: found 'random'; expected 'nearest' or"),
         ({"crop_mode": "border"}, "^crop_mode: found 'border'"),
         ({"mean": 0.5}, "^mean: found 0.5"),
         ({"std": [0.5, 0.5, 0]}, "^std: found"),
@@ -242,5 +242,7 @@ def test_at_size_keeps_a_crop_in_proportion_and_otherwise_squashes():
     for recipe in RECIPES.values():
         assert at_size(recipe) == at_size(recipe, (224, 224)) == recipe
         assert preprocess(NOISE, **at_size(recipe, (64, 96))).shape == (1, 3, 64, 96)
-    with pytest.raises(ValueError, match="image size is 64 x 96, but the model's recipe does not resize"):
+    with pytest.raises(
+        ValueError, match="image size: found 64 x 96, but the model's recipe does not resize; expected no"
+    ):
         at_size({"do_resize": False}, (64, 96))

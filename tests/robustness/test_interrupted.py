@@ -72,14 +72,14 @@ def test_what_a_killed_process_left_is_taken_away_by_the_next(tmp_path, atomic):
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 def test_a_pipe_or_a_device_is_not_replaced_by_a_file(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(ValueError, match="pipe: is a device or a pipe"), atomic_file(tmp_path / "pipe"):
+    with pytest.raises(ValueError, match="pipe: found a device or a pipe; expected"), atomic_file(tmp_path / "pipe"):
         pass
     assert (tmp_path / "pipe").is_fifo()
 
 
 def test_the_folder_one_is_in_is_not_replaced(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match="is the folder you are in"), atomic_folder("."):
+    with pytest.raises(ValueError, match="found the folder you are in; expected"), atomic_folder("."):
         pass
     assert tmp_path.is_dir()
 
@@ -89,7 +89,7 @@ def test_an_empty_folder_is_replaced_and_a_full_one_is_not(tmp_path):
     with atomic_folder(tmp_path / "out") as new:
         (new / "a").write_text("a")
     assert [path.name for path in tmp_path.rglob("*")] == ["out", "a"]
-    with pytest.raises(ValueError, match="exists already"), atomic_folder(tmp_path / "out"):
+    with pytest.raises(ValueError, match="found something there already"), atomic_folder(tmp_path / "out"):
         pass
 
 

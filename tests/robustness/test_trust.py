@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from pvt_numpy import classify, convert, evaluate, explore, load_model, save_model
-from pvt_numpy.checkpoints.checkpoint import write_safetensors
 from pvt_numpy.checkpoints.export import export_hf
+from pvt_numpy.checkpoints.safetensors_file import write_safetensors
 from pvt_numpy.pictures.decode import open_image
 from tests.checkpoints.checkpoint_files import SMALL_V2, V2, make_model, state_dict, write_json
 from tests.explorer.explorer_pages import data_of
@@ -112,7 +112,7 @@ def test_a_link_out_of_the_folder_is_refused(model_folder, name):
         outside.unlink()
         (model_folder / name).rename(outside)
     link(model_folder / name, outside)
-    with pytest.raises(ValueError, match=re.escape(f"{name} is a link that leads out of its folder")):
+    with pytest.raises(ValueError, match=re.escape(f"{name}: found a link that leads out of its folder")):
         load_model(model_folder)
     (model_folder / name).unlink()
     (model_folder / "sub").mkdir()
@@ -125,7 +125,7 @@ def test_a_link_out_of_the_folder_is_refused(model_folder, name):
 def test_a_broken_config_is_not_the_same_as_none(model_folder, target):
     (model_folder / "config.json").unlink()
     link(model_folder / "config.json", model_folder / target)
-    with pytest.raises(ValueError, match=r"config\.json is a link that leads out of its folder or nowhere"):
+    with pytest.raises(ValueError, match=r"config\.json: found a link that leads out of its folder or nowhere"):
         load_model(model_folder)
 
 
@@ -143,7 +143,7 @@ def test_links_that_the_user_or_the_hub_s_cache_made_are_followed(model_folder, 
 
 def test_a_parameter_in_two_files_is_refused(model_folder):
     (model_folder / "1.safetensors").write_bytes((model_folder.parent / "outside.safetensors").read_bytes())
-    with pytest.raises(ValueError, match=r"index\.json: a parameter is in two of the files 0\.safetensors, 1\.safe"):
+    with pytest.raises(ValueError, match=r"index\.json: found a parameter in two of the files 0\.safetensors, 1\.safe"):
         load_model(model_folder)
 
 

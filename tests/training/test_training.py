@@ -186,12 +186,12 @@ def test_broken_checkpoints_are_one_sentence(tmp_path):
     (tmp_path / "bad").write_bytes(b"not a checkpoint")
     for name, error, said in (
         ("none", FileNotFoundError, "no such checkpoint"),
-        ("bad", ValueError, "not a checkpoint of a training"),
+        ("bad", ValueError, "found no checkpoint of a training"),
     ):
         with pytest.raises(error, match=said) as caught:
             read_state(tmp_path / name)
         assert "\n" not in str(caught.value)
-    with pytest.raises(ValueError, match="^rate is 11; expected 0 to 10$"):
+    with pytest.raises(ValueError, match="^rate: found 11; expected 0 to 10$"):
         Settings("shapes", rate=11)
 
 
@@ -236,7 +236,7 @@ def test_a_checkpoint_with_other_settings_is_refused(tmp_path, monkeypatch, chan
 
     monkeypatch.setattr("pvt_numpy.training.state.asdict", changed)
     write_state(tmp_path / "c.safetensors", fresh(SETTINGS, V1))
-    with pytest.raises(ValueError, match="its settings clip(_at)? are not those of this version"):
+    with pytest.raises(ValueError, match="its settings: found clip(_at)?; expected those of this version"):
         read_state(tmp_path / "c.safetensors")
 
 

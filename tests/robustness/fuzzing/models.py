@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pvt_numpy.checkpoints.checkpoint import save_model, write_safetensors
+from pvt_numpy.checkpoints.checkpoint import save_model
 from pvt_numpy.checkpoints.export import hf_fields
 from pvt_numpy.checkpoints.names import file_names
+from pvt_numpy.checkpoints.safetensors_file import write_safetensors
 from pvt_numpy.config import PvtConfig, PvtV2Config, config_to_dict
 from pvt_numpy.parameters import flatten, parameter_shapes
 from pvt_numpy.pictures.recipes import RECIPES

@@ -1,0 +1,64 @@
+"""Safetensors files, read one array at a time and written always in the same bytes.
+
+The format: the header's length (8 bytes, little-endian), the header (JSON, padded with spaces to 8 bytes), the arrays
+one after another. The safetensors library judges whether a file is sound; the arrays are read here, because NumPy has
+no bfloat16, and written here, because the library orders the metadata by chance.
+Source: github.com/huggingface/safetensors. Left out: arrays of whole numbers, which no PVT has.
+"""
+
+import json
+import math
+
+import numpy as np
+
+from ..system.checks import one_of, wrong
+from ..system.files import atomic_file
+from .strict_json import parse_json
+
+READ = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+WRITTEN = {"float32": ("F32", "<f4"), "float16": ("F16", "<f2")}
+
+
+def read_safetensors(path):
+    """(metadata, name -> shape, function that reads the array of a name) of a file; ValueError if it is damaged."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        safe_open(path, framework="numpy")  # refuses whatever lies about sizes and places
+        with open(path, "rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            header = parse_json(file.read(size).decode("utf-8"))  # the library would take the last of two equal names
+    except (SafetensorError, ValueError) as error:
+        raise wrong(path, f"no whole safetensors file ({error})", "one") from None
+    metadata = header.pop("__metadata__", {})
+
+    def read(name):
+        code, shape, (start, _) = (header[name][key] for key in ("dtype", "shape", "data_offsets"))
+        if code not in READ:
+            raise wrong(f"{path}: {name}", f"the type {code}", "F64, F32, F16 or BF16")
+        array = np.fromfile(path, READ[code], math.prod(shape), offset=8 + size + start).reshape(shape)
+        # bfloat16 is the upper half of a float32, so 16 zero bits make it one, exactly
+        return (array.astype(np.uint32) << 16).view(np.float32) if code == "BF16" else array
+
+    return metadata, {name: tuple(entry["shape"]) for name, entry in header.items()}, read
+
+
+def write_safetensors(path, arrays, metadata, dtype):
+    """Writes named arrays, as float32 or float16, and a table of texts: the whole file or none."""
+    one_of(*WRITTEN)("dtype", dtype)
+    code, stored = WRITTEN[dtype][0], np.dtype(WRITTEN[dtype][1])
+    limit = float(np.finfo(stored).max)
+    too_large = [name for name, value in arrays.items() if not np.abs(value).max(initial=0) <= limit]  # also for NaN
+    if too_large:
+        raise wrong(", ".join(too_large), f"NaN, or numbers that {dtype} cannot hold", f"at most {limit:g}")
+    header, end = {"__metadata__": metadata}, 0
+    for name, value in arrays.items():
+        start, end = end, end + value.size * stored.itemsize
+        header[name] = {"dtype": code, "shape": list(value.shape), "data_offsets": [start, end]}
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":"))
+    text = text.encode("utf-8", "replace")  # the origin notes the name of a file, which may hold bytes that are no text
+    text += b" " * (-len(text) % 8)
+    with atomic_file(path) as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for value in arrays.values():
+            file.write(np.ascontiguousarray(value, dtype=stored).tobytes())

@@ -1,0 +1,53 @@
+"""How a value is refused: one grammar for every mistake, and rules to make tables of.
+
+Which value has which rule is said by the tables in `config` and `pictures/recipes`.
+"""
+
+import reprlib
+
+
+def wrong(name, found, expected):
+    """The ValueError for a mistake; `found` and `expected` in words.
+
+    >>> wrong("photo.jpg", "a folder", "a picture")
+    ValueError('photo.jpg: found a folder; expected a picture')
+    """
+    return ValueError(f"{name}: found {found}; expected {expected}")
+
+
+def rule(holds, expected):
+    """A function that refuses, by name, every value of which `holds(value)` is not true.
+
+    >>> rule(bool, "something")("depths", [])
+    Traceback (most recent call last):
+    ...
+    ValueError: depths: found []; expected something
+    """
+
+    def check(name, value):
+        if not holds(value):
+            raise wrong(name, reprlib.repr(value), expected)
+
+    return check
+
+
+def one_of(*choices):
+    """A rule: one of these texts, or of None, True and False, which no other value equals."""
+
+    def holds(value):
+        return any(value is choice or (isinstance(value, str) and value == choice) for choice in choices)
+
+    return rule(holds, " or ".join(map(repr, choices)))
+
+
+def is_whole(value, low=1, high=2**31 - 1, types=int):
+    """Whether it is a whole number, `low` and `high` included; with `types=numbers.Integral` it may be NumPy's."""
+    return isinstance(value, types) and not isinstance(value, bool) and low <= value <= high
+
+
+def is_number(value, low=0, high=1e6, types=(int, float)):
+    """Whether it is a number, `low` and `high` included; NaN never is."""
+    return is_whole(value, low, high, types)
+
+
+FLAG = rule(lambda value: isinstance(value, bool), "True or False")
