@@ -73,6 +73,16 @@ def rewrite(path, change):
     return write_raw(path, header, raw[8 + size :])
 
 
+def rewrite_config(path, **fields):
+    """Changes fields of the configuration in one of our files."""
+
+    def change(header):
+        config = json.loads(header["__metadata__"]["config"])
+        header["__metadata__"]["config"] = json.dumps(config | fields)
+
+    return rewrite(path, change)
+
+
 def refused(source):
     """The one sentence with which loading `source` is refused; it starts with the file's name."""
     with pytest.raises(ValueError, match=".") as caught:

@@ -15,7 +15,6 @@ import hashlib
 import os
 import re
 import subprocess
-import sys
 import threading
 import time
 from contextlib import contextmanager, suppress
@@ -23,7 +22,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests import processes
+
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 # Downloads each of argv[1], and tells as a command would what went wrong; argv[2:] are "local", "pin=", "limit=".
 RUN = """
@@ -103,23 +103,18 @@ def environment(url, cache, **more):
 
     Whatever this machine has set for the real Hub or for proxies is left out; no connection leaves the machine.
     """
-    kept = {k: v for k, v in os.environ.items() if not re.match(r"(?i)HF_|HUGGING|TRANSFORMERS_|.*_PROXY$", k)}
-    return kept | {"HF_ENDPOINT": url, "HF_HOME": str(cache), "HF_HUB_DISABLE_TELEMETRY": "1", "NO_PROXY": "*"} | more
+    other = [name for name in os.environ if re.match(r"(?i)HF_|HUGGING|TRANSFORMERS_|.*_PROXY$", name)]
+    return (
+        dict.fromkeys(other)
+        | {"HF_ENDPOINT": url, "HF_HOME": str(cache), "HF_HUB_DISABLE_TELEMETRY": "1", "NO_PROXY": "*"}
+        | more
+    )
 
 
 def start(server, cache, *arguments, stderr=subprocess.PIPE, code=RUN, **variables):
     """Starts a Python process that runs `code`, by default a download, with `server` (or a URL) for the Hub."""
     url = server if isinstance(server, str) else server.url
-    command = [sys.executable, "-c", code, *arguments]
-    return subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env=environment(url, cache, **variables),
-        stdout=subprocess.PIPE,
-        stderr=stderr,
-        text=True,
-        encoding="utf-8",
-    )
+    return processes.start("-c", code, *arguments, env=environment(url, cache, **variables), stderr=stderr)
 
 
 def run(*args, **variables):

@@ -1,10 +1,8 @@
 """The way back to Hugging Face's and timm's folders, and the command that goes both ways; offline."""
 
 import json
-import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,6 +25,7 @@ from tests.checkpoints.checkpoint_files import (
     bare_file,
     make_model,
 )
+from tests.processes import command
 
 
 @pytest.fixture
@@ -176,22 +175,15 @@ def test_default_output_overwrites_nothing(tmp_path, run, monkeypatch, options, 
 
 
 def test_errors_of_the_command_are_one_line(tmp_path):
-    def command(*arguments):
-        return subprocess.run(
-            [sys.executable, "-m", "pvt_numpy.convert", *map(str, arguments)],
-            cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False,
-        )  # fmt: skip
-
     (tmp_path / "cut.safetensors").write_bytes(b"\x10")
-    missing = command(tmp_path / "cut.safetensors", "-o", tmp_path / "x.safetensors")
-    assert missing.returncode == 1
-    assert missing.stdout == ""
-    assert missing.stderr.startswith(f"convert: error: {tmp_path / 'cut.safetensors'}: found no whole safetensors file")
-    assert missing.stderr.count("\n") == 1
+    status, out, err = command("convert", tmp_path / "cut.safetensors", "-o", tmp_path / "x.safetensors")
+    assert (status, out) == (1, "")
+    assert err.startswith(f"convert: error: {tmp_path / 'cut.safetensors'}: found no whole safetensors file")
+    assert err.count("\n") == 1
     assert not (tmp_path / "x.safetensors").exists()
-    usage = command("x", "--origin", "no equals sign")
-    assert usage.returncode == 2
-    *_, line = usage.stderr.splitlines()  # below the usage
+    status, _, err = command("convert", "x", "--origin", "no equals sign")
+    assert status == 2
+    *_, line = err.splitlines()  # below the usage
     assert line.startswith("python -m pvt_numpy.convert: error: ")
     assert "expected KEY=TEXT" in line
 

@@ -12,6 +12,7 @@ import re
 import signal
 import struct
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +20,12 @@ import pytest
 
 import pvt_numpy
 from pvt_numpy.checkpoints import hub
-from pvt_numpy.checkpoints.checkpoint import Model
 from pvt_numpy.checkpoints.export import export_hf
 from pvt_numpy.pictures.recipes import RECIPES
 from tests.checkpoints import fake_hub
-from tests.checkpoints.fake_hub import ROOT, fail, fetch, run, start
+from tests.checkpoints.checkpoint_files import SMALL_V2, make_model
+from tests.checkpoints.fake_hub import fail, fetch, run, start
+from tests.processes import ROOT
 
 
 def data(size=1000, seed=0):
@@ -87,14 +89,10 @@ def test_published_name_and_its_repository_are_one_checkpoint(served, cache):
 
 def test_load_model_downloads(served, cache, tmp_path):
     """A generated checkpoint in Hugging Face's format goes through the Hub and comes out with equal logits."""
-    config = pvt_numpy.PvtV2Config(
-        image_size=32, depths=(1, 1, 1, 1), hidden_sizes=(8, 8, 8, 8), num_attention_heads=(1, 1, 1, 1), num_labels=3
-    )
-    rng = np.random.default_rng(0)
-    params = pvt_numpy.init_params(config, rng)
-    export_hf(tmp_path / "hf", Model(config, params, ("cat", "dog", "owl"), RECIPES["hf"]))
+    model = make_model(replace(SMALL_V2, num_labels=3), labels=("cat", "dog", "owl"), preprocessing=RECIPES["hf"])
+    export_hf(tmp_path / "hf", model)
     served.repositories["lecture/owls"] = contents(tmp_path / "hf")
-    x = rng.standard_normal((1, 3, 32, 32)).astype(np.float32)
+    x = np.random.default_rng(0).standard_normal((1, 3, 32, 32)).astype(np.float32)
     np.save(tmp_path / "x.npy", x)
     code = """
 import sys, numpy, pvt_numpy
@@ -102,10 +100,9 @@ model = pvt_numpy.load_model("lecture/owls")
 logits = pvt_numpy.forward(numpy.load(sys.argv[1]), model.params, model.config).logits
 print(*model.labels, *map(repr, logits[0].tolist()))
 """
-    with start(served, cache, tmp_path / "x.npy", code=code) as process:
-        out, err = process.communicate(timeout=60)
+    out, err = run(served, cache, tmp_path / "x.npy", code=code)
     assert err == ""
-    logits = pvt_numpy.forward(x, params, config).logits[0].tolist()
+    logits = pvt_numpy.forward(x, model.params, model.config).logits[0].tolist()
     assert out.split() == ["cat", "dog", "owl", *map(repr, logits)]
 
 

@@ -13,22 +13,9 @@ from PIL import Image
 from pvt_numpy.pictures.decode import open_image
 from pvt_numpy.pictures.processor import preprocess
 from pvt_numpy.pictures.recipes import RECIPES
+from tests.pictures.picture_cases import TURNED, encoded, exif, photo
 
 RAW = {"do_resize": False, "do_rescale": False, "do_normalize": False, "data_format": "channels_last"}  # only arrange
-
-
-def photo(height=61, width=87, channels=3, seed=0):
-    """Waves with noise: smooth enough for filters to differ gently, rough enough for them to differ."""
-    y, x = np.mgrid[:height, :width][..., None]
-    waves = 110 + 70 * np.sin(x / 7 + np.arange(channels)) * np.cos(y / 5)
-    noise = np.random.default_rng(seed).normal(0, 25, (height, width, channels))
-    return (waves + noise).clip(0, 255).astype(np.uint8)
-
-
-def saved(image, format, **options):
-    file = io.BytesIO()
-    (Image.fromarray(image) if isinstance(image, np.ndarray) else image).save(file, format, **options)
-    return file.getvalue()
 
 
 def raw(image, **options):
@@ -180,7 +167,7 @@ def test_a_crop_larger_than_the_picture_is_filled_with_black():
 def test_the_same_picture_by_every_road(tmp_path):
     pixels = photo()
     path = tmp_path / "picture.png"
-    path.write_bytes(saved(pixels, "PNG"))
+    path.write_bytes(encoded(pixels, "PNG"))
     with open(path, "rb") as opened:
         files = [str(path), path, opened, io.BytesIO(path.read_bytes()), Image.open(path)]
         together = preprocess([*files, pixels, np.asfortranarray(pixels)])
@@ -195,7 +182,7 @@ def test_the_same_picture_by_every_road(tmp_path):
 
 def test_standard_input_need_not_be_seekable():
     reader, writer = os.pipe()
-    data = saved(photo(), "PNG")
+    data = encoded(photo(), "PNG")
 
     def feed():
         with open(writer, "wb") as file:
@@ -236,7 +223,7 @@ def test_fractions_are_not_rescaled_twice_in_silence():
 
 def test_inputs_stay_as_they_are():
     for orientation in (1, 6):
-        stored = Image.open(io.BytesIO(saved(photo(), "PNG", exif=exif(orientation))))
+        stored = Image.open(io.BytesIO(encoded(photo(), "PNG", exif=exif(orientation))))
         stored.load()
         before = stored.tobytes(), stored.size, stored.mode, dict(stored.info)
         for convert in (True, False):
@@ -255,30 +242,12 @@ def test_inputs_stay_as_they_are():
 # Kinds of picture
 
 
-def exif(orientation):
-    tags = Image.Exif()
-    tags[0x0112] = orientation
-    return tags.tobytes()
-
-
-SHOT = {  # how the camera stored the upright picture u under each EXIF orientation
-    1: lambda u: u,
-    2: lambda u: u[:, ::-1],
-    3: lambda u: u[::-1, ::-1],
-    4: lambda u: u[::-1],
-    5: lambda u: u.transpose(1, 0, 2),
-    6: lambda u: np.rot90(u),
-    7: lambda u: u[::-1, ::-1].transpose(1, 0, 2),
-    8: lambda u: np.rot90(u, -1),
-}
-
-
-@pytest.mark.parametrize("orientation", SHOT)
+@pytest.mark.parametrize("orientation", TURNED)
 @pytest.mark.parametrize("format", ["PNG", "TIFF", "JPEG", "WEBP"])
 def test_exif_orientation(orientation, format):
     upright = np.kron(photo(3, 4), np.ones((16, 16, 1), np.uint8))  # blocks, which JPEG keeps
     best = {"JPEG": {"quality": 100, "subsampling": 0}, "WEBP": {"lossless": True}}.get(format, {})
-    data = saved(np.ascontiguousarray(SHOT[orientation](upright)), format, exif=exif(orientation), **best)
+    data = encoded(np.ascontiguousarray(TURNED[orientation](upright)), format, exif=exif(orientation), **best)
     tolerance = 3 if format == "JPEG" else 0
     np.testing.assert_allclose(raw(io.BytesIO(data)), upright, atol=tolerance)
     np.testing.assert_allclose(raw(Image.open(io.BytesIO(data))), upright, atol=tolerance)
@@ -287,7 +256,7 @@ def test_exif_orientation(orientation, format):
 
 def test_damaged_exif_leaves_the_picture_alone():
     for tags in (exif(99), b"Exif\0\0garbage", exif(6)[:-9]):
-        np.testing.assert_allclose(raw(io.BytesIO(saved(photo(), "PNG", exif=tags))), photo())
+        np.testing.assert_allclose(raw(io.BytesIO(encoded(photo(), "PNG", exif=tags))), photo())
 
 
 @pytest.mark.parametrize(("format", "mode"), [("PNG", "I;16"), ("TIFF", "I;16"), ("TIFF", "I;16B"), ("PPM", "I")])
@@ -296,7 +265,7 @@ def test_sixteen_bits_are_scaled_not_clipped(format, mode):
     sixteen = Image.fromarray(levels * 257)
     if mode == "I;16B":
         sixteen = Image.frombytes("I;16B", (16, 16), (levels * 257).astype(">u2").tobytes())
-    data = saved(sixteen.convert("I") if mode == "I" else sixteen, format)
+    data = encoded(sixteen.convert("I") if mode == "I" else sixteen, format)
     assert Image.open(io.BytesIO(data)).mode in (mode, "I")  # Pillow before 10.3 opens such PNG files as I
     np.testing.assert_array_equal(raw(io.BytesIO(data)), np.repeat(levels[..., None], 3, axis=2))
     np.testing.assert_array_equal(raw(io.BytesIO(data), do_convert_rgb=False), levels[..., None])
@@ -308,7 +277,7 @@ def test_transparency_lies_on_white():
     rgba = np.zeros((2, 3, 4), np.uint8)
     rgba[..., 0], rgba[..., 3] = 200, [[0, 128, 255], [255, 128, 0]]
     expected = 255 + (rgba[..., 3:] / 255) * (rgba[..., :3] - 255.0)
-    for image in (rgba, Image.fromarray(rgba), io.BytesIO(saved(rgba, "PNG")), Image.fromarray(rgba).convert("RGBa")):
+    for image in (rgba, Image.fromarray(rgba), io.BytesIO(encoded(rgba, "PNG")), Image.fromarray(rgba).convert("RGBa")):
         options = {"input_data_format": "channels_last"} if image is rgba else {}
         np.testing.assert_allclose(raw(image, **options), expected, atol=1)
     la = Image.merge("LA", [Image.fromarray(rgba[..., channel]) for channel in (0, 3)])
@@ -319,10 +288,10 @@ def test_palettes():
     picture = Image.fromarray(np.uint8([[0, 1, 2]]))
     picture.putpalette([10, 20, 30, 200, 0, 0, 0, 0, 250])
     colours = np.array([[10, 20, 30], [200, 0, 0], [0, 0, 250]])
-    np.testing.assert_array_equal(raw(io.BytesIO(saved(picture, "PNG")))[0], colours)
-    one_hole = raw(io.BytesIO(saved(picture, "GIF", transparency=1)))[0]
+    np.testing.assert_array_equal(raw(io.BytesIO(encoded(picture, "PNG")))[0], colours)
+    one_hole = raw(io.BytesIO(encoded(picture, "GIF", transparency=1)))[0]
     np.testing.assert_array_equal(one_hole, [[10, 20, 30], [255, 255, 255], [0, 0, 250]])
-    by_degrees = raw(io.BytesIO(saved(picture, "PNG", transparency=bytes([255, 0, 128]))))[0]
+    by_degrees = raw(io.BytesIO(encoded(picture, "PNG", transparency=bytes([255, 0, 128]))))[0]
     np.testing.assert_allclose(by_degrees, [[10, 20, 30], [255, 255, 255], [127, 127, 252]], atol=1)
 
 
@@ -330,8 +299,8 @@ def test_cmyk():
     cyan_magenta_black_none = [255, 0, 0, 0, 0, 255, 0, 0, 0, 0, 0, 255, 0, 0, 0, 0]
     inks = Image.frombytes("CMYK", (4, 1), bytes(cyan_magenta_black_none))
     colours = [[0, 255, 255], [255, 0, 255], [0, 0, 0], [255, 255, 255]]
-    np.testing.assert_array_equal(raw(io.BytesIO(saved(inks, "TIFF")))[0], colours)
-    jpeg = saved(inks.resize((64, 16), 0), "JPEG", quality=100)
+    np.testing.assert_array_equal(raw(io.BytesIO(encoded(inks, "TIFF")))[0], colours)
+    jpeg = encoded(inks.resize((64, 16), 0), "JPEG", quality=100)
     np.testing.assert_allclose(raw(io.BytesIO(jpeg))[8, 8::16], colours, atol=4)
 
 
@@ -339,13 +308,13 @@ def test_cmyk():
 def test_animated_files_show_their_first_frame(format):
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue", "green")]
     options = {"lossless": True} if format == "WEBP" else {}
-    data = saved(frames[0], format, save_all=True, append_images=frames[1:], **options)
+    data = encoded(frames[0], format, save_all=True, append_images=frames[1:], **options)
     assert Image.open(io.BytesIO(data)).n_frames == 3
     np.testing.assert_array_equal(raw(io.BytesIO(data)), np.full((8, 8, 3), [255, 0, 0]))
 
 
 def test_open_image_gives_rgb_at_its_own_size(tmp_path):
     path = tmp_path / "grey.png"
-    path.write_bytes(saved(photo(channels=1)[..., 0], "PNG"))
+    path.write_bytes(encoded(photo(channels=1)[..., 0], "PNG"))
     assert (open_image(path).mode, open_image(path).size) == ("RGB", (87, 61))
     assert open_image(path, do_convert_rgb=False).mode == "L"

@@ -3,9 +3,7 @@
 import contextlib
 import io
 import os
-import struct
 import threading
-import zlib
 
 import numpy as np
 import pytest
@@ -14,14 +12,7 @@ from PIL import Image
 from pvt_numpy.pictures.decode import open_image
 from pvt_numpy.pictures.processor import MAX_RESIZED_PIXELS, preprocess
 from pvt_numpy.pictures.recipes import RECIPES
-
-NOISE = np.random.default_rng(0).integers(0, 256, (64, 80, 3), dtype=np.uint8)
-
-
-def saved(image, format, **options):
-    file = io.BytesIO()
-    image.save(file, format, **options)
-    return file.getvalue()
+from tests.pictures.picture_cases import NOISE, encoded, jpeg_claim, png_claim
 
 
 def refused(image, *sentence, error=ValueError, **options):
@@ -63,7 +54,7 @@ def test_files_that_are_no_pictures(tmp_path, content, sentence):
 
 @pytest.mark.parametrize("options", [{"format": "JPEG"}, {"format": "JPEG", "progressive": True}, {"format": "PNG"}])
 def test_a_cut_off_file_is_refused_wherever_it_was_cut(tmp_path, options):
-    data = saved(Image.fromarray(NOISE), **options)
+    data = encoded(NOISE, **options)
     path = tmp_path / "cut.jpg"
     for part in (0.01, 0.1, 0.5, 0.9, 0.99):
         path.write_bytes(data[: int(len(data) * part)])
@@ -78,7 +69,7 @@ def test_damage_anywhere_gives_a_picture_or_a_sentence():
     rng = np.random.default_rng(1)
     outcomes = {"picture": 0, "sentence": 0}
     for format in ("JPEG", "PNG", "GIF", "TIFF", "BMP", "WEBP"):
-        good = np.frombuffer(saved(Image.fromarray(NOISE), format), np.uint8)
+        good = np.frombuffer(encoded(NOISE, format), np.uint8)
         for _ in range(25):
             bad = good.copy()
             bad[rng.integers(0, len(bad), 5)] = rng.integers(0, 256, 5)
@@ -91,7 +82,7 @@ def test_damage_anywhere_gives_a_picture_or_a_sentence():
     assert min(outcomes.values()) > 10
 
 
-@pytest.mark.parametrize("content", [b"letter", saved(Image.fromarray(NOISE), "JPEG")])
+@pytest.mark.parametrize("content", [b"letter", encoded(NOISE, "JPEG")])
 def test_a_file_opened_as_text(tmp_path, content):
     path = tmp_path / "photo.jpg"
     path.write_bytes(content)
@@ -99,38 +90,27 @@ def test_a_file_opened_as_text(tmp_path, content):
         refused(file, f"{path}: found a file opened as text; expected binary mode")
 
 
-def bomb(width, height):
-    """A PNG of a few bytes that claims to be enormous and holds no pixel: decoding it would fail differently."""
-
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
-
-
 @pytest.mark.parametrize("side", [10_000, 60_000])  # Pillow alone only warns about the first
 def test_a_decompression_bomb_is_refused_before_it_is_decoded(tmp_path, side):
     path = tmp_path / "bomb.png"
-    path.write_bytes(bomb(side, side))
+    path.write_bytes(png_claim(side, side))
     refused(path, f"{path}: found a picture of decompression-bomb size; expected at most 89,478,485 pixels")
 
 
 def test_a_small_file_that_claims_to_be_large(tmp_path):
     """libjpeg fills up what is missing: a file of 1 kB would become a picture of 88 million pixels, and 1.3 GB."""
-    jpeg = saved(Image.fromarray(NOISE[:8, :8]), "JPEG")
-    at = jpeg.index(b"\xff\xc0") + 5
+    jpeg = encoded(NOISE[:8, :8], "JPEG")
     path = tmp_path / "small.jpg"
-    path.write_bytes(jpeg[:at] + struct.pack(">HH", 9400, 9400) + jpeg[at + 4 :])
+    path.write_bytes(jpeg_claim(jpeg, 9400, 9400))
     refused(path, f"{path}: ", f"it claims 9400 x 9400 pixels in {len(jpeg)} bytes")
-    black = saved(Image.new("1", (9000, 9000)), "PNG")  # an honest one, as small as any
+    black = encoded(Image.new("1", (9000, 9000)), "PNG")  # an honest one, as small as any
     assert open_image(io.BytesIO(black)).size == (9000, 9000)
 
 
 @pytest.mark.parametrize("compression", ["jpeg", "tiff_adobe_deflate"])
 def test_a_damaged_tiff_leaves_stderr_alone(capfd, compression):
     """libtiff prints what it finds wrong, past Python."""
-    good = saved(Image.fromarray(NOISE), "TIFF", compression=compression)
+    good = encoded(NOISE, "TIFF", compression=compression)
     for at in range(8, len(good), max(1, len(good) // 60)):
         with contextlib.suppress(ValueError):
             open_image(io.BytesIO(good[:at] + b"\xff\xff\xff\xff" + good[at + 4 :]))

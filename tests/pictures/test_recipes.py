@@ -8,8 +8,8 @@ import pytest
 
 from pvt_numpy.pictures.processor import preprocess
 from pvt_numpy.pictures.recipes import RECIPES, at_size, preprocessing_from_hf, preprocessing_from_timm, target_size
+from tests.pictures.picture_cases import NOISE
 
-NOISE = np.random.default_rng(0).integers(0, 256, (61, 87, 3), dtype=np.uint8)
 CROP = {"do_center_crop": True}
 
 
@@ -142,6 +142,9 @@ def test_convnext_configurations():
     assert preprocessing_from_hf(convnext)["size"] == {"height": 384, "width": 384}
 
 
+CONVNEXT = {"image_processor_type": "ConvNextImageProcessor", "size": 64}
+
+
 @pytest.mark.parametrize(
     ("config", "sentence"),
     [
@@ -158,12 +161,9 @@ def test_convnext_configurations():
         ({"rescale_factor": "1/255"}, "^rescale_factor: found"),
         ({"do_center_crop": True}, "^crop_size: found None"),
         ({"default_to_square": 1}, "^default_to_square: found 1"),
-        ({"image_processor_type": "ConvNextImageProcessor", "size": SHIPPED["size"]}, "^size: found.*ConvNext"),
-        ({"image_processor_type": "ConvNextImageProcessor", "size": 64, "crop_pct": 0}, "^crop_pct: found 0"),
-        (
-            {"image_processor_type": "ConvNextImageProcessor", "size": 64, "do_center_crop": True, "crop_size": 9},
-            "^do_center_crop: found True; expected False",
-        ),
+        (CONVNEXT | {"size": SHIPPED["size"]}, "^size: found.*ConvNext"),
+        (CONVNEXT | {"crop_pct": 0}, "^crop_pct: found 0"),
+        (CONVNEXT | {"do_center_crop": True, "crop_size": 9}, "^do_center_crop: found True; expected False"),
         ([1, 2], "^preprocessor_config.json: found .1, 2.; expected a dict"),
     ],
 )

@@ -17,7 +17,6 @@ import argparse
 import contextlib
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -34,6 +33,7 @@ sys.path[:0] = [str(ROOT)]
 from pvt_numpy.checkpoints.checkpoint import load_model  # noqa: E402
 from pvt_numpy.checkpoints.export import export_hf  # noqa: E402
 from pvt_numpy.training.state import read_state  # noqa: E402
+from tests import processes  # noqa: E402
 from tests.checkpoints import fake_hub  # noqa: E402
 
 BALL, SHIPPED = ROOT / "notebooks" / "golf_ball.jpg", ROOT / "weights" / "pvt_v2_b0_imagenette.safetensors"
@@ -63,13 +63,11 @@ class Work:
 
     def start(self, folder, *command):
         """The command, begun in `folder`."""
-        return subprocess.Popen(
-            [sys.executable, "-m", f"pvt_numpy.{self.name}", *map(str, command or self.command[1:])], cwd=folder,
-            env=self.environment(folder), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8",
-        )  # fmt: skip
+        arguments = ("-m", f"pvt_numpy.{self.name}", *(command or self.command[1:]))
+        return processes.start(*arguments, cwd=folder, env=self.environment(folder))
 
     def environment(self, folder):
-        return os.environ | {"PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
+        return {}
 
     def prepare(self, folder, old):
         if old:
@@ -112,7 +110,7 @@ class Download(Work):
     temporary = "cache/hub/*/blobs/*.incomplete"
 
     def environment(self, folder):
-        return fake_hub.environment(self.hub.url, folder / "cache", **super().environment(folder))
+        return fake_hub.environment(self.hub.url, folder / "cache")
 
     def state(self, folder, old):
         weights = [path.read_bytes() for path in folder.rglob("*.safetensors") if ".no_exist" not in path.parts]

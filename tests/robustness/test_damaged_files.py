@@ -1,6 +1,5 @@
 """Damaged files and files that are no model: one sentence each, and no memory for what they only claim."""
 
-import json
 import tracemalloc
 
 import numpy as np
@@ -9,7 +8,7 @@ import pytest
 from pvt_numpy.checkpoints.checkpoint import load_model, save_model
 from pvt_numpy.checkpoints.sources import open_source
 from pvt_numpy.pictures.recipes import RECIPES
-from tests.checkpoints.checkpoint_files import SMALL_V2, make_model, refused, rewrite, write_raw
+from tests.checkpoints.checkpoint_files import SMALL_V2, make_model, refused, rewrite, rewrite_config, write_raw
 
 
 @pytest.fixture
@@ -149,26 +148,20 @@ def test_damaged_metadata(saved, key, value, said):
 @pytest.mark.parametrize("number", [2**31, 10**400], ids=["2**31", "10**400"])
 def test_numbers_beyond_any_model_are_refused_by_name(saved, field, number):
     """Each is a number to Python; some, made into a float, a range or an array, were an OverflowError or a hang."""
-
-    def change(header):
-        config = json.loads(header["__metadata__"]["config"])
-        config[field] = [number] * 4 if isinstance(config[field], list) else number
-        header["__metadata__"]["config"] = json.dumps(config)
-
-    message = refused(rewrite(saved, change))
+    several = isinstance(getattr(SMALL_V2, field), tuple)
+    message = refused(rewrite_config(saved, **{field: [number] * 4 if several else number}))
     assert f"{field}[0]: found " in message or f"{field}: found " in message
     assert len(message) < 300
 
 
 def test_prefixes_put_before_every_name_two_thousand_times(saved):
+    def wrap(header):
+        del header["__metadata__"]
+        for name in list(header):
+            header["module." * 2000 + name] = header.pop(name)
+
     with pytest.raises(ValueError, match="lack the metadata of our files"):
-        load_model(rewrite(saved, lambda header: wrap(header, "module." * 2000)))
-
-
-def wrap(header, prefix):
-    del header["__metadata__"]
-    for name in list(header):
-        header[prefix + name] = header.pop(name)
+        load_model(rewrite(saved, wrap))
 
 
 def test_our_names_without_our_metadata(saved):

@@ -19,7 +19,8 @@ from PIL import Image
 from pvt_numpy.system.files import atomic_file, atomic_folder
 from pvt_numpy.train import nano_config
 from pvt_numpy.training.state import Settings, fresh, write_state
-from tests.checkpoints.fake_hub import ROOT
+from tests import processes
+from tests.processes import ROOT
 from tests.robustness.kill import BALL, OLD, SHIPPED, kill
 
 posix = pytest.mark.skipif(os.name == "nt", reason="sends SIGKILL and SIGINT, which Windows does not know")
@@ -106,12 +107,7 @@ def photos(tmp_path_factory):
 def command(arguments, output, photos, **options):
     """(status, stdout, stderr) of a command that writes `output`."""
     words = {"PHOTOS": photos, "OUT": output}
-    arguments = [str(words.get(word, word)) for word in arguments]
-    done = subprocess.run(
-        [sys.executable, "-m", f"pvt_numpy.{arguments[0]}", *arguments[1:]], cwd=ROOT, capture_output=True, text=True,
-        encoding="utf-8", timeout=120, env=os.environ | {"OPENBLAS_NUM_THREADS": "1"}, **options,
-    )  # fmt: skip
-    return done.returncode, done.stdout, done.stderr
+    return processes.command(*(words.get(word, word) for word in arguments), **options)
 
 
 def assert_one_line(found, name, *words):
@@ -172,9 +168,8 @@ def test_a_file_where_the_folder_should_be_is_one_line(name, before, photos):
 @pytest.mark.parametrize("arguments", [["classify", str(BALL)], ["summary", "pvt_tiny"], ["validate", "--golden"]])
 def test_a_full_disk_behind_standard_output_is_one_line(arguments):
     with open("/dev/full", "w") as full:
-        done = subprocess.run([sys.executable, "-m", f"pvt_numpy.{arguments[0]}", *arguments[1:]], cwd=ROOT,
-                              stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)  # fmt: skip
-    assert (done.returncode, done.stderr) == (1, f"{arguments[0]}: error: [Errno 28] No space left on device\n")
+        found = processes.command(*arguments, stdout=full)
+    assert found == (1, None, f"{arguments[0]}: error: [Errno 28] No space left on device\n")
 
 
 # A file system of our own, which goes with the process: full, or mounted again for reading only.
@@ -213,8 +208,7 @@ def test_a_file_system_that_is_full_or_read_only(name, state, tmp_path):
 
 @posix
 def test_ctrl_c_ends_in_one_line():
-    process = subprocess.Popen([sys.executable, "-m", "pvt_numpy.classify", "-"], cwd=ROOT, stdin=subprocess.PIPE,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
+    process = processes.start("-m", "pvt_numpy.classify", "-", stdin=subprocess.PIPE)
     assert "parameters" in process.stdout.readline()  # now it waits for the picture
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from tests.pictures.picture_cases import jpeg_claim
+
 from .models import assembled, sound_models
 from .picture_files import WHOLE
 
@@ -65,14 +67,13 @@ def broken_folder(folder):
     """Pictures that cannot be read, each in another way; returns their names."""
     made = ["text.jpg", "empty.png", "cut.jpg", "bomb.ppm", "small bomb.jpg", "noisy.tif"]
     jpeg = WHOLE["JPEG"]
-    at = jpeg.index(b"\xff\xc0") + 5
     zipped = WHOLE["deflated TIFF"]
     contents = [
         b"no picture",
         b"",
         jpeg[:300],
         b"P6 60000 60000 255\n",
-        jpeg[:at] + (9400).to_bytes(2, "big") * 2 + jpeg[at + 4 :],
+        jpeg_claim(jpeg, 9400, 9400),
         zipped[:256] + b"\xff" * 4 + zipped[260:],
     ]
     for name, content in zip(made, contents, strict=True):

@@ -5,7 +5,6 @@ What the package makes of a damaged file that Pillow can still decode must be wh
 
 import io
 import struct
-import zlib
 
 import numpy as np
 from hypothesis import strategies as st
@@ -13,6 +12,7 @@ from PIL import Image, ImageOps
 
 from pvt_numpy.pictures.decode import open_image
 from pvt_numpy.pictures.processor import preprocess
+from tests.pictures.picture_cases import TURNED, encoded, exif, jpeg_claim, png_claim
 
 from .edits import damaged_bytes
 from .judge import Case
@@ -24,16 +24,6 @@ FORMATS = {  # the modes that Pillow can write in each
     "GIF": ("P", "L", "1"), "TIFF": ("RGB", "L", "1", "P", "RGBA", "CMYK", "I;16", "I;16B"), "BMP": ("RGB", "L", "1"),
     "PPM": ("RGB", "L", "1"), "TGA": ("RGB", "L"), "ICO": ("RGB",), "PCX": ("RGB", "L"),
 }  # fmt: skip
-TURNED = {  # how a camera stores the upright picture u (H, W, ...) under each EXIF orientation
-    1: lambda u: u,
-    2: lambda u: u[:, ::-1],
-    3: lambda u: u[::-1, ::-1],
-    4: lambda u: u[::-1],
-    5: lambda u: u.swapaxes(0, 1),
-    6: lambda u: np.rot90(u),
-    7: lambda u: u[::-1, ::-1].swapaxes(0, 1),
-    8: lambda u: np.rot90(u, -1),
-}
 SUFFIXES = (".jpg", ".png", ".gif", ".txt", ".safetensors", "", ".JPG.exe")
 
 
@@ -78,8 +68,6 @@ def sound_pictures(draw):
     if frames > 1:  # the first counts
         others = [Image.new(picture.mode, picture.size, n * 40) for n in range(1, frames)]
         options |= {"save_all": True, "append_images": others}
-    file = io.BytesIO()
-    picture.save(file, format, **options)
     name = f"p{draw(st.sampled_from(SUFFIXES))}"
     tolerance = 4 if format == "JPEG" else 1 if mode in ("RGBA", "LA") else 0
 
@@ -91,7 +79,7 @@ def sound_pictures(draw):
         assert inner.max() <= tolerance, f"colours differ by up to {inner.max()}"
 
     story = f"{format} {mode}, {width} x {height}, orientation {orientation}, {frames} frames, as {name}"
-    return Case(story, {name: file.getvalue()}, name, opened, check)
+    return Case(story, {name: encoded(picture, format, **options)}, name, opened, check)
 
 
 def made(values, mode):
@@ -142,13 +130,6 @@ def colours(values, mode):
     return values[..., :3] if mode == "RGB" else grey
 
 
-def exif(orientation):
-    """An EXIF block that says how the camera was held."""
-    tags = Image.Exif()
-    tags[0x0112] = orientation
-    return tags.tobytes()
-
-
 # Damaged pictures
 
 
@@ -157,9 +138,7 @@ def _noise(mode):
 
 
 def _written(format, mode, **options):
-    file = io.BytesIO()
-    _noise(mode).save(file, format, **options)
-    return file.getvalue()
+    return encoded(_noise(mode), format, **options)
 
 
 WHOLE = {
@@ -238,30 +217,17 @@ def no_pictures(draw):
 # Pictures that claim to be enormous
 
 
-def _chunk(kind, data):
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
-def _png(width, height, depth, colour):
-    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    chunks = (b"IHDR", header), (b"IDAT", zlib.compress(bytes(99))), (b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, data) for kind, data in chunks)
-
-
 def _claims(width, height):
     """name -> file of about a hundred bytes, which says that it has width x height pixels."""
-    sides = struct.pack(">HH", height & 0xFFFF, width & 0xFFFF)
-    jpeg = WHOLE["JPEG"]
-    at = jpeg.index(b"\xff\xc0") + 5
     gif = struct.pack("<HH", width & 0xFFFF, height & 0xFFFF)
     bmp = WHOLE["BMP"]
     tags = [(256, width), (257, height), (258, 8), (259, 1), (262, 1), (273, 8), (278, height), (279, 1)]
     tiff = struct.pack("<2sHIH", b"II", 42, 8, len(tags))
     tiff += b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags) + bytes(4)
     return {
-        "PNG": _png(width, height, 8, 2), "16-bit PNG": _png(width, height, 16, 0),
-        "1-bit PNG": _png(width, height, 1, 0),
-        "JPEG": jpeg[:at] + sides + jpeg[at + 4 :], "GIF": WHOLE["GIF"][:6] + gif + WHOLE["GIF"][10:],
+        "PNG": png_claim(width, height), "16-bit PNG": png_claim(width, height, 16, 0),
+        "1-bit PNG": png_claim(width, height, 1, 0),
+        "JPEG": jpeg_claim(WHOLE["JPEG"], width & 0xFFFF, height & 0xFFFF), "GIF": WHOLE["GIF"][:6] + gif + WHOLE["GIF"][10:],
         "BMP": bmp[:18] + struct.pack("<ii", width, height) + bmp[26:], "PPM": b"P6 %d %d 255\n" % (width, height),
         "float PFM": b"Pf\n%d %d\n-1.0\n" % (width, height), "bitmap": b"P4 %d %d\n" % (width, height), "TIFF": tiff,
         "XBM": b"#define x_width %d\n#define x_height %d\nstatic char x[] = {\n0x00" % (width, height),
@@ -290,8 +256,7 @@ def strips(draw):
                                    {"size": {"shortest_edge": 30, "longest_edge": 40}}]))  # fmt: skip
     crop = draw(st.sampled_from([{}, {"do_center_crop": True, "crop_size": 17},
                                  {"do_center_crop": True, "crop_size": 10**6}]))  # fmt: skip
-    file = io.BytesIO()
-    Image.new("RGB", (width, height), (9, 99, 199)).save(file, "PNG")
+    data = encoded(Image.new("RGB", (width, height), (9, 99, 199)), "PNG")
 
     def check(pixels):
         assert pixels.dtype == np.float32
@@ -300,5 +265,5 @@ def strips(draw):
         assert np.allclose(inside, expected, atol=1e-5), "the middle has another colour"
 
     story = f"{width} x {height} pixels, {recipe | crop}"
-    return Case(story, {"p.png": file.getvalue()}, "p.png", lambda path: preprocess(path, **recipe, **crop), check,
+    return Case(story, {"p.png": data}, "p.png", lambda path: preprocess(path, **recipe, **crop), check,
                 memory=1 << 30)  # fmt: skip
