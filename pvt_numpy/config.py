@@ -94,7 +94,7 @@ class PvtV2Config(_SharedFields):
     patch_sizes: tuple[int, ...] = (7, 3, 3, 3)
     num_labels: int = 2
     sr_ratios: tuple[int, ...] = (8, 4, 2, 1)
-    linear_attention: bool = False  # keys from a 7 x 7 average pool whatever the image size (b2_li)
+    linear_attention: bool = False  # keys from a 7 x 7 average pool whatever the picture's size (b2_li)
 
     model_type = "pvt_v2"
 

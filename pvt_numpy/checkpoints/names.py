@@ -87,7 +87,7 @@ def _parse(name, maker):
 
 
 def file_names(name, maker, bare=False):
-    """Our `name` as `maker` of checkpoint has it: one name, or two to be stacked (keys, then values).
+    """Our `name` as the checkpoints of `maker` have it: one name, or two to be stacked (keys, then values).
 
     `bare`: of a Hugging Face model without a head, whose names lack the model's prefix.
 
@@ -132,7 +132,7 @@ def our_names(names, maker, bare=False):
 
 
 def recognise(names):
-    """Which (maker, bare) of checkpoint has these names, or None. The maker that knows most of them wins.
+    """The (maker, bare) whose checkpoints have these names, or None. The maker that knows most of them wins.
 
     >>> recognise(["patch_embed.proj.weight", "stages.0.blocks.0.norm1.weight"])
     ('timm', False)

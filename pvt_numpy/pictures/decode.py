@@ -93,7 +93,7 @@ def _one_sentence(name):
             limit = f"at most {Image.MAX_IMAGE_PIXELS:,} pixels (PIL.Image.MAX_IMAGE_PIXELS)"
             raise wrong(name, "a picture of decompression-bomb size", limit) from None
         except UnidentifiedImageError:
-            raise wrong(name, "no image format that Pillow knows", "a picture") from None
+            raise wrong(name, "no format of pictures that Pillow knows", "a picture") from None
         except Exception as error:  # damaged files make Pillow raise OSError, SyntaxError, struct.error, KeyError, …
             raise wrong(name, f"a damaged, cut-off or unsupported picture ({error})", "a whole one") from error
 

@@ -13,7 +13,7 @@ import warnings
 
 from .quiet import STDERR
 
-LARGEST_SIDE = 4096  # pixels, if a command lets the user choose the size of the picture
+LARGEST_SIDE = 4096  # pixels, of the picture that the model reads
 LONGEST_LINE = 4000  # characters of an error
 
 

@@ -245,40 +245,45 @@ def test_other_upload_in_the_cache_is_refused_and_kept(served, cache):
 
 def test_refusals(served, cache):
     """What a server may answer instead of a checkpoint; each is one line that names the way out."""
-    served.refusals = {
-        "lecture/none": (404, "RepoNotFound"),
-        "lecture/private": (401, "RepoNotFound"),
-        "lecture/token": (401, None),
-        "lecture/gated": (403, "GatedRepo"),
-        "lecture/forbidden": (403, None),
-        "lecture/down": (503, None),
+    pickles, gated = {"config.json": b"{}", "pytorch_model.bin": b""}, f"{served.url}/lecture/gated is gated"
+    expected = {  # what it holds, or how it refuses: the error and what is said of it
+        "lecture/none": (
+            (404, "RepoNotFound"),
+            "FileNotFoundError",
+            "no repository lecture/none",
+            "names: pvt_tiny, pvt",
+        ),
+        "lecture/private": ((401, "RepoNotFound"), "FileNotFoundError", "private", "HF_TOKEN"),
+        "lecture/token": ((401, None), "PermissionError", "401", "HF_TOKEN"),
+        "lecture/gated": ((403, "GatedRepo"), "PermissionError", gated, "HF_TOKEN"),
+        "lecture/forbidden": ((403, None), "PermissionError", "403", "HF_TOKEN"),
+        "lecture/down": ((503, None), "ConnectionError", "answered 503", "name no model: the one that is shipped"),
+        "lecture/empty": ({}, "FileNotFoundError", "found no config.json; expected"),
+        "lecture/pickles": (pickles, "FileNotFoundError", "found neither model.safetensors nor"),
+        "a--b/c": ({}, "HFValidationError", "a--b/c"),
     }
-    served.repositories["lecture/empty"] = {}
-    served.repositories["lecture/pickles"] = {"config.json": b"{}", "pytorch_model.bin": b""}
-    expected = {
-        "lecture/none": ("FileNotFoundError", "no repository lecture/none", "published names: pvt_tiny, pvt_small"),
-        "lecture/private": ("FileNotFoundError", "private", "HF_TOKEN"),
-        "lecture/token": ("PermissionError", "401", "HF_TOKEN"),
-        "lecture/gated": ("PermissionError", f"{served.url}/lecture/gated is gated", "HF_TOKEN"),
-        "lecture/forbidden": ("PermissionError", "403", "HF_TOKEN"),
-        "lecture/down": ("ConnectionError", "answered 503", "name no model: the one that is shipped"),
-        "lecture/empty": ("FileNotFoundError", "found no config.json; expected", ""),
-        "lecture/pickles": ("FileNotFoundError", "found neither model.safetensors nor", ""),
-        "a--b/c": ("HFValidationError", "a--b/c", ""),
-    }
+    for name, (answer, *_) in expected.items():
+        (served.repositories if isinstance(answer, dict) else served.refusals)[name] = answer
     out, err = run(served, cache, " ".join(expected))
     assert out == ""
-    lines = err.splitlines()
-    assert len(lines) == len(expected), err
-    for line, (kind, *words) in zip(lines, expected.values(), strict=True):
-        assert line.startswith(f"{kind}: test: error: ")
-        for word in words:
-            assert word in line
+    for line, (_, error, *words) in zip(err.splitlines(), expected.values(), strict=True):
+        assert line.startswith(f"{error}: test: error: ")
+        assert all(word in line for word in words), line
     assert weights_in(cache) == []
 
 
-@pytest.mark.parametrize("fault", ["closed port", "mute", "not_a_hub"])
-def test_no_hub_within_reach(served, cache, fault):
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("closed port", "ConnectionError: test: error: cannot download pvt_tiny: URL could not be reached ("),
+        ("mute", "TimeoutError: test: error: cannot download pvt_tiny: URL did not answer in time"),
+        (
+            "not_a_hub",
+            "ConnectionError: test: error: cannot download pvt_tiny: what answers at URL is not a Hugging Face",
+        ),
+    ],
+)
+def test_no_hub_within_reach(served, cache, fault, said):
     url = served.url
     if fault == "closed port":
         with fake_hub.serve({}) as gone:
@@ -286,23 +291,17 @@ def test_no_hub_within_reach(served, cache, fault):
     else:
         setattr(served, fault, True)
     err = fail(url, cache, "pvt_tiny")
-    kind, reason = {
-        "closed port": ("ConnectionError", f"{url} could not be reached ("),
-        "mute": ("TimeoutError", f"{url} did not answer in time"),
-        "not_a_hub": ("ConnectionError", f"what answers at {url} is not a Hugging Face Hub"),
-    }[fault]
-    assert err.startswith(f"{kind}: test: error: cannot download pvt_tiny: {reason}")
+    assert err.startswith(said.replace("URL", url))
     assert f"from {url}/Zetatech/pvt-tiny-224/tree/main in a folder and load that folder" in err
     assert "name no model: the one that is shipped needs no download" in err
 
 
 def test_requests_forbidden(served, cache):
+    start = "test: error: cannot download pvt_tiny: "
     offline = fail(served, cache, "pvt_tiny", HF_HUB_OFFLINE="1")
-    assert offline.startswith("ConnectionError")
-    assert "HF_HUB_OFFLINE is set" in offline
+    assert offline.startswith(f"ConnectionError: {start}HF_HUB_OFFLINE is set")
     local = fail(served, cache, "pvt_tiny", "local")
-    assert local.startswith("FileNotFoundError")
-    assert f"not in the cache folder {cache}" in local
+    assert local.startswith(f"FileNotFoundError: {start}it is not in the cache folder {cache}")
     assert served.requests == []
 
 

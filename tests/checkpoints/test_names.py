@@ -1,4 +1,4 @@
-"""The table of names: against the public state dicts where the reference is at hand, against itself everywhere."""
+"""The table of names: against the public state dicts if the reference is at hand, against itself everywhere."""
 
 import json
 from pathlib import Path
@@ -12,79 +12,56 @@ from pvt_numpy.parameters import parameter_shapes
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference" / "key_names.json"
 KINDS = {name: ("official", "timm", "hf-v2") if "v2" in name else ("official", "hf-v1") for name in VARIANTS}
 
-# Names as the public checkpoints print them, one of every row of the table.
-PRINTED = {
-    "official": {
-        "patch_embed1.proj.weight": "stages.0.patch_embed.proj.weight",
-        "patch_embed4.norm.bias": "stages.3.patch_embed.norm.bias",
-        "pos_embed2": "stages.1.pos_embed",
-        "cls_token": "stages.3.cls_token",
-        "block3.17.norm1.weight": "stages.2.blocks.17.norm1.weight",
-        "block1.0.attn.q.bias": "stages.0.blocks.0.attn.q.bias",
-        "block1.0.attn.kv.weight": "stages.0.blocks.0.attn.kv.weight",
-        "block1.0.attn.proj.weight": "stages.0.blocks.0.attn.proj.weight",
-        "block2.1.attn.sr.weight": "stages.1.blocks.1.attn.sr.weight",
-        "block2.1.attn.norm.bias": "stages.1.blocks.1.attn.norm.bias",
-        "block2.1.norm2.bias": "stages.1.blocks.1.norm2.bias",
-        "block4.2.mlp.fc1.weight": "stages.3.blocks.2.mlp.fc1.weight",
-        "block4.2.mlp.dwconv.dwconv.weight": "stages.3.blocks.2.mlp.dwconv.weight",
-        "block4.2.mlp.fc2.bias": "stages.3.blocks.2.mlp.fc2.bias",
-        "norm1.weight": "stages.0.norm.weight",
-        "norm.weight": "norm.weight",
-        "head.bias": "head.bias",
-    },
-    "timm": {
-        "patch_embed.proj.weight": "stages.0.patch_embed.proj.weight",
-        "stages.1.downsample.norm.bias": "stages.1.patch_embed.norm.bias",
-        "stages.2.blocks.17.norm1.weight": "stages.2.blocks.17.norm1.weight",
-        "stages.0.blocks.0.attn.q.bias": "stages.0.blocks.0.attn.q.bias",
-        "stages.0.blocks.0.attn.kv.weight": "stages.0.blocks.0.attn.kv.weight",
-        "stages.0.blocks.0.attn.proj.weight": "stages.0.blocks.0.attn.proj.weight",
-        "stages.1.blocks.1.attn.sr.weight": "stages.1.blocks.1.attn.sr.weight",
-        "stages.1.blocks.1.attn.norm.bias": "stages.1.blocks.1.attn.norm.bias",
-        "stages.1.blocks.1.norm2.bias": "stages.1.blocks.1.norm2.bias",
-        "stages.3.blocks.2.mlp.fc1.weight": "stages.3.blocks.2.mlp.fc1.weight",
-        "stages.3.blocks.2.mlp.dwconv.weight": "stages.3.blocks.2.mlp.dwconv.weight",
-        "stages.3.blocks.2.mlp.fc2.bias": "stages.3.blocks.2.mlp.fc2.bias",
-        "stages.0.norm.weight": "stages.0.norm.weight",
-        "head.bias": "head.bias",
-    },
-    "hf-v1": {
-        "pvt.encoder.patch_embeddings.0.projection.weight": "stages.0.patch_embed.proj.weight",
-        "pvt.encoder.patch_embeddings.3.layer_norm.bias": "stages.3.patch_embed.norm.bias",
-        "pvt.encoder.patch_embeddings.1.position_embeddings": "stages.1.pos_embed",
-        "pvt.encoder.patch_embeddings.3.cls_token": "stages.3.cls_token",
-        "pvt.encoder.block.2.17.layer_norm_1.weight": "stages.2.blocks.17.norm1.weight",
-        "pvt.encoder.block.0.0.attention.self.query.bias": "stages.0.blocks.0.attn.q.bias",
-        "pvt.encoder.block.0.0.attention.self.key.weight": "stages.0.blocks.0.attn.kv.weight",
-        "pvt.encoder.block.0.0.attention.self.value.weight": "stages.0.blocks.0.attn.kv.weight",
-        "pvt.encoder.block.0.0.attention.output.dense.weight": "stages.0.blocks.0.attn.proj.weight",
-        "pvt.encoder.block.1.1.attention.self.sequence_reduction.weight": "stages.1.blocks.1.attn.sr.weight",
-        "pvt.encoder.block.1.1.attention.self.layer_norm.bias": "stages.1.blocks.1.attn.norm.bias",
-        "pvt.encoder.block.1.1.layer_norm_2.bias": "stages.1.blocks.1.norm2.bias",
-        "pvt.encoder.block.3.2.mlp.dense1.weight": "stages.3.blocks.2.mlp.fc1.weight",
-        "pvt.encoder.block.3.2.mlp.dense2.bias": "stages.3.blocks.2.mlp.fc2.bias",
-        "pvt.encoder.layer_norm.weight": "norm.weight",
-        "classifier.bias": "head.bias",
-    },
-    "hf-v2": {
-        "pvt_v2.encoder.layers.0.patch_embedding.proj.weight": "stages.0.patch_embed.proj.weight",
-        "pvt_v2.encoder.layers.3.patch_embedding.layer_norm.bias": "stages.3.patch_embed.norm.bias",
-        "pvt_v2.encoder.layers.2.blocks.17.layer_norm_1.weight": "stages.2.blocks.17.norm1.weight",
-        "pvt_v2.encoder.layers.0.blocks.0.attention.query.bias": "stages.0.blocks.0.attn.q.bias",
-        "pvt_v2.encoder.layers.0.blocks.0.attention.key.weight": "stages.0.blocks.0.attn.kv.weight",
-        "pvt_v2.encoder.layers.0.blocks.0.attention.value.weight": "stages.0.blocks.0.attn.kv.weight",
-        "pvt_v2.encoder.layers.0.blocks.0.attention.proj.weight": "stages.0.blocks.0.attn.proj.weight",
-        "pvt_v2.encoder.layers.1.blocks.1.attention.spatial_reduction.weight": "stages.1.blocks.1.attn.sr.weight",
-        "pvt_v2.encoder.layers.1.blocks.1.attention.layer_norm.bias": "stages.1.blocks.1.attn.norm.bias",
-        "pvt_v2.encoder.layers.1.blocks.1.layer_norm_2.bias": "stages.1.blocks.1.norm2.bias",
-        "pvt_v2.encoder.layers.3.blocks.2.mlp.dense1.weight": "stages.3.blocks.2.mlp.fc1.weight",
-        "pvt_v2.encoder.layers.3.blocks.2.mlp.dwconv.dwconv.weight": "stages.3.blocks.2.mlp.dwconv.weight",
-        "pvt_v2.encoder.layers.3.blocks.2.mlp.dense2.bias": "stages.3.blocks.2.mlp.fc2.bias",
-        "pvt_v2.encoder.layers.0.layer_norm.weight": "stages.0.norm.weight",
-        "classifier.bias": "head.bias",
-    },
-}
+# Names as the public checkpoints print them, one of every row of the table, or "-" if a maker has no such layer.
+TABLES = (
+    """
+ours                                 official                           timm
+stages.0.patch_embed.proj.weight     patch_embed1.proj.weight           patch_embed.proj.weight
+stages.3.patch_embed.norm.bias       patch_embed4.norm.bias             -
+stages.1.pos_embed                   pos_embed2                         -
+stages.3.cls_token                   cls_token                          -
+stages.2.blocks.17.norm1.weight      block3.17.norm1.weight             stages.2.blocks.17.norm1.weight
+stages.0.blocks.0.attn.q.bias        block1.0.attn.q.bias               stages.0.blocks.0.attn.q.bias
+stages.0.blocks.0.attn.kv.weight     block1.0.attn.kv.weight            stages.0.blocks.0.attn.kv.weight
+stages.0.blocks.0.attn.proj.weight   block1.0.attn.proj.weight          stages.0.blocks.0.attn.proj.weight
+stages.1.blocks.1.attn.sr.weight     block2.1.attn.sr.weight            stages.1.blocks.1.attn.sr.weight
+stages.1.blocks.1.attn.norm.bias     block2.1.attn.norm.bias            stages.1.blocks.1.attn.norm.bias
+stages.1.blocks.1.norm2.bias         block2.1.norm2.bias                stages.1.blocks.1.norm2.bias
+stages.3.blocks.2.mlp.fc1.weight     block4.2.mlp.fc1.weight            stages.3.blocks.2.mlp.fc1.weight
+stages.3.blocks.2.mlp.dwconv.weight  block4.2.mlp.dwconv.dwconv.weight  stages.3.blocks.2.mlp.dwconv.weight
+stages.3.blocks.2.mlp.fc2.bias       block4.2.mlp.fc2.bias              stages.3.blocks.2.mlp.fc2.bias
+stages.0.norm.weight                 norm1.weight                       stages.0.norm.weight
+norm.weight                          norm.weight                        -
+head.bias                            head.bias                          head.bias
+stages.1.patch_embed.norm.bias       -                                  stages.1.downsample.norm.bias
+""",
+    """
+ours                                 hf-v1                                                           hf-v2
+stages.0.patch_embed.proj.weight     pvt.encoder.patch_embeddings.0.projection.weight                pvt_v2.encoder.layers.0.patch_embedding.proj.weight
+stages.3.patch_embed.norm.bias       pvt.encoder.patch_embeddings.3.layer_norm.bias                  pvt_v2.encoder.layers.3.patch_embedding.layer_norm.bias
+stages.1.pos_embed                   pvt.encoder.patch_embeddings.1.position_embeddings              -
+stages.3.cls_token                   pvt.encoder.patch_embeddings.3.cls_token                        -
+stages.2.blocks.17.norm1.weight      pvt.encoder.block.2.17.layer_norm_1.weight                      pvt_v2.encoder.layers.2.blocks.17.layer_norm_1.weight
+stages.0.blocks.0.attn.q.bias        pvt.encoder.block.0.0.attention.self.query.bias                 pvt_v2.encoder.layers.0.blocks.0.attention.query.bias
+stages.0.blocks.0.attn.kv.weight     pvt.encoder.block.0.0.attention.self.key.weight                 pvt_v2.encoder.layers.0.blocks.0.attention.key.weight
+stages.0.blocks.0.attn.kv.weight     pvt.encoder.block.0.0.attention.self.value.weight               pvt_v2.encoder.layers.0.blocks.0.attention.value.weight
+stages.0.blocks.0.attn.proj.weight   pvt.encoder.block.0.0.attention.output.dense.weight             pvt_v2.encoder.layers.0.blocks.0.attention.proj.weight
+stages.1.blocks.1.attn.sr.weight     pvt.encoder.block.1.1.attention.self.sequence_reduction.weight  pvt_v2.encoder.layers.1.blocks.1.attention.spatial_reduction.weight
+stages.1.blocks.1.attn.norm.bias     pvt.encoder.block.1.1.attention.self.layer_norm.bias            pvt_v2.encoder.layers.1.blocks.1.attention.layer_norm.bias
+stages.1.blocks.1.norm2.bias         pvt.encoder.block.1.1.layer_norm_2.bias                         pvt_v2.encoder.layers.1.blocks.1.layer_norm_2.bias
+stages.3.blocks.2.mlp.fc1.weight     pvt.encoder.block.3.2.mlp.dense1.weight                         pvt_v2.encoder.layers.3.blocks.2.mlp.dense1.weight
+stages.3.blocks.2.mlp.fc2.bias       pvt.encoder.block.3.2.mlp.dense2.bias                           pvt_v2.encoder.layers.3.blocks.2.mlp.dense2.bias
+norm.weight                          pvt.encoder.layer_norm.weight                                   -
+head.bias                            classifier.bias                                                 classifier.bias
+stages.3.blocks.2.mlp.dwconv.weight  -                                                               pvt_v2.encoder.layers.3.blocks.2.mlp.dwconv.dwconv.weight
+stages.0.norm.weight                 -                                                               pvt_v2.encoder.layers.0.layer_norm.weight
+""",  # noqa: E501
+)
+PRINTED = {}  # maker -> its name -> ours
+for table in TABLES:
+    (_, *makers), *rows = (line.split() for line in table.strip().splitlines())
+    for column, maker in enumerate(makers, 1):
+        PRINTED[maker] = {row[column]: row[0] for row in rows if row[column] != "-"}
 
 
 @pytest.mark.parametrize("kind", PRINTED)

@@ -14,6 +14,7 @@ import pytest
 import pvt_numpy
 from pvt_numpy.checkpoints import hub
 from pvt_numpy.config import VARIANTS
+from pvt_numpy.pictures.recipes import RECIPES
 
 REFERENCE = Path(__file__).resolve().parents[3] / "shared" / "reference" / "README.md"
 
@@ -77,18 +78,13 @@ def test_pins_on_the_real_hub(name):
 
 
 PUBLISHED_LOGITS = {
-    "pvt_tiny": (-1.4192, -1.9158, -0.9702),
-    "pvt_small": (0.4353, -0.1960, -0.2373),
-    "pvt_medium": (-0.2914, -0.2231, 0.0321),
-    "pvt_large": (0.3740, -0.7739, -0.4214),
-    "pvt_v2_b0": (-1.1939, -1.4547, -0.1076),
-    "pvt_v2_b1": (-0.4716, -0.7335, -0.4600),
-    "pvt_v2_b2": (0.0795, -0.3170, 0.2247),
-    "pvt_v2_b2_li": (0.0968, 0.3937, -0.4252),
-    "pvt_v2_b3": (-0.4595, -0.2870, 0.0940),
-    "pvt_v2_b4": (-0.1769, -0.1747, -0.0143),
+    "pvt_tiny": (-1.4192, -1.9158, -0.9702), "pvt_small": (0.4353, -0.1960, -0.2373),
+    "pvt_medium": (-0.2914, -0.2231, 0.0321), "pvt_large": (0.3740, -0.7739, -0.4214),
+    "pvt_v2_b0": (-1.1939, -1.4547, -0.1076), "pvt_v2_b1": (-0.4716, -0.7335, -0.4600),
+    "pvt_v2_b2": (0.0795, -0.3170, 0.2247), "pvt_v2_b2_li": (0.0968, 0.3937, -0.4252),
+    "pvt_v2_b3": (-0.4595, -0.2870, 0.0940), "pvt_v2_b4": (-0.1769, -0.1747, -0.0143),
     "pvt_v2_b5": (-0.2943, -0.1008, 0.6812),
-}
+}  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -109,8 +105,6 @@ def test_published_logits(name, cats):
 
     They were written before the resize of the image processor became bicubic, hence the bilinear recipe.
     """
-    from pvt_numpy.pictures.recipes import RECIPES
-
     model = pvt_numpy.load_model(name)
     x = pvt_numpy.preprocess(cats, **RECIPES["hf-bilinear"])
     logits = pvt_numpy.forward(x, model.params, model.config).logits

@@ -41,7 +41,7 @@ def test_a_folder(tmp_path):
     ("content", "sentence"),
     [
         (b"", "found an empty file (0 bytes)"),
-        (b"Dear reader,\nthis is a letter.\n", "found no image format that Pillow knows"),
+        (b"Dear reader,\nthis is a letter.\n", "found no format of pictures that Pillow knows"),
         (b"\xff\xd8\xff\xe0 and then nothing of a JPEG", "found a damaged, cut-off or unsupported picture"),
     ],
 )

@@ -48,7 +48,7 @@ def main(argv=None):
                         help=f"by default all: {', '.join(KINDS)}")  # fmt: skip
     options = parser.parse_args(argv)
 
-    sys.modules["torch"] = None  # as where PyTorch is not installed: pickles are refused, no memory goes into PyTorch
+    sys.modules["torch"] = None  # as if PyTorch were not installed: pickles are refused, no memory goes into PyTorch
     limit_memory()
     shares = sum(KINDS[kind].share for kind in options.kinds)
     print(f"{'kind':<26}{'results':>9}{'refusals':>10}{'slowest':>10}{'largest':>10}{'in all':>9}")
@@ -111,7 +111,7 @@ def run_commands():
 
 
 def limit_memory(more=3 << 30):
-    """Lets the process have at most `more` bytes beside what it has, where the operating system can (Linux): a file
+    """Lets the process have at most `more` bytes beside what it has, if the operating system can (Linux): a file
     that makes it ask for more ends in MemoryError, which is a failure, and not in a machine without memory."""
     try:
         import resource

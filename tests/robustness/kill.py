@@ -2,7 +2,7 @@
 
 Each trial starts the real command, ends it with SIGKILL (as kill -9 does) or SIGINT (as Ctrl-C does), and checks:
 
-- At the target stands byte for byte the old file or the new one, or nothing where nothing stood; never a half.
+- At the target stands byte for byte the old file or the new one, or nothing if nothing stood; never a half.
 - After Ctrl-C the exit status is 130, stderr holds one line, and no temporary file is left.
 - The same command, run again, ends with the new file as if nothing had happened, and takes leftovers away.
 
@@ -150,7 +150,7 @@ class Training(Work):
         return "half" if not whole else "new" if steps == self.steps and model.exists() else "old"
 
     def again(self, folder, state):
-        """With --resume, where there is something to go on from."""
+        """With --resume, if there is something to go on from."""
         resume = () if state == "nothing" else ("--resume", "out")
         return self.expect_new(folder, self.start(folder, *resume))
 

@@ -25,6 +25,7 @@ HEADERS = {
     "text": b"This is not a model at all.\n" * 4,
     "picture": b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(100),
 }
+SOUND = b'"x": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}'
 LIES = {
     "not JSON": b"{nothing",
     "a list": b"[1, 2]",
@@ -37,10 +38,8 @@ LIES = {
     "overflow": {"x": {"dtype": "F32", "shape": [2**62, 8], "data_offsets": [0, 4]}},
     "negative": {"x": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}},
     "metadata of numbers": {"__metadata__": {"pvt_numpy.format": 1}},
-    "a name twice": b'{"x": {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]}, '
-    b'"x": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}',
-    "metadata twice": b'{"__metadata__": {"config": "{}", "config": "[]"}, '
-    b'"x": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}',
+    "a name twice": b'{"x": {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]}, ' + SOUND,
+    "metadata twice": b'{"__metadata__": {"config": "{}", "config": "[]"}, ' + SOUND,
 }
 
 

@@ -1,6 +1,10 @@
 """A fixed few hundred of the cases that `fuzz.py` tries by the thousand, and proof that they can fail."""
 
+import logging
+import os
 import sys
+import time
+import warnings
 
 import pytest
 
@@ -28,38 +32,14 @@ def test_whole_commands(command, tmp_path):
     command(tmp_path)
 
 
-def _print_to(descriptor):
-    import os
-
-    os.write(descriptor, b"a C library complains\n")
-
-
 def _raise(error):
     raise error
 
 
-def _warn(_):
-    import warnings
-
-    warnings.warn("careless", stacklevel=2)
-
-
-def _log(_):
-    import logging
-
-    logging.getLogger("PIL.x").warning("careless")
-
-
 def _take_long(_):
-    import time
-
     until = time.process_time() + 0.3
     while time.process_time() < until:
         pass
-
-
-def _take_memory(_):
-    return len(b"x" * (200 << 20))
 
 
 WRONG = {
@@ -67,11 +47,11 @@ WRONG = {
     "KeyError": lambda path: _raise(KeyError("x")),
     "MemoryError": lambda path: _raise(MemoryError()),
     "does not name the file": lambda path: _raise(ValueError("something is wrong")),
-    "a C library complains": lambda path: _print_to(2),
-    "careless": _warn,
-    "log: careless": _log,
+    "a C library complains": lambda path: os.write(2, b"a C library complains\n"),
+    "careless": lambda path: warnings.warn("careless", stacklevel=2),
+    "log: careless": lambda path: logging.getLogger("PIL.x").warning("careless"),
     "took 0.": _take_long,
-    "MiB": _take_memory,
+    "MiB": lambda path: len(b"x" * (200 << 20)),
     "a wrong answer": lambda path: "wrong",
 }
 

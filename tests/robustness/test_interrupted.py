@@ -1,7 +1,7 @@
 """Stopped, killed, or without room: a command leaves the old file or the new one, and says what went wrong in one line.
 
 The kills are a few of those of kill.py, at moments with a fixed seed; a training's are in test_train.py. A disk without
-room is a limit on the size of files and, where Linux lets a user have one, a file system of a few kilobytes that is
+room is a limit on the size of files and, if Linux lets a user have one, a file system of a few kilobytes that is
 really full; a folder without the right to write is one that the kernel keeps to itself, so that the administrator is
 refused as well. The notebooks' own script is in test_notebooks.py, the download in test_hub.py.
 """

@@ -26,7 +26,7 @@ ODD_NAMES = [
     "%s{0}.png", "$HOME`id`.png", "<b>&amp;.png", "\u202egnp.exe.png", "日本語 é.PNG", "n" * 240 + ".png", ".png",
     "..png", "*.png", "~.png", "-.png", "\\back.png", "C:drive.png", "nul.png",
 ]  # fmt: skip
-NOT_TEXT = os.fsdecode(b"caf\xe9\xff.png")  # bytes that are no UTF-8, where the file system takes them
+NOT_TEXT = os.fsdecode(b"caf\xe9\xff.png")  # bytes that are no UTF-8, if the file system takes them
 
 
 def run(command, *arguments, stdin=b"", cwd=ROOT):

@@ -1,7 +1,7 @@
 """What must hold for every case: a right result or a refusal of one line that names the file, and nothing else.
 
 Nothing else means: no other exception, no warning, not a byte on stderr, no memory for what a file only claims, no
-long wait. Memory is measured where the operating system tells it (not on Windows).
+long wait. Memory is measured if the operating system tells it (not on Windows).
 """
 
 import contextlib
@@ -31,11 +31,11 @@ class Failed(AssertionError):
 class Case:
     """One input, before it is tried.
 
-    story   what was done to which file, for people: hypothesis prints it where the case fails
+    story   what was done to which file, for people: hypothesis prints it if the case fails
     files   name -> bytes; written into an empty folder
     opened  what the user names: one of the files, or "" for the folder
     load    load(path) -> a result
-    check   check(result) raises AssertionError where the result is not what the bytes say
+    check   check(result) raises AssertionError if the result is not what the bytes say
     memory  bytes that it may take at most
     """
 
@@ -61,7 +61,7 @@ class Verdict:
 
 
 def judge(case):
-    """The Verdict on `case`. Raises Failed with the reason where it did not end as it must."""
+    """The Verdict on `case`. Raises Failed with the reason if it did not end as it must."""
     with tempfile.TemporaryDirectory(prefix="fuzz", ignore_cleanup_errors=True) as folder:
         for name, content in case.files.items():
             Path(folder, name).write_bytes(content)
@@ -132,7 +132,7 @@ def listening():
 
 
 def peak_memory(forget=False):
-    """The most memory, in bytes, that the process has held, on Linux since it was last told to `forget`; 0 where the
+    """The most memory, in bytes, that the process has held, on Linux since it was last told to `forget`; 0 if the
     operating system does not tell."""
     with contextlib.suppress(OSError):
         if forget:

@@ -34,7 +34,7 @@ KINDS = {
 
 
 def try_cases(kind, count, number=None, begins=lambda: None, judged=lambda verdict: None):
-    """Judges `count` cases of `kind` (fewer where there are fewer); calls `begins` before each one, and `judged` with
+    """Judges `count` cases of `kind` (fewer if there are fewer); calls `begins` before each one, and `judged` with
     its Verdict.
 
     With a `number` other cases than without, the same for the same number. Raises judge.Failed, by hypothesis, for

@@ -60,7 +60,7 @@ def loaded_rightly(sound, raw, *checks):
 
 
 def prepared(path):
-    """The model, and a picture as its recipe prepares it, or None where that refuses it."""
+    """The model, and a picture as its recipe prepares it, or None if that refuses it."""
     model = load_model(path)
     try:
         return model, preprocess(PHOTO, **model.preprocessing)
@@ -69,7 +69,7 @@ def prepared(path):
 
 
 def in_folder(sound):
-    """What the user names: the folder where there is a config.json, else the file."""
+    """What the user names: the folder if there is a config.json, else the file."""
     return "" if sound.beside else WEIGHTS
 
 

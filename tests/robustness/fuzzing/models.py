@@ -96,7 +96,7 @@ def _sound(name, kind, model, beside=None, dtype="float32"):
 
 
 def read(raw):
-    """(metadata, name -> float array) of a safetensors file. Raises AssertionError where it is not sound."""
+    """(metadata, name -> float array) of a safetensors file. Raises AssertionError if it is not sound."""
     size = int.from_bytes(raw[:8], "little")
     assert len(raw) >= 8 + size, "the header is longer than the file"
     header, data = strictly(raw[8 : 8 + size]), raw[8 + size :]

@@ -171,7 +171,7 @@ def damaged_pictures(draw):
 
 
 def as_pillow_has_it(data):
-    """A check that the package's picture is what Pillow's own functions make of `data`, where they serve: Pillow's
+    """A check that the package's picture is what Pillow's own functions make of `data`, if they serve: Pillow's
     conversion from 16 bits, which clips, does not."""
 
     def check(result):
@@ -227,7 +227,8 @@ def _claims(width, height):
     return {
         "PNG": png_claim(width, height), "16-bit PNG": png_claim(width, height, 16, 0),
         "1-bit PNG": png_claim(width, height, 1, 0),
-        "JPEG": jpeg_claim(WHOLE["JPEG"], width & 0xFFFF, height & 0xFFFF), "GIF": WHOLE["GIF"][:6] + gif + WHOLE["GIF"][10:],
+        "JPEG": jpeg_claim(WHOLE["JPEG"], width & 0xFFFF, height & 0xFFFF),
+        "GIF": WHOLE["GIF"][:6] + gif + WHOLE["GIF"][10:],
         "BMP": bmp[:18] + struct.pack("<ii", width, height) + bmp[26:], "PPM": b"P6 %d %d 255\n" % (width, height),
         "float PFM": b"Pf\n%d %d\n-1.0\n" % (width, height), "bitmap": b"P4 %d %d\n" % (width, height), "TIFF": tiff,
         "XBM": b"#define x_width %d\n#define x_height %d\nstatic char x[] = {\n0x00" % (width, height),
