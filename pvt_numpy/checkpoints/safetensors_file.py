@@ -7,7 +7,6 @@ Source: github.com/huggingface/safetensors. Left out: arrays of whole numbers, w
 """
 
 import json
-import math
 
 import numpy as np
 
@@ -30,15 +29,16 @@ def read_safetensors(path):
             header = parse_json(file.read(size).decode("utf-8"))  # the library would take the last of two equal names
     except (SafetensorError, ValueError) as error:
         raise wrong(path, f"no whole safetensors file ({error})", "one") from None
-    metadata = header.pop("__metadata__", {})
+    metadata, data = header.pop("__metadata__", {}), np.asarray(np.memmap(path, np.uint8, "r"))
 
     def read(name):
-        code, shape, (start, _) = (header[name][key] for key in ("dtype", "shape", "data_offsets"))
-        if code not in READ:
-            raise wrong(f"{path}: {name}", f"the type {code}", "F64, F32, F16 or BF16")
-        array = np.fromfile(path, READ[code], math.prod(shape), offset=8 + size + start).reshape(shape)
+        entry = header[name]
+        if entry["dtype"] not in READ:
+            raise wrong(f"{path}: {name}", f"the type {entry['dtype']}", "F64, F32, F16 or BF16")
+        start, end = (8 + size + offset for offset in entry["data_offsets"])
+        array = np.array(data[start:end].view(READ[entry["dtype"]])).reshape(entry["shape"])  # a copy of its own
         # bfloat16 is the upper half of a float32, so 16 zero bits make it one, exactly
-        return (array.astype(np.uint32) << 16).view(np.float32) if code == "BF16" else array
+        return (array.astype(np.uint32) << 16).view(np.float32) if entry["dtype"] == "BF16" else array
 
     return metadata, {name: tuple(entry["shape"]) for name, entry in header.items()}, read
 
