@@ -1,7 +1,7 @@
 """Layer normalisation: each token is brought to mean 0 and variance 1 over its channels, then scaled and shifted.
 
-Source: Ba, Kiros and Hinton, "Layer Normalization" (2016), equations 3 and 4; the variance divides by C, as
-`torch.nn.LayerNorm` does.
+Source: Ba, Kiros and Hinton, "Layer Normalization" (2016), section 3; the variance divides by C, as `torch.nn.LayerNorm`
+does.
 """
 
 import numpy as np
