@@ -193,6 +193,8 @@ for name, function in ways.items():
     print(f"{name}: {min(timeit.repeat(function, number=1, repeat=2)) * 1e3:.2f} ms")
 
 # %% [markdown]
+# The nine shifted copies are also the formula in `layers/depthwise.py`. What runs in the package, unless you ask for the formulas, is a faster form of the same name in `fast/depthwise.py`.
+#
 # A convolution treats every place alike, too, except at the border: there, some of the nine inputs are zeros. On a map of ones with a kernel of ones, the output counts the inputs that were inside:
 
 # %%

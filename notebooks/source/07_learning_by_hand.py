@@ -257,7 +257,7 @@ compare({name: (analytic[name], numeric[name]) for name in chosen}, "spatial-red
 # %% [markdown]
 # ## A block, and a whole model
 #
-# A block is $x + \mathrm{branch}(\mathrm{norm}(x))$, twice. On the way back, the sum passes $\mathrm{d}y$ to both of its terms: *unchanged* past the branch, and through the branch. In [`gradients.py`](../pvt_numpy/gradients.py) that is the `dy +` in `return dy + dbranch`. So even 40 layers deep there is a path on which the gradient is not multiplied by anything.
+# A block is $x + \mathrm{branch}(\mathrm{norm}(x))$, twice. On the way back, the sum passes $\mathrm{d}y$ to both of its terms: *unchanged* past the branch, and through the branch. In [`gradients.py`](../pvt_numpy/gradients.py), `block_backward` therefore adds `dy` to what comes back through each branch. So even 40 layers deep there is a path on which the gradient is not multiplied by anything.
 #
 # Everything else is bookkeeping: `block_backward` in `gradients.py` belongs to `block` in `model.py`, `stage_backward` belongs to `stage`, and each calls the backward functions of its parts in the opposite order. Here is the gradient of the loss for a tiny PVT v1 with eight blocks, and how large it is in each block:
 
