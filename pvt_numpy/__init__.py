@@ -13,13 +13,14 @@ from importlib import import_module
 
 from .checkpoints.checkpoint import Model, load_model, save_model
 from .config import VARIANTS, PvtConfig, PvtV2Config
+from .fast import plain
 from .model import Output, forward, pyramid
 from .parameters import init_params, parameter_shapes
 from .pictures.processor import preprocess
 from .pictures.recipes import RECIPES
 
 __all__ = ["RECIPES", "VARIANTS", "Model", "Output", "PvtConfig", "PvtV2Config", "explore", "forward",
-           "init_params", "load_model", "parameter_shapes", "preprocess", "pyramid", "save_model"]  # fmt: skip
+           "init_params", "load_model", "parameter_shapes", "plain", "preprocess", "pyramid", "save_model"]  # fmt: skip
 
 
 def __getattr__(name):
