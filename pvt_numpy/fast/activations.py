@@ -22,9 +22,8 @@ def gelu(x):
     """x Φ(x); see `layers/activations.py`."""
     if x.dtype != np.float32:
         return formula.gelu.__wrapped__(x)
-    x = np.ascontiguousarray(x)
-    out = np.empty_like(x)
-    numbers, results = x.reshape(-1), out.reshape(-1)
+    out = np.empty(x.shape, x.dtype)
+    numbers, results = np.ascontiguousarray(x).reshape(-1), out.reshape(-1)
     for start in range(0, x.size, BLOCK):
         block = numbers[start : start + BLOCK]
         a = np.abs(block)
@@ -39,9 +38,8 @@ def gelu_backward(dy, x):
     """dx = dy (Φ(x) + x φ(x)); see `layers/activations.py`."""
     if x.dtype != np.float32:
         return formula.gelu_backward.__wrapped__(dy, x)
-    x, dy = np.ascontiguousarray(x), np.ascontiguousarray(dy)
-    dx = np.empty_like(x)
-    numbers, above, results = x.reshape(-1), dy.reshape(-1), dx.reshape(-1)
+    dx = np.empty(x.shape, x.dtype)
+    numbers, above, results = np.ascontiguousarray(x).reshape(-1), np.ascontiguousarray(dy).reshape(-1), dx.reshape(-1)
     for start in range(0, x.size, BLOCK):
         block = numbers[start : start + BLOCK]
         slope = 0.5 - normal_tail(np.abs(block))  # Φ(|x|) - 1/2, which is odd in x

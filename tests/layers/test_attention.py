@@ -9,6 +9,7 @@ import math
 import numpy as np
 import pytest
 
+from pvt_numpy.layers.run import Run
 from tests.layers.helpers import Case, Layer, proofs, weights
 from tests.layers.test_activations import FORMS
 from tests.layers.test_convolution import CONV
@@ -96,13 +97,8 @@ def test_tail_pixels_are_no_part_of_any_key():
     changed[:, 3:] = 9  # the two last rows of five fill no 3 x 3 square, nor does the last column of seven
     changed[:, :, 6] = -9
     seen, other = {}, {}
-    for trace, more in ((seen, {}), (other, {"x": changed.reshape(2, 35, 6)})):
-        case._replace(options=case.options | {"trace": trace}).forward(case.numbers() | more)
+    for watcher, more in ((seen, {}), (other, {"x": changed.reshape(2, 35, 6)})):
+        run = Run("attn", watchers=(watcher,))
+        case._replace(options=case.options | {"run": run}).forward(case.numbers() | more)
     assert (seen["attn.k"] == other["attn.k"]).all()
     assert (seen["attn.q"] != other["attn.q"]).any()
-
-
-def test_a_grid_without_one_key_is_refused():
-    case = Case(SRA, arrays(14, 6, sr=3), {"grid": (2, 7), "heads": 1, "ratio": 3, "eps": 1e-5})
-    with pytest.raises(ValueError, match="a grid of 2 x 7 tokens has no 3 x 3 square for a key; expected a larger"):
-        case.forward(case.numbers())

@@ -52,5 +52,5 @@ def test_the_backward_pass_against_loops():
 
 
 def test_a_picture_without_one_window_is_refused():
-    with pytest.raises(ValueError, match="a map of 3 x 9 has no window; expected at least 4 x 4"):
+    with pytest.raises(ValueError, match="map: found 3 x 9; expected at least 4 x 4"):
         conv2d(np.ones((1, 3, 9, 2)), np.ones((5, 2, 4, 4)), stride=4)

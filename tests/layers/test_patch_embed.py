@@ -16,19 +16,19 @@ def twin_overlapping_patch_embed(x, proj, norm, stride, eps):
     return twin_patch_embed(x, proj, norm, stride, eps, padding=proj["weight"].shape[-1] // 2)
 
 
+def arrays(size, patch):
+    return {"x": size, "proj": weights(6, 3, patch, patch), "norm": weights(6)}
+
+
 SQUARES = Layer("patch_embed.patch_embed", twin_patch_embed)
 OVERLAPPING = Layer("patch_embed.overlapping_patch_embed", twin_overlapping_patch_embed)
 CASES = [
-    Case(layer, {"x": size, "proj": weights(6, 3, patch, patch), "norm": weights(6)},
-         {"stride": stride, "eps": eps}, f"{patch}-{stride}")
-    for layer, size, patch, stride, eps in [
-        (SQUARES, (2, 9, 11, 3), 4, 4, 1e-6),
-        (SQUARES, (1, 9, 11, 3), 3, 2, 1e-5),
-        (OVERLAPPING, (2, 9, 11, 3), 7, 4, 1e-6),
-        (OVERLAPPING, (2, 5, 6, 3), 3, 2, 1e-3),
-        (OVERLAPPING, (2, 5, 6, 3), 4, 2, 1e-6),
-    ]
-]  # fmt: skip
+    Case(SQUARES, arrays((2, 9, 11, 3), 4), {"stride": 4, "eps": 1e-6}, "4-4"),
+    Case(SQUARES, arrays((1, 9, 11, 3), 3), {"stride": 2, "eps": 1e-5}, "3-2"),
+    Case(OVERLAPPING, arrays((2, 9, 11, 3), 7), {"stride": 4, "eps": 1e-6}, "7-4"),
+    Case(OVERLAPPING, arrays((2, 5, 6, 3), 3), {"stride": 2, "eps": 1e-3}, "3-2"),
+    Case(OVERLAPPING, arrays((2, 5, 6, 3), 4), {"stride": 2, "eps": 1e-6}, "4-2"),
+]
 MISTAKES = {"not normalised": ("patch_embed-4-4", "patch_embed.layer_norm", lambda right, x, **norm: x)}
 test_loops, test_pytorch, test_gradients, test_mistakes = proofs(CASES, MISTAKES)
 

@@ -62,10 +62,8 @@ def samples(right, n, m):
 BILINEAR = Layer("resize.resize_bilinear", slow_resize_bilinear, torch_resize_bilinear)
 POOL = Layer("resize.adaptive_average_pool", slow_adaptive_average_pool, torch_adaptive_average_pool)
 GRIDS = [(7, 9), (14, 18), (3, 4), (10, 5), (1, 1), (8, 9)]
-MATRICES = {
-    "rows": np.random.default_rng(0).normal(size=(3, 4)),
-    "columns": np.random.default_rng(1).normal(size=(6, 5)),
-}
+normal = np.random.default_rng(0).normal
+MATRICES = {"rows": normal(size=(3, 4)), "columns": normal(size=(6, 5))}
 CASES = [
     *(Case(BILINEAR, {"x": MAP}, {"grid": grid}, f"to-{grid}") for grid in GRIDS),
     Case(BILINEAR, {"x": (1, 1, 1, 3)}, {"grid": (3, 2)}, "from-one"),

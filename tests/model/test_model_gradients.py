@@ -5,11 +5,12 @@ The golden files (golden_gradients/) hold digests of what PyTorch computed, so t
 
 import json
 from dataclasses import replace
+from inspect import signature
 
 import numpy as np
 import pytest
 
-from pvt_numpy import forward, gradients
+from pvt_numpy import forward, gradients, model
 from pvt_numpy.gradients import loss_and_gradients, model_backward, stage_backward
 from pvt_numpy.layers import attention, layernorm, linear, mlp
 from pvt_numpy.layers.losses import loss_backward
@@ -116,6 +117,13 @@ def test_a_stage_alone_computes_its_forward_pass_itself(name):
     ends = [(stage(picture, **params, **options)[0] * dy).sum() for params in moved]
     gradient = flatten(grads)[key]
     assert abs((ends[0] - ends[1]) / (2 * h) - (gradient * u).sum()) < 1e-6 * np.abs(gradient * u).sum()
+
+
+@pytest.mark.parametrize("part", ["embed", "block", "stage"])
+def test_a_part_of_the_model_takes_backward_what_it_takes_forward(part):
+    wanted = signature(getattr(model, part)).parameters
+    found = signature(getattr(gradients, f"{part}_backward")).parameters
+    assert [name for name in found if name not in ("middle", "halves")] == ["dy", *wanted]
 
 
 def test_label_smoothing_and_float32():
