@@ -17,7 +17,8 @@ def commands():
         if '__name__ == "__main__"' in text:
             name = path.parent.name if path.stem == "__main__" else path.stem
             line = ast.get_docstring(ast.parse(text)).splitlines()[0]
-            found[name] = re.sub(r"^`[^`]*`: ", "", line)  # without the call, which the list shows itself
+            line = re.sub(r"^`[^`]*`: ", "", line)  # without the call, which the list shows itself
+            found[name] = line[:1].upper() + line[1:]
     return dict(sorted(found.items()))
 
 
