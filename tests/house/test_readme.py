@@ -12,10 +12,12 @@ import pytest
 
 import pvt_numpy
 from pvt_numpy import VARIANTS, validate
+from pvt_numpy.__main__ import commands as listed_commands
 from pvt_numpy.analysis.cost import summarise
 from pvt_numpy.checkpoints.export import export_hf
 from pvt_numpy.checkpoints.hub import OFFICIAL_TOP1
 from pvt_numpy.classify import classify
+from tests.commands.test_cli import COMMANDS
 from tests.house.readme_blocks import README, READMES, ROOT, blocks, commands
 
 CHECKER = doctest.OutputChecker()
@@ -79,6 +81,10 @@ def test_the_table_of_variants():
         expected.append([name, ", ".join(map(str, config.depths)), f"{counted['parameters']:,}",
                          f"{counted['macs'] / 1e9:.3f}", str(OFFICIAL_TOP1[name])])  # fmt: skip
     assert table("Variants") == expected
+
+
+def test_the_list_of_commands_has_them_all():
+    assert list(listed_commands()) == COMMANDS
 
 
 def rows_from_transformers(folder):
