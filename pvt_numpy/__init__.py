@@ -18,8 +18,10 @@ from .model import Output, forward, pyramid
 from .parameters import init_params, parameter_shapes
 from .pictures.processor import preprocess
 from .pictures.recipes import RECIPES
+from .system.paths import SAMPLE_PICTURE
 
-__all__ = ["RECIPES", "VARIANTS", "Model", "Output", "PvtConfig", "PvtV2Config", "explore", "forward",
+__version__ = "1.0.0"
+__all__ = ["RECIPES", "SAMPLE_PICTURE", "VARIANTS", "Model", "Output", "PvtConfig", "PvtV2Config", "explore", "forward",
            "init_params", "load_model", "parameter_shapes", "plain", "preprocess", "pyramid", "save_model"]  # fmt: skip
 
 
