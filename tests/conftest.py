@@ -4,7 +4,6 @@ A test marked `torch` compares live with PyTorch and is skipped where requiremen
 PVT_REQUIRE_TORCH=1 in the environment it fails there instead, so that a run without PyTorch cannot pass for the other.
 """
 
-import contextlib
 import os
 import re
 import signal
@@ -34,16 +33,18 @@ BOTH_WAYS = re.compile(r"tests\.(layers\.test_(?!completeness|run|twins)|model\.
 
 def pytest_generate_tests(metafunc):
     if BOTH_WAYS.fullmatch(metafunc.module.__name__):
-        metafunc.fixturenames.append("_way")
-        metafunc.parametrize("_way", ["twins", "formulas"], indirect=True)
+        metafunc.parametrize("way", ["twins", "formulas"], indirect=True)
 
 
-@pytest.fixture
-def _way(request):
-    import pvt_numpy
+@pytest.fixture(autouse=True)
+def way(request):
+    if getattr(request, "param", "twins") == "twins":
+        yield "twins"
+    else:
+        import pvt_numpy
 
-    with pvt_numpy.plain() if request.param == "formulas" else contextlib.nullcontext():
-        yield
+        with pvt_numpy.plain():
+            yield "formulas"
 
 
 def pytest_runtest_setup(item):

@@ -67,7 +67,7 @@ def test_watchers_see_what_is_noted_under_its_place():
 
 
 def test_only_keeps_the_names_that_match_as_a_whole_however_they_come():
-    seen = Only(r"a\..*")
-    seen["a.b"] = seen["ab"] = 1
+    seen = Only(r"a\.\w")
+    seen["a.b"] = seen["ab"] = seen["a.bb"] = 1
     seen.update({"a.c": 2, "b.a.c": 3}, d=4)
     assert dict(seen) == {"a.b": 1, "a.c": 2}

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from pvt_numpy.layers.softmax import softmax
+from pvt_numpy.layers.twins import TWINS
 from tests.layers.helpers import Case, Layer, proofs
 
 
@@ -32,3 +33,7 @@ def test_rows_sum_to_1_even_for_huge_scores():
     x = np.array([[1e30, -1e30, 0], [88, 89, 90], [-1e4, -1e4, -1e4]], np.float32)
     assert np.allclose(softmax(x).sum(-1), 1, rtol=1e-6)
     assert (softmax(x)[0] == [1, 0, 0]).all()
+
+
+def test_every_test_here_runs_with_the_twin_and_with_the_formula(way):
+    assert ("softmax" in TWINS) == (way == "twins")
