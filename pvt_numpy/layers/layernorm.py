@@ -1,7 +1,6 @@
 """Layer normalisation: each token is brought to mean 0 and variance 1 over its channels, then scaled and shifted.
 
-Source: Ba, Kiros and Hinton, "Layer Normalization" (2016), section 3; the variance divides by C, as `torch.nn.LayerNorm`
-does.
+Source: Ba, Kiros and Hinton, "Layer Normalization" (2016), section 3; the variance divides by C, as PyTorch's does.
 """
 
 import numpy as np
