@@ -11,11 +11,11 @@ from html import escape
 import numpy as np
 
 from ..analysis.rollout import cell_sizes, pyramid_rollout
-from ..analysis.tracing import Only
 from ..config import variant_name
 from ..layers.activations import sigmoid
 from ..layers.attention import POOLED
 from ..layers.losses import loss_kind
+from ..layers.run import Only
 from ..layers.softmax import softmax
 from ..model import forward
 from ..parameters import flatten

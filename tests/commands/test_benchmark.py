@@ -73,7 +73,7 @@ def test_the_issues_models_and_batches_are_the_default(monkeypatch, capsys):
 def test_the_readmes_commands_are_understood(monkeypatch, capsys):
     monkeypatch.setattr(benchmark, "measure", lambda *case: {"measured": "forward"})
     monkeypatch.setattr(benchmark, "cold_start", lambda *case: {"measured": "cold start"})
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = (ROOT / "pvt_numpy" / "timing" / "README.md").read_text(encoding="utf-8")
     commands = re.findall(r"`python -m pvt_numpy\.benchmark([^`]*)`", text)
     for command in commands:
         assert benchmark.main([*command.split(), "--json"]) == 0
