@@ -9,7 +9,6 @@ Without PyTorch only our own times are shown. Left out: accuracy, which `validat
 (`train --benchmark`).
 """
 
-import argparse
 import json
 import time
 from contextlib import ExitStack
@@ -17,7 +16,7 @@ from importlib.util import find_spec
 from statistics import median
 
 from .config import VARIANTS
-from .system.cli import LARGEST_SIDE, run, whole_number
+from .system.cli import LARGEST_SIDE, command_parser, run, whole_number
 from .timing.cold_start import as_text, cold_start
 from .timing.processes import ask, running
 
@@ -46,10 +45,7 @@ REST = 0.2  # seconds before each run: the threads of the one before still spin 
 
 def main(argv=None):
     """The command. Returns its exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m pvt_numpy.benchmark", description="Times this package and PyTorch side by side, float32.",
-        epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = command_parser("benchmark", "Times this package and PyTorch side by side, float32.", EPILOG)
     parser.add_argument("--models", metavar="NAME", nargs="+", choices=sorted(VARIANTS), default=MODELS,
                         help=f"variants, with random weights (default {' '.join(MODELS)})")  # fmt: skip
     parser.add_argument("--batch-sizes", metavar="B", nargs="+", type=whole_number(1), default=[1, 8],

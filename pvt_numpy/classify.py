@@ -1,10 +1,9 @@
-"""`python -m pvt_numpy.classify IMAGE...`: photos in, their most likely labels out. The project's main job.
+"""`python -m pvt_numpy.classify IMAGE...`: pictures in, their most likely labels out. The project's main job.
 
 Each picture is prepared as the model's recipe says and run by itself; one that cannot be read is reported on stderr,
 and the others are still classified.
 """
 
-import argparse
 import io
 import json
 import os
@@ -12,10 +11,10 @@ import sys
 
 import numpy as np
 
-from .checkpoints.checkpoint import SHIPPED, describe
-from .options import add_model_options, model_from
+from .checkpoints.checkpoint import describe
+from .options import add_model_options, add_picture_options, classifier_from, model_name
 from .pictures.folders import find_images
-from .system.cli import complain, printable, run, whole_number
+from .system.cli import command_parser, complain, printable, run, whole_number
 
 EPILOG = """examples:
   python -m pvt_numpy.classify notebooks/golf_ball.jpg
@@ -29,15 +28,13 @@ BAR = 30  # characters for 100 %
 
 def main(argv=None):
     """The command. Returns its exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m pvt_numpy.classify", description="Names what photos show.", epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = command_parser("classify", "Names what pictures show.", EPILOG)
     parser.add_argument("images", metavar="IMAGE", nargs="*", help="a picture, a folder of pictures, or - for stdin")
     parser.add_argument("--top-k", metavar="K", type=whole_number(1), default=5, help="labels per picture (default 5)")
     parser.add_argument("--json", action="store_true", help="one JSON object per picture and line, for programs")
     parser.add_argument("--list-models", action="store_true", help="show the published models, and stop")
     add_model_options(parser)
+    add_picture_options(parser)
     options = parser.parse_args(argv)
     if options.list_models:
         from .checkpoints.hub import list_models
@@ -49,9 +46,7 @@ def main(argv=None):
     if options.images.count("-") > 1:
         parser.error("- is given more than once; standard input holds one picture")
 
-    model = model_from(options)
-    if not model.config.num_labels:
-        raise ValueError(f"{options.model}: this model has no classifier (num_labels 0); expected one with labels")
+    model, name = classifier_from(options), model_name(options)
     if not options.json:
         print(printable(describe(model)))
     pictures, failed = expand(options.images)
@@ -65,7 +60,7 @@ def main(argv=None):
             complain("classify", f"{picture}: there is not enough memory for it ({error})")
             failed = True
         else:
-            print(as_json(picture, options.model, predictions) if options.json else as_table(picture, predictions))
+            print(as_json(picture, name, predictions) if options.json else as_table(picture, predictions))
     return 1 if failed else 0
 
 
@@ -73,13 +68,13 @@ def expand(arguments):
     """The pictures that the arguments name, folders opened, and whether an argument named none."""
     pictures, failed = [], False
     for argument in arguments:
-        if not os.path.isdir(argument):  # unlike Path's, no error where a name is too long
+        if not os.path.isdir(argument):  # unlike Path's, no error if a name is too long
             pictures.append(argument)
             continue
         found = find_images(argument)
         pictures += map(str, found)
         if not found:
-            complain("classify", f"{argument}: a folder without pictures; expected .jpg, .png or other image files")
+            complain("classify", f"{argument}: found a folder without pictures; expected .jpg, .png or others")
             failed = True
     return pictures, failed
 
@@ -89,6 +84,7 @@ def classify(picture, model, top_k=5):
 
     Returns dicts with index, label, logit and probability (the softmax over all labels).
     """
+    from .analysis.observe import check_finite
     from .layers.softmax import softmax
     from .model import forward
     from .pictures.processor import preprocess
@@ -98,25 +94,16 @@ def classify(picture, model, top_k=5):
         source = io.BytesIO(sys.stdin.buffer.read())
         source.name = "standard input"  # for messages
     logits = forward(preprocess(source, **model.preprocessing), model.params, model.config).logits[0]
-    if not np.isfinite(logits).all():
-        raise ValueError(f"{picture}: the model's outputs are not finite; expected numbers")
+    check_finite([logits], [picture])
     probabilities = softmax(logits.astype(np.float64))
     order = np.argsort(-logits, kind="stable")[:top_k]
-    return [
-        {
-            "index": int(i),
-            "label": model.label_names[i],
-            "logit": float(logits[i]),
-            "probability": float(probabilities[i]),
-        }
-        for i in order
-    ]
+    return [{"index": int(i), "label": model.label_names[i], "logit": float(logits[i]),
+             "probability": float(probabilities[i])} for i in order]  # fmt: skip
 
 
 def as_json(picture, source, predictions):
     """One line of JSON."""
-    record = {"image": picture, "model": source or SHIPPED.stem, "predictions": predictions}
-    return json.dumps(record, allow_nan=False)
+    return json.dumps({"image": picture, "model": source, "predictions": predictions}, allow_nan=False)
 
 
 def as_table(picture, predictions):
@@ -130,7 +117,7 @@ def as_table(picture, predictions):
 
 
 def bar(share):
-    """A bar of length `share` (0 to 1), in eighths of a character where the terminal can show them."""
+    """A bar of length `share` (0 to 1), in eighths of a character if the terminal can show them."""
     try:
         "█▏".encode(sys.stdout.encoding or "ascii")
     except (UnicodeEncodeError, LookupError):
@@ -140,7 +127,7 @@ def bar(share):
 
 
 def progress(pictures, quiet):
-    """`pictures` behind a progress bar, where stderr is a terminal and no results for people scroll past there."""
+    """`pictures` behind a progress bar, if stderr is a terminal and no results for people scroll past there."""
     if len(pictures) < 3 or (sys.stdout.isatty() and not quiet):
         return pictures
     from tqdm import tqdm  # not for one picture: importing it would be a tenth of the whole time

@@ -1,19 +1,17 @@
 """`python -m pvt_numpy.summary [SOURCE]`: layer by layer, what a PVT is made of and what it costs.
 
-Nothing is counted by a formula for the whole: the model is run once over a picture of zeros with a trace, every
-parameter comes from the table of shapes, and a layer's multiply-adds follow from the shapes of its own arrays.
-Counted as in the papers: convolutions, linear layers and the two attention products; not norms, activations, softmax.
+How it is counted: `analysis/cost.py`. The layers have the names of their arrays, which count stages and blocks from 0.
 """
 
-import argparse
 import json
 
 from .analysis.cost import summarise
-from .checkpoints.checkpoint import load_model
+from .analysis.observe import place
 from .config import VARIANTS
-from .system.cli import image_size, run
+from .options import add_model_options, model_from
+from .system.cli import command_parser, image_size, run
 
-EPILOG = f"""variants, which need no weights: {", ".join(list(VARIANTS)[:4])},
+EPILOG = f"""SOURCE may also be a variant, which needs no weights: {", ".join(list(VARIANTS)[:4])},
 {", ".join(list(VARIANTS)[4:])}
 
 examples:
@@ -25,23 +23,16 @@ exit status: 0 counted; 1 failed, said on stderr; 2 wrong usage"""
 
 def main(argv=None):
     """The command. Returns its exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m pvt_numpy.summary", description="Shapes, parameters, multiply-adds and memory of every layer.",
-        epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    parser.add_argument("source", metavar="SOURCE", nargs="?", help="a variant, a file, a folder or a published name "
-                        "(default: the model that ships)")  # fmt: skip
-    parser.add_argument("--image-size", metavar="HxW", type=image_size,
+    parser = command_parser("summary", "Shapes, parameters, multiply-adds and memory of every layer.", EPILOG)
+    add_model_options(parser, positional=True)
+    parser.add_argument("--image-size", dest="pixels", metavar="HxW", type=image_size,
                         help="pixels, such as 224 or 224x320 (default: the model's)")  # fmt: skip
     parser.add_argument("--compare-attention", action="store_true", help="add what full attention would have cost")
-    parser.add_argument("--local-files-only", action="store_true", help="never download")
     parser.add_argument("--json", action="store_true", help="one JSON object, for programs")
     options = parser.parse_args(argv)
 
-    config = VARIANTS.get(options.source)
-    if config is None:
-        config = load_model(options.source, local_files_only=options.local_files_only).config
-    result = summarise(config, options.image_size)
+    config = VARIANTS.get(options.model) or model_from(options).config
+    result = summarise(config, options.pixels)
     print(json.dumps(result) if options.json else as_text(result, options.compare_attention))
     return 0
 
@@ -55,7 +46,7 @@ def as_text(result, compare_attention=False):
     for row in [*result["layers"], None]:
         own = ".".join(row["name"].split(".")[:2]) if row and row["name"].startswith("stages.") else ""
         if stage and own != stage:
-            lines += [_line(f"{stage} in all", "", stage_rows), ""]
+            lines += [_line(f"{place(stage)} ({stage}) in all", "", stage_rows), ""]
         if own != stage:
             stage, stage_rows = own, []
         if row:

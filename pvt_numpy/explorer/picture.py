@@ -26,7 +26,7 @@ def as_photo(image, recipe):
     if isinstance(image, str | os.PathLike) or hasattr(image, "read"):
         return open_image(image, recipe["do_convert_rgb"])
     if isinstance(image, list | tuple) or getattr(image, "ndim", 3) > 3:
-        raise ValueError("image: found several pictures, expected one")
+        raise ValueError("image: found several pictures; expected one")
     return image
 
 

@@ -17,6 +17,12 @@ LARGEST_SIDE = 4096  # pixels; where a command lets the user choose the image si
 LONGEST_LINE = 4000  # characters of an error
 
 
+def command_parser(name, description, epilog, **options):
+    """The parser of `python -m pvt_numpy.NAME`, whose texts keep their line breaks."""
+    return argparse.ArgumentParser(prog=f"python -m pvt_numpy.{name}", description=description, epilog=epilog,
+                                   formatter_class=argparse.RawDescriptionHelpFormatter, **options)  # fmt: skip
+
+
 def run(main, name):
     """Calls `main()`, which returns an exit status, and leaves the process with it.
 
@@ -87,7 +93,7 @@ def whole_number(low, high=10**18):
     def parse(text):
         if not text.isdecimal() or len(text) > 19 or not low <= int(text) <= high:
             limits = f"from {low} on" if high == 10**18 else f"from {low} to {high}"
-            raise argparse.ArgumentTypeError(f"found {text[:40]!r}, expected a whole number {limits}")
+            raise argparse.ArgumentTypeError(f"found {text[:40]!r}; expected a whole number {limits}")
         return int(text)
 
     return parse
@@ -96,11 +102,9 @@ def whole_number(low, high=10**18):
 def image_size(text):
     """An argparse type: "224" or "224x320" as (height, width)."""
     sides = text.lower().split("x")
-    if len(sides) > 2 or not all(map(_is_side, sides)):
+    if len(sides) > 2 or not all(side.isdecimal() and len(side) < 9 for side in sides):
+        sides = ["0"]
+    if not all(1 <= int(side) <= LARGEST_SIDE for side in sides):
         expected = f"pixels such as 224 or 224x320, at most {LARGEST_SIDE}"
-        raise argparse.ArgumentTypeError(f"found {text[:40]!r}, expected {expected}")
+        raise argparse.ArgumentTypeError(f"found {text[:40]!r}; expected {expected}")
     return int(sides[0]), int(sides[-1])
-
-
-def _is_side(text):
-    return text.isdecimal() and len(text) < 9 and 1 <= int(text) <= LARGEST_SIDE

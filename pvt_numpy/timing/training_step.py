@@ -46,11 +46,11 @@ def benchmark(config, threads, runs=15):
                 times[name].append(1000 * (time.perf_counter() - started))
     middle = {name: median(values[WARM_UP:]) for name, values in times.items()}
     print(f"one step, {BATCH} pictures of {SIZE} x {SIZE}, {threads} threads, median of {runs}")
-    print(f"pvt_numpy  {middle['ours']:7.1f} ms  {1000 * BATCH / middle['ours']:6.0f} images/s")
+    print(f"pvt_numpy  {middle['ours']:7.1f} ms  {1000 * BATCH / middle['ours']:6.0f} pictures/s")
     if "PyTorch" in middle:
         ratio = middle["ours"] / middle["PyTorch"]
         speed = 1000 * BATCH / middle["PyTorch"]
-        print(f"PyTorch    {middle['PyTorch']:7.1f} ms  {speed:6.0f} images/s   ratio {ratio:.2f}")
+        print(f"PyTorch    {middle['PyTorch']:7.1f} ms  {speed:6.0f} pictures/s   ratio {ratio:.2f}")
     share = middle["forward"] / middle["both ways"]
     print(f"forward alone is {share:.0%} of forward and backward: about what computing it again costs")
 

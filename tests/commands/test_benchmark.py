@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import struct
-import subprocess
 import sys
 import time
 import tracemalloc
@@ -19,8 +18,8 @@ from pvt_numpy import VARIANTS, benchmark, parameter_shapes
 from pvt_numpy.analysis.cost import summarise
 from pvt_numpy.timing import cold_start, contenders
 from pvt_numpy.timing.processes import ask, run_once, running
+from tests.commands.command_line import ROOT, command, start
 
-ROOT = Path(__file__).resolve().parents[2]
 FORWARD = ["measured", "model", "batch", "image_size", "threads", "runs", "gmacs", "pvt_numpy_ms", "products_ms",
            "ratio_to_products", "pvt_numpy_peak_mb"]  # fmt: skip
 COLD_START = ["measured", "model", "photo", "label", "threads", "runs", "pvt_numpy_ms", "pvt_numpy_peak_mb"]
@@ -75,8 +74,8 @@ def test_the_readmes_commands_are_understood(monkeypatch, capsys):
     monkeypatch.setattr(benchmark, "cold_start", lambda *case: {"measured": "cold start"})
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     commands = re.findall(r"`python -m pvt_numpy\.benchmark([^`]*)`", text)
-    for command in commands:
-        assert benchmark.main([*command.split(), "--json"]) == 0
+    for given in commands:
+        assert benchmark.main([*given.split(), "--json"]) == 0
     rows = capsys.readouterr().out.splitlines()
     assert rows.count('{"measured": "forward"}') == 10 + 10 + 8  # all of it, and the README's two tables
     assert rows.count('{"measured": "cold start"}') == 1 + 1
@@ -208,8 +207,7 @@ def test_whatever_happens_a_process_ends():
 
 @pytest.mark.skipif(not Path(CHILDREN.format(os.getpid())).exists(), reason="looks for the children in Linux's /proc")
 def test_ctrl_c_leaves_nothing_behind():
-    command = [sys.executable, "-m", "pvt_numpy.benchmark", "--without-pytorch", "--runs", "100000"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with start("-m", "pvt_numpy.benchmark", "--without-pytorch", "--runs", "100000") as process:
         children = Path(CHILDREN.format(process.pid))
         deadline = time.monotonic() + 60
         while len(started := children.read_text().split()) < 2 and time.monotonic() < deadline:
@@ -222,28 +220,16 @@ def test_ctrl_c_leaves_nothing_behind():
     assert not [pid for pid in started if Path("/proc", pid).exists()]
 
 
-WRONG = [["--models", "pvt_v3"], ["--image-sizes", "8"], ["--only", "lunch"], ["--runs", "0"]]
-
-
 def test_a_progress_bar_on_a_terminal_and_no_part_of_the_table():
     fcntl, pty, termios = (pytest.importorskip(name, reason="POSIX only") for name in ("fcntl", "pty", "termios"))
     ours, theirs = pty.openpty()
     fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
-    command = [sys.executable, "-m", "pvt_numpy.benchmark", "--only", "forward", "--without-pytorch", "--runs", "1",
-               "--models", "pvt_v2_b0", "--batch-sizes", "1", "--image-sizes", "32"]  # fmt: skip
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=theirs, text=True, timeout=60)
+    status, out, _ = command("benchmark", "--only", "forward", "--without-pytorch", "--runs", "1", "--models",
+                             "pvt_v2_b0", "--batch-sizes", "1", "--image-sizes", "32", stderr=theirs)  # fmt: skip
     os.close(theirs)
     shown = os.read(ours, 100_000).decode()
     os.close(ours)
-    assert done.returncode == 0
+    assert status == 0
     assert "/6 " in shown  # two contenders, one run each and two before it that do not count
-    header, row = done.stdout.splitlines()
+    header, row = out.splitlines()
     assert (header, row.split()[0]) == (benchmark.HEADER, "pvt_v2_b0")
-
-
-@pytest.mark.parametrize("wrong", WRONG)
-def test_wrong_usage(wrong, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        benchmark.main(wrong)
-    assert stopped.value.code == 2
-    assert wrong[0] in capsys.readouterr().err

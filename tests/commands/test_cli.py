@@ -6,19 +6,14 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
-from pathlib import Path
+from importlib import import_module
 
 import pytest
 
 from pvt_numpy.pictures.folders import class_folders, find_images
 from pvt_numpy.system.cli import complain, run, say_working, whole_number
-
-ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = sorted(
-    path.stem if path.parent.name == "pvt_numpy" else path.parent.name
-    for path in [*ROOT.glob("pvt_numpy/*.py"), *ROOT.glob("pvt_numpy/*/__main__.py")]
-    if "run(main, " in path.read_text(encoding="utf-8") and path.stem != "cli"
-)
+from tests.commands import command_line
+from tests.commands.command_line import BALL, COMMANDS, ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -39,8 +34,7 @@ def test_ctrl_c_after_the_work_is_too_late():
         "atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))\n"
         "run(lambda: 0, 'job')"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert command_line.run("-c", code) == (0, "", "")
 
 
 @pytest.mark.parametrize(
@@ -57,9 +51,7 @@ def test_errors_become_one_line_and_a_status(error, status, said):
     code = f"import sys; from pvt_numpy.system.cli import run\ndef main():\n    raise {error!r}\nrun(main, 'job')"
     if isinstance(error, FileNotFoundError):
         code = code.replace(repr(error), "FileNotFoundError(2, 'No such file', 'a b.jpg')")
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert done.returncode == status
-    assert done.stderr == said
+    assert command_line.run("-c", code) == (status, "", said)
 
 
 def test_a_bug_still_shows_its_traceback():
@@ -181,8 +173,7 @@ def test_a_terminated_command_clears_away_what_is_half_written(tmp_path):
         "        time.sleep(60)\n"
         "run(main, 'job')"
     )
-    command = [sys.executable, "-c", code, str(tmp_path / "out")]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with command_line.start("-c", code, tmp_path / "out") as process:
         assert process.stdout.readline() == "writing\n"
         assert len(list(tmp_path.iterdir())) == 1
         process.send_signal(signal.SIGTERM)
@@ -193,12 +184,57 @@ def test_a_terminated_command_clears_away_what_is_half_written(tmp_path):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_of_every_command(command):
-    done = subprocess.run([sys.executable, "-m", f"pvt_numpy.{command}", "--help"], cwd=ROOT, capture_output=True,
-                          text=True, timeout=60)  # fmt: skip
-    assert done.returncode == 0
-    assert done.stderr == ""
-    assert f"pvt_numpy.{command}" in done.stdout
+    status, out, err = command_line.command(command, "--help")
+    assert (status, err) == (0, "")
+    assert f"pvt_numpy.{command}" in out
+    takes_no_model = {"benchmark": "random weights", "train": "one of its own"}
+    assert "--model SOURCE" in out or command in takes_no_model
 
 
 def test_the_list_of_commands_is_not_empty():
     assert {"classify", "convert", "evaluate", "summary", "benchmark"} <= set(COMMANDS)
+
+
+WRONG_SIZES = ["0", "224x", "axb", "1x2x3", "20000", "9" * 5000]
+WRONG_USAGE = [
+    ("benchmark", ["--models", "pvt_v3"], "--models"),
+    ("benchmark", ["--image-sizes", "8"], "--image-sizes"),
+    ("benchmark", ["--only", "lunch"], "--only"),
+    ("benchmark", ["--runs", "0"], "--runs"),
+    ("classify", [], "no IMAGE"),
+    ("classify", [BALL, "--top-k", "0"], "--top-k: found '0'; expected a whole number from 1 on"),
+    ("classify", [BALL, "--top-k", "x"], "--top-k"),
+    ("classify", [BALL, "--recipe", "mine"], "--recipe"),
+    ("classify", ["-", "-"], "more than once"),
+    ("convert", [], "one of the arguments SOURCE --model is required"),
+    ("convert", ["x", "--model", "y"], "--model: not allowed with argument SOURCE"),
+    ("convert", ["x", "--origin", "y"], "--origin: found 'y'; expected KEY=TEXT"),
+    ("plots", ["attention"], "IMAGE: found none; expected a picture"),
+    ("plots", ["nonsense"], "FIGURE: invalid choice"),
+    ("plots", ["attention", "x.jpg", "--query", "3"], "--query: found '3'; expected a pixel's row and column"),
+    ("plots", ["attention", "x.jpg", "--query", "-3,4"], "--query"),
+    *(("summary", ["pvt_tiny", "--image-size", size], "expected pixels") for size in WRONG_SIZES),
+    ("validate", ["--random", "pvt_tiny", "x"], "SOURCE"),
+    ("validate", ["--variants", "--break", "kv"], "--variants"),
+    ("validate", ["--variants", "--random", "pvt_tiny"], "--variants"),
+    ("validate", ["--dtype", "half"], "--dtype"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("command", "arguments", "said"), WRONG_USAGE)
+def test_wrong_usage_is_status_2(command, arguments, said, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        import_module(f"pvt_numpy.{command}" + ".__main__" * (command == "plots")).main(list(map(str, arguments)))
+    assert stopped.value.code == 2
+    usage, found = capsys.readouterr().err.split("error: ")
+    assert usage.startswith("usage: ")
+    assert said in found
+
+
+@pytest.mark.parametrize("command", ["convert", "summary", "validate"])
+@pytest.mark.parametrize("option", [[], ["--model"]])
+def test_a_model_is_named_with_or_without_the_option_and_a_mistake_is_one_line(command, option):
+    status, out, err = command_line.command(command, *option, "no-such-file.safetensors")
+    assert (status, out) == (1, "")
+    assert err.startswith(f"{command}: error: no-such-file.safetensors: ")
+    assert err.count("\n") == 1

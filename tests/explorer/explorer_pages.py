@@ -10,7 +10,7 @@ import numpy as np
 
 import pvt_numpy
 from pvt_numpy import Model, PvtConfig, PvtV2Config, init_params
-from pvt_numpy.explore import explore
+from pvt_numpy.explorer.page import explore
 
 GOLF_BALL = Path(__file__).parents[2] / "notebooks" / "golf_ball.jpg"
 NASTY_LABELS = ("</script><b>x", 'a "quoted" label', "it's <!-- -->", "&amp; \u2028 é")

@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 import pvt_numpy
-from pvt_numpy import RECIPES, VARIANTS, explore
+from pvt_numpy import RECIPES, VARIANTS
 from pvt_numpy.analysis.rollout import pyramid_rollout
 from pvt_numpy.config import stage_grids
 from pvt_numpy.explorer.pack import BUDGET, Share, Stage, cosines, pack, quantise, shares
-from pvt_numpy.explorer.page import as_json, predictions
+from pvt_numpy.explorer.page import as_json, explore, predictions
 from pvt_numpy.explorer.picture import shown_picture
 from pvt_numpy.layers.attention import POOLED
 from pvt_numpy.layers.softmax import softmax
@@ -181,7 +181,7 @@ def test_what_a_small_budget_gives_up_is_told_and_the_rest_stays_true(kind):
             seen |= {("bits", stage["bits"]), ("stride", stage["stride"]), ("blocks", len(stage["blocks"])),
                      ("scores", stage["onlyScores"])}  # fmt: skip
     assert {("bits", 8), ("bits", 16), ("stride", 1), ("stride", 2), ("scores", True), ("scores", False)} <= seen
-    with pytest.raises(ValueError, match="do not fit in a page"):
+    with pytest.raises(ValueError, match="found more queries and keys than fit in a page"):
         pack(trace, config, 100)
 
 

@@ -6,9 +6,9 @@ Skipped where there is no Chromium with chromedriver and selenium; with PVT_REQU
 import numpy as np
 import pytest
 
-from pvt_numpy import explore
 from pvt_numpy.explorer import page as page_module
 from pvt_numpy.explorer.pack import cosines, pack
+from pvt_numpy.explorer.page import explore
 from tests.explorer import browser
 from tests.explorer.browser import click, point, press, text
 from tests.explorer.explorer_pages import GOLF_BALL, data_of, kept_queries, page_of, small_model, trace_of

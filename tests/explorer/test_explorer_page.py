@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pvt_numpy import explore
+from pvt_numpy.explorer.page import explore
 from tests.explorer import browser
 from tests.explorer.browser import point, press, text
 from tests.explorer.explorer_pages import GOLF_BALL, page_of, small_model
