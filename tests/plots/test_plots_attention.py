@@ -133,8 +133,11 @@ def test_rollout_is_drawn_relative_to_its_mean(stage):
 
 def test_a_wrong_query_stage_block_or_head_is_named():
     photo, trace, _, _ = traced(V2)
-    for options, found in (({"pixel": (64, 0)}, "pixel 64,0"), ({"pixel": (0, 96)}, "pixel 0,96"),
-                           ({"pixel": (-1, 0)}, "pixel -1,0"), ({"stage": 4}, "stage: found 4; expected 0 to 3$"), ({"stage": -1}, "stage: found -1"),
-                           ({"stage": 1, "block": 1}, "block: found 1; expected 0 to 0 in stages.1"), ({"head": 1}, "head: found 1")):  # fmt: skip
+    for options, found in (({"pixel": (64, 0)}, "query: found pixel 64,0; expected row 0 to 63, column 0 to 95"),
+                           ({"pixel": (0, 96)}, "query: found pixel 0,96"),
+                           ({"pixel": (-1, 0)}, "query: found pixel -1,0"),
+                           ({"stage": 4}, "stage: found 4; expected 0 to 3$"), ({"stage": -1}, "stage: found -1"),
+                           ({"stage": 1, "block": 1}, "block: found 1; expected 0 to 0 in stages.1"),
+                           ({"head": 1}, "head: found 1; expected 0 to 0 in stages.0")):  # fmt: skip
         with pytest.raises(ValueError, match=found):
             plots.attention(photo, trace, V2, **options)
