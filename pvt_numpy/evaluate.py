@@ -21,6 +21,7 @@ from .options import add_model_options, add_picture_options, classifier_from, mo
 from .pictures.folders import class_folders
 from .pictures.imagenet import classes
 from .pictures.processor import preprocess
+from .reference.pytorch import hf_model, missing_packages
 from .system.cli import command_parser, complain, printable, run, whole_number
 
 EPILOG = """examples:
@@ -150,12 +151,11 @@ def ours(model):
 
 def pytorch(model):
     """Pixel values -> logits, by transformers' model with the same parameters."""
-    try:
-        import torch
+    if missing := missing_packages():
+        raise ValueError(f"--pytorch: found no {' and no '.join(missing)}; expected both "
+                         "(pip install -r requirements-torch.txt)")  # fmt: skip
+    import torch
 
-        from .reference.pytorch import hf_model
-    except ImportError:
-        raise ValueError("--pytorch: found no PyTorch; expected it (pip install -r requirements-torch.txt)") from None
     reference = hf_model(model.params, model.config)
 
     def predict(x):

@@ -22,10 +22,11 @@ from .model import forward
 from .options import add_model_options, model_from
 from .pictures.processor import preprocess
 from .pictures.recipes import RECIPES
-from .reference.cases import compare, golden_case, live_case, missing_packages
+from .reference.cases import compare, golden_case, live_case
 from .reference.comparison import TOLERANCES, first_departure
 from .reference.golden import seeded_params, seeded_pixels
 from .reference.mistakes import MISTAKES
+from .reference.pytorch import missing_packages
 from .system.cli import command_parser, printable, run, say_working
 from .system.paths import SAMPLE_PICTURE
 

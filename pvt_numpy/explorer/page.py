@@ -5,7 +5,6 @@ through one JSON block in which no `<` survives, and the page's code puts it in 
 """
 
 import json
-import os
 import re
 from dataclasses import dataclass
 from html import escape
@@ -26,7 +25,7 @@ from ..pictures.recipes import at_size
 from ..system.files import atomic_file
 from ..system.paths import EXPLORER
 from .pack import WANTED, encode, pack
-from .picture import LARGEST_INPUT, as_photo, preprocess, shown_picture
+from .picture import LARGEST_INPUT, one_picture, preprocess, shown_picture
 
 SCRIPTS = ("numbers.js", "paint.js", "views.js", "arithmetic.js", "facts.js", "controls.js")
 SHOWN_CLASSES = 5
@@ -67,8 +66,8 @@ def explore(image, model=None, path=None, *, size=None, name=None):
     if not isinstance(model, Model):
         model = load_model(model)
     if name is None:
-        source = image if isinstance(image, str | os.PathLike) else getattr(image, "name", None)
-        name = Path(source).name if isinstance(source, str | os.PathLike) else "picture"
+        source = getattr(image, "name", image)  # of a path or a file, its name; else only a text says one
+        name = Path(source).name if isinstance(source, str) else "picture"
     name = name.encode("utf-8", "replace").decode()  # a file's name may hold bytes that are no text
     page = Page(name, build(image, model, name, size))
     if path is not None:
@@ -79,14 +78,14 @@ def explore(image, model=None, path=None, *, size=None, name=None):
 def build(image, model, name, size=None):
     """The page as text; the arguments are those of `explore`, the model loaded and the name known."""
     recipe = at_size(model.preprocessing, None if size is None else sides(size))
-    photo = as_photo(image, recipe)
-    pixel_values = preprocess(photo, **recipe | {"data_format": "channels_first"})
+    picture = one_picture(image, recipe)
+    pixel_values = preprocess(picture, **recipe | {"data_format": "channels_first"})
     H, W = pixel_values.shape[2:]
     if max(H, W) > LARGEST_INPUT:
         raise ValueError(f"{name}: found {W} x {H} pixels for the model; expected at most {LARGEST_INPUT} on a side "
                          f"(give a size)")  # fmt: skip
     logits, trace = observe(model, pixel_values, name, WANTED)
-    uri, width, height, squashed = shown_picture(photo, recipe, H, W)
+    uri, width, height, squashed = shown_picture(picture, recipe, H, W)
     return insert(name, {
         "file": name,
         "picture": {"src": uri, "width": width, "height": height, "squashed": squashed},

@@ -7,7 +7,8 @@ from ..analysis.observe import observe
 from ..config import VARIANTS, stage_grids
 from ..options import add_model_options, add_picture_options, model_from
 from ..pictures.processor import preprocess
-from ..reference.cases import by_precision, golden_case, live_case, missing_packages
+from ..reference.cases import by_precision, golden_case, live_case
+from ..reference.pytorch import missing_packages
 from ..system.cli import command_parser, printable, run, say_working
 
 EPILOG = """figures (those in brackets need no IMAGE):
@@ -23,27 +24,21 @@ examples:
 exit status: 0 drawn; 1 failed, said on stderr; 2 wrong usage"""
 
 
-def _attention(given):
-    return plots.attention(given.photo, given.trace, given.config, stage=given.stage or 0, block=given.block or 0,
-                           head=given.head, pixel=given.query)  # fmt: skip
+def _over_photo(name, *options):
+    """How the figure `plots.NAME` over the photo is drawn from what is given, with those of the options that are."""
 
+    def draw(given):
+        chosen = {option: value for option in options if (value := getattr(given, option)) is not None}
+        return getattr(plots, name)(given.photo, given.trace, given.config, **chosen)
 
-def _stages(given):
-    block = -1 if given.block is None else given.block
-    return plots.attention_stages(given.photo, given.trace, given.config, block=block, pixel=given.query)
-
-
-def _rollout(given):
-    last = given.config.num_encoder_blocks - 1
-    stage = last if given.stage is None and given.query else given.stage
-    return plots.rollout(given.photo, given.trace, given.config, stage=stage, pixel=given.query)
+    return draw
 
 
 def _patches(given):
     """The given model beside a published one of the other generation."""
     both = {"v1": VARIANTS["pvt_tiny"], "v2": VARIANTS["pvt_v2_b0"]}
     both["v1" if given.config.model_type == "pvt" else "v2"] = given.config
-    return plots.patches(given.photo, both, pixel=given.query)
+    return plots.patches(given.photo, both, pixel=given.pixel)
 
 
 def _positions(given):
@@ -78,20 +73,23 @@ FIGURES = {
                 _patches),
     "kernels": (False, "the first patch embedding's kernels",
                 lambda given: plots.kernels(given.params["stages"][0]["patch_embed"]["proj"]["weight"])),
-    "attention": (True, "one token asks: every head (--stage, --block, --head, --query)", _attention),
-    "stages": (True, "the same place asks in all stages (--block, --query)", _stages),
+    "attention": (True, "one token asks: every head (--stage, --block, --head, --query)",
+                  _over_photo("attention", "stage", "block", "head", "pixel")),
+    "stages": (True, "the same place asks in all stages (--block, --query)",
+               _over_photo("attention_stages", "block", "pixel")),
     "statistics": (True, "entropy and attention distance of every head",
                    lambda given: plots.statistics(given.trace, given.config)),
     "class-token": (True, "what v1's class token reads in the last stage",
-                    lambda given: plots.class_attention(given.photo, given.trace, given.config)),
-    "rollout": (True, "attention followed back to the picture, from the head or from --query in --stage", _rollout),
+                    _over_photo("class_attention")),
+    "rollout": (True, "attention followed back to the picture, from the head or from --query in --stage",
+                _over_photo("rollout", "stage", "pixel")),
     "positions": (False, "v1's position table (--stage), and resized for --image-size", _positions),
     "cost": (False, "what attention costs as the picture grows", lambda given: plots.cost(given.config)),
     "difference": (True, "the difference to PyTorch, layer by layer", _difference),
 }  # fmt: skip
 
 
-def pixel(text):
+def pixel_at(text):
     """An argparse type: "Y,X" as (y, x)."""
     parts = text.split(",")
     if len(parts) != 2 or not all(part.strip().isdecimal() for part in parts):
@@ -110,8 +108,9 @@ def main(argv=None):
                        ("block", "-1 is a stage's last (default: the first; for stages the last)"),
                        ("head", "(default: all, and their mean)")):  # fmt: skip
         parser.add_argument(f"--{name}", metavar=name[0].upper(), type=int, help=f"counted from 1; {text}")
-    parser.add_argument("--query", metavar="Y,X", type=pixel, help="row and column, counted from 0, of a pixel of the "
-                        "picture as the model sees it, whose token asks (default: the middle)")  # fmt: skip
+    parser.add_argument("--query", dest="pixel", metavar="Y,X", type=pixel_at,
+                        help="row and column, counted from 0, of a pixel of the picture as the model sees it, whose "
+                        "token asks (default: the middle)")  # fmt: skip
     add_model_options(parser)
     add_picture_options(parser)
     given = parser.parse_args(argv)

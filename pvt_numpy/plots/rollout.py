@@ -14,11 +14,14 @@ RANGE = 4.0  # shares from a quarter to four times the mean have a colour of the
 def rollout(photo, trace, config, *, stage=None, pixel=None):
     """The shares of `pyramid_rollout` in every stage, last stage first: red has more than the mean, blue less.
 
-    stage  whose token at `pixel` (y, x) is followed back; None: what the head reads. The rest as in `attention`.
+    stage, pixel  the token there, at (y, x), is followed back; a pixel alone: in the last stage; a stage alone: its
+                  middle; neither: what the head reads
     """
     from matplotlib.colors import LogNorm
 
     query = None
+    if stage is None and pixel is not None:
+        stage = config.num_encoder_blocks - 1
     if stage is not None:
         cell = cells_of(config, stage)
         query = (stage, *token_at(middle(photo, pixel), trace[f"stages.{stage}.grid"], cell))

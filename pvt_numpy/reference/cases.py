@@ -28,17 +28,6 @@ class Case(NamedTuple):
     golden: bool
 
 
-def missing_packages():
-    """Which of the packages that a live case needs are not installed."""
-    missing = []
-    for name in ("torch", "transformers"):
-        try:
-            __import__(name)
-        except ImportError:
-            missing.append(name)
-    return missing
-
-
 def live_case(title, model, pixels):
     """The case of a `Model` and a picture (B, num_channels, H, W) of the parameters' type, run in PyTorch now."""
     import torch

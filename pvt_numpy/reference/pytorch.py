@@ -7,6 +7,8 @@ torch and transformers are imported inside the functions; without them these rai
 Left out: v1 at other sizes than the configured one, where Hugging Face's model raises.
 """
 
+from importlib.util import find_spec
+
 import numpy as np
 
 from ..checkpoints.export import hf_fields
@@ -14,8 +16,13 @@ from ..checkpoints.names import file_names
 from ..parameters import flatten
 
 
+def missing_packages():
+    """Which of the packages that everything here needs are not installed."""
+    return [name for name in ("torch", "transformers") if find_spec(name) is None]
+
+
 def hf_config(config):
-    """Hugging Face's configuration object for ours; a ValueError where it cannot express it."""
+    """Hugging Face's configuration object for ours; a ValueError if it cannot express it."""
     from transformers import PvtConfig, PvtV2Config
 
     return (PvtConfig if config.model_type == "pvt" else PvtV2Config)(**hf_fields(config))
@@ -25,10 +32,9 @@ def hf_state_dict(params, config):
     """Hugging Face's names -> tensors that share memory with our arrays."""
     import torch
 
-    kind = "hf-v1" if config.model_type == "pvt" else "hf-v2"
     state = {}
     for name, array in flatten(params).items():
-        names = file_names(name, kind)
+        names = file_names(name, "hf-v1" if config.model_type == "pvt" else "hf-v2")
         parts = np.split(np.require(array, requirements="CW"), len(names))
         state.update((theirs, torch.from_numpy(part)) for theirs, part in zip(names, parts, strict=True))
     return state
@@ -39,9 +45,9 @@ def hf_model(params, config):
     import torch
     from transformers import PvtForImageClassification, PvtV2ForImageClassification
 
-    kind = PvtForImageClassification if config.model_type == "pvt" else PvtV2ForImageClassification
+    hugging_face = PvtForImageClassification if config.model_type == "pvt" else PvtV2ForImageClassification
     with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
-        model = kind(hf_config(config))
+        model = hugging_face(hf_config(config))
     model.load_state_dict(hf_state_dict(params, config), strict=True, assign=True)
     for name, module in model.named_modules():
         if name.endswith("layer_norm") and ("patch_embedding" in name or ".attention." in name):

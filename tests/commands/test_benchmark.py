@@ -167,7 +167,7 @@ def test_cold_start_ratio_is_turn_by_turn_without_the_first(monkeypatch):
 
 def test_another_label_is_another_job(monkeypatch):
     pretend(monkeypatch, [1, 1], ([1, 1], "gas pump"))
-    with pytest.raises(ValueError, match="labels differ.*golf ball.*gas pump"):
+    with pytest.raises(ValueError, match="other first labels.*golf ball.*gas pump"):
         cold_start.cold_start(1, 2, True, lambda: None)
 
 

@@ -50,8 +50,7 @@ def test_stages_blocks_and_heads_count_from_1(tmp_path, monkeypatch):
     monkeypatch.setattr(plots, "save", lambda *_: None)
     assert main(["attention", str(GOLF_BALL), "--stage", "3", "--block", "2", "--head", "5", "--query", "0,9"]) == 0
     assert main(["attention", str(GOLF_BALL), "--block", "-1"]) == 0
-    assert drawn == [{"stage": 2, "block": 1, "head": 4, "pixel": (0, 9)},
-                     {"stage": 0, "block": -1, "head": None, "pixel": None}]  # fmt: skip
+    assert drawn == [{"stage": 2, "block": 1, "head": 4, "pixel": (0, 9)}, {"block": -1}]
     for wrong, said in ((["--stage", "5"], "--stage: found 5; expected 1 to 4"),
                         (["--stage", "0"], "--stage: found 0; expected 1 to 4"),
                         (["--block", "3"], "--block: found 3; expected 1 to 2"),

@@ -159,7 +159,7 @@ def test_the_mouse_moves_the_query_and_a_click_pins_it(view):
     assert f"row {strongest // 7 + 1}, column {strongest % 7 + 1}" in text(driver, "#caption")
     assert text(driver, "#legend-high") in text(driver, "#caption")
     assert abs(percent(text(driver, "#legend-high")) - values.max()) < 6e-4
-    assert text(driver, "#pinned-caption").startswith("Click the photo")
+    assert text(driver, "#pinned-caption").startswith("Click the picture")
     point(driver, 0.1, 0.2, press_too=True)
     kept = text(driver, "#pinned-caption")
     assert kept.startswith("Query row 6, column 3 reads most")
@@ -168,7 +168,7 @@ def test_the_mouse_moves_the_query_and_a_click_pins_it(view):
     assert text(driver, "#caption").startswith("Query row 20, column 17")
     assert "The pinned query, row 6, column 3" in text(driver, "#arithmetic-subject")
     click(driver, "#pin-button")
-    assert text(driver, "#pinned-caption").startswith("Click the photo")
+    assert text(driver, "#pinned-caption").startswith("Click the picture")
     assert "under the pointer, row 20, column 17" in text(driver, "#arithmetic-subject")
 
 
@@ -208,7 +208,7 @@ def test_the_keyboard_does_everything(view):
     assert text(driver, "#pinned-caption").startswith("Query row 28, column 18")
     browser.wait(lambda: text(driver, "#live").startswith("Pinned. Stage 2"))
     press(driver, Keys.ESCAPE)
-    assert text(driver, "#pinned-caption").startswith("Click the photo")
+    assert text(driver, "#pinned-caption").startswith("Click the picture")
     for keys, expected in [("4", "Stage 4 · block 2 · mean of 8 heads"), ("h", "Stage 4 · block 2 · head 1"),
                            ("hh", "Stage 4 · block 2 · head 3"), ("H", "Stage 4 · block 2 · head 2"),
                            ("b", "Stage 4 · block 1 · head 2"), ("m", "Stage 4 · block 1 · mean of 8 heads"),
