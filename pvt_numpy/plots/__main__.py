@@ -60,8 +60,10 @@ def _difference(given):
         return golden_case(model, dtype) if missing else live_case("", model, given.pixels.astype(dtype))
 
     exact, single = case("float64"), case("float32")
-    title = f"difference to PyTorch's golden numbers, layer by layer ({missing[0]} is not installed)\n{exact.title}"
-    return plots.difference(by_precision(exact, single), **{"title": title} if missing else {})
+    title = "difference to PyTorch, layer by layer"
+    if missing:
+        title += f": golden numbers, for {missing[0]} is not installed\n{exact.title}"
+    return plots.difference(by_precision(exact, single), title=title)
 
 
 # name -> (does it need an IMAGE?, what it shows, how it is drawn)

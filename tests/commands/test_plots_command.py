@@ -60,19 +60,28 @@ def test_stages_blocks_and_heads_count_from_1(tmp_path, monkeypatch):
             main(["attention", str(GOLF_BALL), *wrong])
 
 
-@pytest.mark.parametrize("own", [False, True])
-def test_difference_without_pytorch_takes_the_golden_numbers(tmp_path, monkeypatch, own):
-    titles = []
-    monkeypatch.setitem(sys.modules, "torch", None)  # importing it now raises ImportError
-    monkeypatch.setattr(plots, "difference", lambda lines, title: titles.append((list(lines), title)))
+@pytest.fixture
+def compared(monkeypatch):
+    """(labels, title) of every figure of differences that is drawn."""
+    found = []
+    monkeypatch.setattr(plots, "difference", lambda lines, title: found.append((list(lines), title)))
     monkeypatch.setattr(plots, "save", lambda *_: None)
-    arguments = ["difference", str(GOLF_BALL)]
-    if own:
-        save_model(tmp_path / "v1.safetensors", Model(V1, init_params(V1, np.random.default_rng(0))))
-        with pytest.raises(ValueError, match="found no golden numbers; expected a published architecture, or PyTorch"):
-            main([*arguments, "--model", str(tmp_path / "v1.safetensors")])
-        return
-    assert main(arguments) == 0
-    ((labels, title),) = titles
+    return found
+
+
+@pytest.mark.torch
+def test_difference_with_pytorch_is_live(compared):
+    assert main(["difference", str(GOLF_BALL), "--image-size", "64"]) == 0
+    assert compared == [(["NumPy, float64", "NumPy, float32", "PyTorch, float32"],
+                         "difference to PyTorch, layer by layer")]  # fmt: skip
+
+
+def test_difference_without_pytorch_takes_the_golden_numbers(tmp_path, monkeypatch, compared):
+    monkeypatch.setitem(sys.modules, "torch", None)  # importing it now raises ImportError
+    assert main(["difference", str(GOLF_BALL)]) == 0
+    ((labels, title),) = compared
     assert labels == ["NumPy, float64", "NumPy, float32"]
-    assert "golden numbers, layer by layer (torch is not installed)\npvt_v2_b0" in title
+    assert ": golden numbers, for torch is not installed\npvt_v2_b0" in title
+    save_model(tmp_path / "v1.safetensors", Model(V1, init_params(V1, np.random.default_rng(0))))
+    with pytest.raises(ValueError, match="found no golden numbers; expected a published architecture, or PyTorch"):
+        main(["difference", str(GOLF_BALL), "--model", str(tmp_path / "v1.safetensors")])
