@@ -11,14 +11,13 @@ Without PyTorch only our own times are shown. Training has a measurement of its 
 import json
 import time
 from contextlib import ExitStack
-from statistics import median
 
 from .config import VARIANTS
 from .reference.pytorch import missing_packages
 from .system.cli import LARGEST_SIDE, command_parser, run, whole_number
 from .timing.cold_start import as_text, cold_start
 from .timing.processes import ask, running
-from .timing.turns import take_turns
+from .timing.turns import compared, take_turns
 
 EPILOG = """columns, medians of the runs:
   GMACs           billions of multiply-adds in this forward pass, as `summary` counts them
@@ -60,6 +59,8 @@ def main(argv=None):
     parser.add_argument("--json", action="store_true", help="one JSON object per row and line, for programs")
     options = parser.parse_args(argv)
 
+    from tqdm import tqdm
+
     with_pytorch = not (options.without_pytorch or missing_packages())
     contenders = ["pvt_numpy", "products"] + ["pytorch"] * with_pytorch
     rows = [(name, batch, size) for name in options.models for size in options.image_sizes
@@ -68,7 +69,7 @@ def main(argv=None):
     total += (1 + options.runs) * (1 + with_pytorch) * (options.only != "forward")
     if rows and not options.json:
         print(HEADER, flush=True)
-    with progress(total) as bar:
+    with tqdm(total=total, unit=" runs", leave=False, disable=None) as bar:  # on stderr, if that is a terminal
 
         def show(row, in_words):
             bar.clear()
@@ -82,14 +83,7 @@ def main(argv=None):
     return 0
 
 
-def progress(total):
-    """A progress bar on stderr, if that is a terminal."""
-    from tqdm import tqdm
-
-    return tqdm(total=total, unit=" runs", leave=False, disable=None)
-
-
-def measure(contenders, name, batch, image_size, runs, threads, tick):
+def measure(contenders, model, batch, image_size, runs, threads, tick):
     """Alternates the contenders; returns the medians in milliseconds, the ratios and the peak memory in MB.
 
     `tick` is called after every run.
@@ -97,21 +91,16 @@ def measure(contenders, name, batch, image_size, runs, threads, tick):
     with ExitStack() as stack:
 
         def work(contender):
-            arguments = ["-m", "pvt_numpy.timing.contenders", contender, name, batch, image_size, threads]
+            arguments = ["-m", "pvt_numpy.timing.contenders", contender, model, batch, image_size, threads]
             process = stack.enter_context(running(contender, arguments, threads))
             return process, lambda: time.sleep(REST) or ask(process, "run")
 
         started = {contender: work(contender) for contender in contenders}
         times = take_turns({contender: once for contender, (_, once) in started.items()}, runs, WARM_UP, tick)
         gmacs = ask(started["products"][0], "gmacs")
-        peaks = {contender: ask(process, "peak") for contender, (process, _) in started.items()}
-    row = {"measured": "forward", "model": name, "batch": batch, "image_size": image_size, "threads": threads,
-           "runs": runs, "gmacs": gmacs}  # fmt: skip
-    row |= {f"{contender}_ms": median(values) for contender, values in times.items()}
-    for contender in contenders[1:]:  # all but ourselves
-        turns = zip(times["pvt_numpy"], times[contender], strict=True)
-        row[f"ratio_to_{contender}"] = median(ours / other for ours, other in turns)
-    return row | {f"{contender}_peak_mb": peaks[contender] for contender in contenders if contender != "products"}
+        peaks = {name: ask(process, "peak") for name, (process, _) in started.items() if name != "products"}
+    return {"measured": "forward", "model": model, "batch": batch, "image_size": image_size, "threads": threads,
+            "runs": runs, "gmacs": gmacs, **compared(times, peaks)}  # fmt: skip
 
 
 HEADER = (

@@ -4,6 +4,8 @@ How it is counted: `analysis/cost.py`. The layers have the names of their arrays
 """
 
 import json
+import re
+from itertools import groupby
 
 from .analysis.cost import summarise
 from .analysis.observe import place
@@ -42,16 +44,10 @@ def as_text(result, compare_attention=False):
     H, W = result["image_size"]
     lines = [f"{result['model']}, one picture of {H} x {W} pixels, float32", "",
              f"{'layer':<32} {'output':>16} {'parameters':>12} {'MMACs':>10} {'MB':>7}"]  # fmt: skip
-    stage, stage_rows = "", []
-    for row in [*result["layers"], None]:
-        own = ".".join(row["name"].split(".")[:2]) if row and row["name"].startswith("stages.") else ""
-        if stage and own != stage:
-            lines += [_line(f"{place(stage)} ({stage}) in all", "", stage_rows), ""]
-        if own != stage:
-            stage, stage_rows = own, []
-        if row:
-            stage_rows.append(row)
-            lines.append(_line(row["name"], " x ".join(map(str, row["output"])), [row]))
+    for stage, rows in groupby(result["layers"], lambda row: re.match(r"stages\.\d+|", row["name"])[0]):
+        rows = list(rows)
+        lines += [_line(row["name"], " x ".join(map(str, row["output"])), [row]) for row in rows]
+        lines += [_line(f"{place(stage)} ({stage}) in all", "", rows), ""] if stage else []
     lines += ["", _line("in all", "", result["layers"]), "",
               f"{result['parameters']:,} parameters, {result['macs'] / 1e9:.3f} GMACs"]  # fmt: skip
     if compare_attention:

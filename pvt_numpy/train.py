@@ -28,21 +28,38 @@ EPILOG = """examples:
   python -m pvt_numpy.train --benchmark --threads 1
 
 exit status: 0 trained to the end; 1 failed, said on stderr; 2 wrong usage; 130 stopped (Ctrl-C, SIGTERM) and saved"""
-# an option's name if it is not the setting's own
-FLAGS = {
-    "validation": "--val",
-    "batch": "--batch-size",
-    "microbatch": "--microbatch-size",
-    "rate": "--learning-rate",
-    "decay": "--weight-decay",
-    "smoothing": "--label-smoothing",
-}
-
 NANO = {"hidden_sizes": (32, 64, 128, 192), "depths": (2, 2, 2, 2), "num_attention_heads": (1, 2, 4, 4),
         "mlp_ratios": (4, 4, 4, 4), "sequence_reduction_ratios": (4, 2, 1, 1), "patch_sizes": (4, 2, 2, 1),
         "strides": (4, 2, 2, 1), "layer_norm_eps": 1e-6}  # fmt: skip
 
 WRITTEN = ("checkpoint.safetensors", "log.csv", "model.safetensors", "curve.png")
+
+
+SIDE, COUNT = whole_number(1, LARGEST_SIDE), whole_number(0)  # `Settings` knows the limits of each
+OPTIONS = (  # the setting, its option, what stands behind it, how that is read, what it is
+    ("output", "--output", "FOLDER", str, "the folder to write into; made if it is missing"),
+    ("resume", "--resume", "FOLDER", str, "go on with the training in this folder, with its settings"),
+    ("validation", "--val", "FOLDER", str, "pictures to measure with, never trained on; a subfolder a class"),
+    ("image_size", "--image-size", "N", SIDE, "the model reads N x N pixels"),
+    ("epochs", "--epochs", "N", COUNT, "times that every picture is seen"),
+    ("minutes", "--minutes", "M", float, "end the schedule after so much time in training steps; measuring not counted"),
+    ("batch", "--batch-size", "N", COUNT, "pictures whose mean gradient makes one step"),
+    ("microbatch", "--microbatch-size", "N", COUNT, "pictures computed at a time: fewer, less memory; gradients are summed"),
+    ("rate", "--learning-rate", "X", float, "how far a step goes at most: after the warm-up, before it falls to 0"),
+    ("warmup", "--warmup", "X", float, "share of the training in which the learning rate rises"),
+    ("decay", "--weight-decay", "X", float, "how strongly each step pulls the matrices towards 0"),
+    ("clip", "--clip", "X", float, "a longer gradient is shortened to this length"),
+    ("smoothing", "--label-smoothing", "X", float, "share of the truth spread over all labels, against overconfidence"),
+    ("averaging", "--averaging", "X", float, "how much of the averaged weights stays at each step"),
+    ("drop_path", "--drop-path", "X", float, "how often the last block is skipped; earlier blocks less often"),
+    ("smallest_crop", "--smallest-crop", "X", float, "least share of a picture's area that is cut out"),
+    ("jitter", "--jitter", "X", float, "how much brightness, contrast and saturation vary"),
+    ("keep_size", "--keep-size", "N", SIDE, "pictures are kept in memory at N x N pixels (default 3/2 of --image-size)"),
+    ("measure_every", "--measure-every", "N", COUNT, "epochs from one measurement to the next"),
+    ("drawn", "--drawn", "N", COUNT, "pictures an epoch of shapes"),
+    ("seed", "--seed", "N", COUNT, "where random numbers start: the same seed, the same training"),
+)  # fmt: skip
+FLAGS = {name: flag for name, flag, *_ in OPTIONS}
 
 
 def nano_config(image_size, num_labels, drop_path_rate=0.1):
@@ -58,7 +75,7 @@ def main(argv=None):
     parser = make_parser()
     options = vars(parser.parse_args(argv))  # holds only what was given, but for data, benchmark and threads
     source, timed, threads = (options.pop(key) for key in ("data", "benchmark", "threads"))
-    others = [source] * bool(source) + [_flag(name) for name in options if name != "resume"]
+    others = [source] * bool(source) + [FLAGS[name] for name in options if name != "resume"]
     if timed:
         if others or "resume" in options:
             found = (others or ["--resume"])[0]
@@ -100,40 +117,12 @@ def make_parser():
     parser.add_argument("--threads", type=whole_number(1, 256), metavar="N", default=2,
                         help="pieces of a batch computed side by side (default 2); "
                              "set OPENBLAS_NUM_THREADS=1 beside it")  # fmt: skip
-    size, count = whole_number(1, LARGEST_SIDE), whole_number(0)  # `Settings` knows the limits of each
     defaults = {f.name: f.default for f in fields(state.Settings)} | {"image_size": 64, "drop_path": 0.1}
-    for name, metavar, read, text in (
-        ("output", "FOLDER", str, "the folder to write into; made if it is missing"),
-        ("resume", "FOLDER", str, "go on with the training in this folder, with its settings"),
-        ("validation", "FOLDER", str, "pictures to measure with, never trained on; a subfolder a class, as in DATA"),
-        ("image_size", "N", size, "the model reads N x N pixels"),
-        ("epochs", "N", count, "times that every picture is seen"),
-        ("minutes", "M", float, "end the schedule after so much time in training steps; measuring is not counted"),
-        ("batch", "N", count, "pictures whose mean gradient makes one step"),
-        ("microbatch", "N", count, "pictures computed at a time; fewer need less memory, the gradients are summed"),
-        ("rate", "X", float, "how far a step goes; the highest, after the warm-up and before it falls to 0"),
-        ("warmup", "X", float, "share of the training in which the learning rate rises"),
-        ("decay", "X", float, "how strongly each step pulls the matrices towards 0"),
-        ("clip", "X", float, "a longer gradient is shortened to this length"),
-        ("smoothing", "X", float, "share of the truth that is spread over all labels, against overconfidence"),
-        ("averaging", "X", float, "how much of the averaged weights stays at each step"),
-        ("drop_path", "X", float, "how often the last block is skipped; earlier blocks less often"),
-        ("smallest_crop", "X", float, "least share of a picture's area that is cut out"),
-        ("jitter", "X", float, "how much brightness, contrast and saturation vary"),
-        ("keep_size", "N", size, "pictures are kept in memory at N x N pixels (default 3/2 of the image size)"),
-        ("measure_every", "N", count, "epochs from one measurement to the next"),
-        ("drawn", "N", count, "pictures an epoch of shapes"),
-        ("seed", "N", count, "where random numbers start: the same seed, the same training"),
-    ):
-        flags = ["-o"] * (name == "output") + [_flag(name)]
+    for name, flag, metavar, read, text in OPTIONS:
         shown = text if defaults.get(name) is None else f"{text} (default {defaults[name]})"
-        parser.add_argument(*flags, dest=name, metavar=metavar, type=read, default=argparse.SUPPRESS, help=shown)
+        parser.add_argument(*["-o"] * (name == "output"), flag, dest=name, metavar=metavar, type=read,
+                            default=argparse.SUPPRESS, help=shown)  # fmt: skip
     return parser
-
-
-def _flag(name):
-    """The option that sets `name`."""
-    return FLAGS.get(name, "--" + name.replace("_", "-"))
 
 
 def make_task(settings, image_size):

@@ -165,7 +165,7 @@ def _pack_features(features, grid_tokens):
 
 
 def cosines(a, b):
-    """The cosine of the angle between every row of a and every row of b; 0 where a row is all zeros."""
+    """The cosine of the angle between every row of a and every row of b; 0 if a row is all zeros."""
     a, b = (x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), np.finfo(np.float64).tiny) for x in (a, b))
     return a @ b.T
 

@@ -118,7 +118,7 @@ def geometry(config, i, input_hw):
 
 
 def predictions(logits, model):
-    """The five largest logits, and the chance each stands for where the outputs mean chances; [] without a head."""
+    """The five largest logits, and the chance each stands for if the outputs mean chances; [] without a head."""
     config = model.config
     if not config.num_labels:
         return []

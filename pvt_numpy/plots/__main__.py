@@ -69,10 +69,8 @@ def _difference(given):
 # name -> (does it need an IMAGE?, what it shows, how it is drawn)
 FIGURES = {
     "pyramid": (True, "the picture and its four stages, to scale",
-                lambda given: plots.pyramid(given.photo, [given.trace[f"stages.{i}"]
-                                                          for i in range(given.config.num_encoder_blocks)])),
-    "patches": (True, "which pixels a token is made from, without and with overlap (--query)",
-                _patches),
+                lambda given: plots.pyramid(given.photo, [given.trace[f"stages.{i}"] for i in given.stages])),
+    "patches": (True, "which pixels a token is made from, without and with overlap (--query)", _patches),
     "kernels": (False, "the first patch embedding's kernels",
                 lambda given: plots.kernels(given.params["stages"][0]["patch_embed"]["proj"]["weight"])),
     "attention": (True, "one token asks: every head (--stage, --block, --head, --query)",
@@ -81,8 +79,7 @@ FIGURES = {
                _over_photo("attention_stages", "block", "pixel")),
     "statistics": (True, "entropy and attention distance of every head",
                    lambda given: plots.statistics(given.trace, given.config)),
-    "class-token": (True, "what v1's class token reads in the last stage",
-                    _over_photo("class_attention")),
+    "class-token": (True, "what v1's class token reads in the last stage", _over_photo("class_attention")),
     "rollout": (True, "attention followed back to the picture, from the head or from --query in --stage",
                 _over_photo("rollout", "stage", "pixel")),
     "positions": (False, "v1's position table (--stage), and resized for --image-size", _positions),
@@ -128,8 +125,8 @@ def main(argv=None):
 def prepare(given, needs_image):
     """Adds to the options what a figure is drawn from: the model, its numbering, and the trace of a forward pass."""
     model = model_from(given)
-    config = given.config = model.config
-    given.params = model.params
+    config, params = model.config, model.params
+    vars(given).update(config=config, params=params, stages=range(config.num_encoder_blocks))
     given.stage = from_zero("stage", given.stage, config.num_encoder_blocks)
     depth = min(config.depths) if given.figure == "stages" else config.depths[given.stage or 0]
     given.block = given.block if given.block == -1 else from_zero("block", given.block, depth)

@@ -40,9 +40,9 @@ def _positions_by_columns(config, params):
 
 
 MISTAKES = {  # name: (what went wrong, how it is made)
-    "eps": ("layer norm's epsilon is 1e-5, PyTorch's default, where the model says 1e-6 (or the other way round)",
+    "eps": ("layer norm's epsilon is 1e-5, PyTorch's default, but the model says 1e-6 (or the other way round)",
             _wrong_eps),
-    "gelu": ("GELU is the tanh form where the model was trained with the exact one", _tanh_gelu),
+    "gelu": ("GELU is the tanh form, but the model was trained with the exact one", _tanh_gelu),
     "kv": ("the joint matrix of keys and values is read values first", _values_before_keys),
     "pos": ("the position table is read column by column", _positions_by_columns),
 }  # fmt: skip

@@ -13,7 +13,7 @@ import warnings
 
 from .quiet import STDERR
 
-LARGEST_SIDE = 4096  # pixels; where a command lets the user choose the image size
+LARGEST_SIDE = 4096  # pixels, if a command lets the user choose the image size
 LONGEST_LINE = 4000  # characters of an error
 
 
@@ -81,7 +81,7 @@ def printable(text):
 
 
 def say_working(text):
-    """One line on stderr, where somebody watches it, before work that takes more than a moment."""
+    """One line on stderr, if somebody watches it, before work that takes more than a moment."""
     if sys.stderr.isatty():
         with STDERR:
             print(f"{text} ...", file=sys.stderr, flush=True)

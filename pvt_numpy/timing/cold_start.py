@@ -14,7 +14,7 @@ from statistics import median
 
 from ..system.paths import SAMPLE_PICTURE, SHIPPED
 from .processes import run_once
-from .turns import take_turns
+from .turns import compared, take_turns
 
 PHOTO = "/".join(SAMPLE_PICTURE.parts[-2:])  # its name in the checkout
 TRANSFORMERS = """
@@ -50,13 +50,10 @@ def cold_start(runs, threads, with_pytorch, tick):
     labels = {name: first_label(results[0][2]) for name, results in measured.items()}
     if len(set(labels.values())) > 1:
         raise ValueError(f"{PHOTO}: found other first labels: {labels}; expected the same, or it is not the same job")
-    row = {"measured": "cold start", "model": SHIPPED.stem, "photo": PHOTO, "label": labels["pvt_numpy"],
-           "threads": threads, "runs": runs}  # fmt: skip
     times = {name: [time for time, _, _ in results] for name, results in measured.items()}
-    row |= {f"{name}_ms": median(values) for name, values in times.items()}
-    if with_pytorch:
-        row["ratio_to_pytorch"] = median(a / b for a, b in zip(times["pvt_numpy"], times["pytorch"], strict=True))
-    return row | {f"{name}_peak_mb": median(peak for _, peak, _ in results) for name, results in measured.items()}
+    peaks = {name: median(peak for _, peak, _ in results) for name, results in measured.items()}
+    return {"measured": "cold start", "model": SHIPPED.stem, "photo": PHOTO, "label": labels["pvt_numpy"],
+            "threads": threads, "runs": runs, **compared(times, peaks)}  # fmt: skip
 
 
 def first_label(printed):

@@ -76,7 +76,7 @@ def run_once(name, arguments, threads):
 
 
 def own_peak():
-    """The most memory that this very process has had, in MB; 0 where the system does not tell."""
+    """The most memory that this very process has had, in MB; 0 if the system does not tell."""
     try:
         import resource
     except ImportError:  # Windows

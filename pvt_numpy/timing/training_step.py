@@ -6,7 +6,6 @@ within one process; printed are medians. Without PyTorch only ours.
 """
 
 from concurrent.futures import ThreadPoolExecutor
-from statistics import median
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from ..parameters import unflatten
 from ..reference.pytorch import hf_model, missing_packages
 from ..training.loop import step
 from ..training.state import Settings, fresh
-from .turns import take_turns, timed
+from .turns import compared, take_turns, timed
 
 BATCH, SIZE, WARM_UP = 32, 64, 3
 
@@ -32,21 +31,19 @@ def benchmark(config, threads, runs=15):
     piece = pixels[: settings.microbatch], labels[: settings.microbatch]
     with ThreadPoolExecutor(threads) as pool:
         contenders = {
-            "ours": lambda: step(state, pixels, labels, settings.rate, pool),
+            "pvt_numpy": lambda: step(state, pixels, labels, settings.rate, pool),
             "forward": lambda: forward(piece[0], nested, config),
             "both ways": lambda: loss_and_gradients(piece[0], nested, config, piece[1]),
         }
         if not missing_packages():
             contenders["PyTorch"] = torch_step(config, nested, pixels, labels, settings, threads)
         times = take_turns({name: timed(work) for name, work in contenders.items()}, runs, WARM_UP)
-    middle = {name: median(values) for name, values in times.items()}
+    row = compared(times, {})
     print(f"one step, {BATCH} pictures of {SIZE} x {SIZE}, {threads} threads, median of {runs}")
-    print(f"pvt_numpy  {middle['ours']:7.1f} ms  {1000 * BATCH / middle['ours']:6.0f} pictures/s")
-    if "PyTorch" in middle:
-        ratio = middle["ours"] / middle["PyTorch"]
-        speed = 1000 * BATCH / middle["PyTorch"]
-        print(f"PyTorch    {middle['PyTorch']:7.1f} ms  {speed:6.0f} pictures/s   ratio {ratio:.2f}")
-    share = middle["forward"] / middle["both ways"]
+    for name in ("pvt_numpy", *(["PyTorch"] if "PyTorch" in times else [])):
+        elapsed, ratio = row[f"{name}_ms"], row.get(f"ratio_to_{name}", 1)
+        print(f"{name:<9}  {elapsed:7.1f} ms  {1000 * BATCH / elapsed:6.0f} pictures/s   ratio {ratio:.2f}")
+    share = row["forward_ms"] / row["both ways_ms"]
     print(f"forward alone is {share:.0%} of forward and backward: about what computing it again costs")
 
 

@@ -1,6 +1,7 @@
 """Fair measurements: contenders take turns, so that a machine that slows down slows them all."""
 
 import time
+from statistics import median
 
 
 def timed(work):
@@ -26,3 +27,13 @@ def take_turns(contenders, runs, warm_up, tick=lambda: None):
             measured[name].append(work())
             tick()
     return {name: results[warm_up:] for name, results in measured.items()}
+
+
+def compared(times, peaks):
+    """The part of a row that says how contenders did: medians of the times in milliseconds, ours (the first) over the
+    others' turn by turn, and the largest memory in MB of those that `peaks` has."""
+    ours, *others = times.values()
+    row = {f"{name}_ms": median(values) for name, values in times.items()}
+    for name, theirs in zip(list(times)[1:], others, strict=True):
+        row[f"ratio_to_{name}"] = median(a / b for a, b in zip(ours, theirs, strict=True))
+    return row | {f"{name}_peak_mb": peak for name, peak in peaks.items()}
