@@ -42,9 +42,9 @@ def main(argv=None):
         print(list_models())
         return 0
     if not options.images:
-        parser.error("no IMAGE given; try: python -m pvt_numpy.classify notebooks/golf_ball.jpg")
+        parser.error("IMAGE: found none; expected a picture, such as notebooks/golf_ball.jpg")
     if options.images.count("-") > 1:
-        parser.error("- is given more than once; standard input holds one picture")
+        parser.error("-: found more than once; expected once, as standard input holds one picture")
 
     model, name = classifier_from(options), model_name(options)
     if not options.json:
@@ -53,11 +53,9 @@ def main(argv=None):
     for picture in progress(pictures, quiet=options.json):
         try:
             predictions = classify(picture, model, options.top_k)
-        except (ValueError, OSError) as error:
-            complain("classify", error)
-            failed = True
-        except MemoryError as error:
-            complain("classify", f"{picture}: there is not enough memory for it ({error})")
+        except (ValueError, OSError, MemoryError) as error:
+            short = isinstance(error, MemoryError)
+            complain("classify", f"{picture}: there is not enough memory for it ({error})" if short else error)
             failed = True
         else:
             print(as_json(picture, name, predictions) if options.json else as_table(picture, predictions))

@@ -42,9 +42,9 @@ OPTIONS = (  # the setting, its option, what stands behind it, how that is read,
     ("validation", "--val", "FOLDER", str, "pictures to measure with, never trained on; a subfolder a class"),
     ("image_size", "--image-size", "N", SIDE, "the model reads N x N pixels"),
     ("epochs", "--epochs", "N", COUNT, "times that every picture is seen"),
-    ("minutes", "--minutes", "M", float, "end the schedule after so much time in training steps; measuring not counted"),
+    ("minutes", "--minutes", "M", float, "end the schedule after this time in training steps, measuring not counted"),
     ("batch", "--batch-size", "N", COUNT, "pictures whose mean gradient makes one step"),
-    ("microbatch", "--microbatch-size", "N", COUNT, "pictures computed at a time: fewer, less memory; gradients are summed"),
+    ("microbatch", "--microbatch-size", "N", COUNT, "pictures computed at a time: fewer need less memory"),
     ("rate", "--learning-rate", "X", float, "how far a step goes at most: after the warm-up, before it falls to 0"),
     ("warmup", "--warmup", "X", float, "share of the training in which the learning rate rises"),
     ("decay", "--weight-decay", "X", float, "how strongly each step pulls the matrices towards 0"),
@@ -54,7 +54,7 @@ OPTIONS = (  # the setting, its option, what stands behind it, how that is read,
     ("drop_path", "--drop-path", "X", float, "how often the last block is skipped; earlier blocks less often"),
     ("smallest_crop", "--smallest-crop", "X", float, "least share of a picture's area that is cut out"),
     ("jitter", "--jitter", "X", float, "how much brightness, contrast and saturation vary"),
-    ("keep_size", "--keep-size", "N", SIDE, "pictures are kept in memory at N x N pixels (default 3/2 of --image-size)"),
+    ("keep_size", "--keep-size", "N", SIDE, "pictures kept in memory at N x N pixels (default 3/2 of --image-size)"),
     ("measure_every", "--measure-every", "N", COUNT, "epochs from one measurement to the next"),
     ("drawn", "--drawn", "N", COUNT, "pictures an epoch of shapes"),
     ("seed", "--seed", "N", COUNT, "where random numbers start: the same seed, the same training"),
@@ -79,12 +79,12 @@ def main(argv=None):
     if timed:
         if others or "resume" in options:
             found = (others or ["--resume"])[0]
-            parser.error(f"--benchmark trains a model of its own; expected --threads at most beside it, found {found}")
+            parser.error(f"--benchmark: found {found} beside it; expected --threads at most")
         training_step.benchmark(nano_config(training_step.SIZE, 10), threads)
         return 0
     if "resume" in options:
         if others:
-            parser.error(f"--resume goes on with its own settings; expected nothing beside it, found {others[0]}")
+            parser.error(f"--resume: found {others[0]} beside it; expected nothing, for its settings are its own")
         folder = Path(options["resume"])
         training = state.read_state(folder / "checkpoint.safetensors")
         task = make_task(training.settings, training.config.image_size)
@@ -93,13 +93,13 @@ def main(argv=None):
                              f"{training.config.num_labels} with which this training began")  # fmt: skip
     else:
         if not (source and options.get("output")):
-            parser.error("expected either DATA with --output FOLDER, or --resume FOLDER")
+            parser.error("DATA: found too little; expected either DATA with --output FOLDER, or --resume FOLDER")
         folder = Path(options.pop("output"))
         for name in WRITTEN:
             if (folder / name).exists():
                 raise ValueError(f"{folder}: found a training already ({name}); expected an empty folder, or --resume")
         if source == "shapes" and "validation" in options:
-            parser.error("shapes are measured on shapes; expected no --val beside it")
+            parser.error("--val: found it beside shapes, which are measured on shapes; expected a folder as DATA")
         image_size, drop_path = options.pop("image_size", 64), options.pop("drop_path", 0.1)
         settings = state.Settings(source, **options)
         task = make_task(settings, image_size)

@@ -43,10 +43,8 @@ class Page:
 
     def _repr_html_(self):
         """The page in a frame of its own, so that it and the notebook leave each other's style alone."""
-        return (
-            f'<iframe title="Attention explorer" srcdoc="{escape(self.html)}" '
-            'style="width:100%;height:900px;border:0" loading="lazy"></iframe>'
-        )
+        style = 'style="width:100%;height:900px;border:0" loading="lazy"'
+        return f'<iframe title="Attention explorer" srcdoc="{escape(self.html)}" {style}></iframe>'
 
     def save(self, path):
         """Writes the page; the file appears at `path` whole or not at all."""
@@ -108,13 +106,8 @@ def sides(size):
 
 def geometry(config, i, input_hw):
     """Where stage i's tokens and keys lie, in fractions of the picture: token (r, c) starts at (r * cell[0], …)."""
-    H, W = input_hw
-    side = cell_sizes(config)[i]
-    return {
-        "cell": [side / H, side / W],
-        "ratio": config.sr_ratios[i],
-        "pooled": POOLED if config.linear_attention else 0,
-    }
+    cell = [cell_sizes(config)[i] / n for n in input_hw]
+    return {"cell": cell, "ratio": config.sr_ratios[i], "pooled": POOLED if config.linear_attention else 0}
 
 
 def predictions(logits, model):
@@ -135,13 +128,12 @@ def predictions(logits, model):
 
 def model_facts(model, recipe):
     """Name, size, origin and recipe of the model, for people."""
-    config = model.config
-    count = sum(array.size for array in flatten(model.params).values())
+    variant = variant_name(model.config) or model.config.model_type
     return {
-        "name": model.origin.get("source") or variant_name(config) or config.model_type,
-        "variant": variant_name(config) or config.model_type,
-        "version": 1 if config.model_type == "pvt" else 2,
-        "parameters": count,
+        "name": model.origin.get("source") or variant,
+        "variant": variant,
+        "version": 1 if model.config.model_type == "pvt" else 2,
+        "parameters": sum(array.size for array in flatten(model.params).values()),
         "origin": {key: value for key, value in model.origin.items() if key != "source"},
         "preprocessing": in_words(recipe),
     }

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pvt_numpy import VARIANTS, classify, forward, load_model, preprocess, save_model
+from pvt_numpy import VARIANTS, classify, evaluate, forward, load_model, preprocess, save_model
 from pvt_numpy.classify import bar, main
 from pvt_numpy.layers.softmax import softmax
 from tests.checkpoints.checkpoint_files import rewrite
@@ -22,17 +22,6 @@ BALL = str(command_line.BALL)
 
 def read_json(capsys):
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-
-
-@pytest.fixture
-def pictures(tmp_path):
-    """A folder with a space in its name, two pictures, one of them deeper down, and a text file."""
-    folder = tmp_path / "my photos"
-    (folder / "more").mkdir(parents=True)
-    Image.open(BALL).save(folder / "b.png")
-    Image.new("L", (40, 30), 128).save(folder / "more" / "a.jpg")
-    (folder / "notes.txt").write_text("no picture")
-    return folder
 
 
 def test_the_sample_picture_is_a_golf_ball_under_every_recipe(capsys):
@@ -70,18 +59,22 @@ def test_table_for_people(capsys):
     assert first.count("█") > second.count("█")
 
 
-def test_bar_measures_in_eighths(monkeypatch):
-    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="utf-8"))
-    assert [bar(share) for share in (0, 1 / 240, 1 / 30, 0.55)] == ["", "▏", "█", "█" * 16 + "▌"]
+@pytest.mark.parametrize(("encoding", "share", "drawn"), [
+    ("utf-8", 0, ""), ("utf-8", 1 / 240, "▏"), ("utf-8", 1 / 30, "█"), ("utf-8", 0.55, "█" * 16 + "▌"),
+    ("ascii", 0.5, "#" * 15),
+])  # fmt: skip
+def test_bar_measures_in_eighths_and_is_plain_where_the_terminal_cannot_show_them(monkeypatch, encoding, share, drawn):
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding=encoding))
+    assert bar(share) == drawn
 
 
-def test_bar_is_plain_where_the_terminal_cannot_show_blocks(monkeypatch):
-    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
-    assert bar(0.5) == "#" * 15
-
-
-def test_folders_several_files_and_more_labels_than_there_are(capsys, pictures):
-    assert main([str(pictures), BALL, "--json", "--top-k", "99"]) == 0
+def test_folders_several_files_and_more_labels_than_there_are(capsys, tmp_path):
+    folder = tmp_path / "my photos"
+    (folder / "more").mkdir(parents=True)
+    Image.open(BALL).save(folder / "b.png")
+    Image.new("L", (40, 30), 128).save(folder / "more" / "a.jpg")
+    (folder / "notes.txt").write_text("no picture")
+    assert main([str(folder), BALL, "--json", "--top-k", "99"]) == 0
     lines = read_json(capsys)
     assert [Path(line["image"]).name for line in lines] == ["b.png", "a.jpg", "golf_ball.jpg"]
     assert all(len(line["predictions"]) == 10 for line in lines)
@@ -95,22 +88,13 @@ def test_standard_input():
     assert line["predictions"][0]["label"] == "golf ball"
 
 
-def bad_pictures(folder):
-    """name -> (path, a word that its message must hold)."""
-    photo = Path(BALL).read_bytes()
-    contents = {
-        "text.jpg": b"this is no picture", "cut.jpg": photo[:20000], "empty.png": b"",
-        "bomb.ppm": b"P6 60000 60000 255\n",
-    }  # fmt: skip
-    for name, data in contents.items():
-        (folder / name).write_bytes(data)
-    return contents
-
-
 def test_bad_pictures_get_one_line_each_and_the_others_are_classified(capsys, tmp_path):
-    names = bad_pictures(tmp_path)
+    bad = {"text.jpg": b"this is no picture", "cut.jpg": Path(BALL).read_bytes()[:20000], "empty.png": b"",
+           "bomb.ppm": b"P6 60000 60000 255\n"}  # fmt: skip
+    for name, data in bad.items():
+        (tmp_path / name).write_bytes(data)
     (tmp_path / "nothing").mkdir()
-    arguments = [str(tmp_path / name) for name in (*names, "missing.jpg", "nothing")]
+    arguments = [str(tmp_path / name) for name in (*bad, "missing.jpg", "nothing")]
     assert main([*arguments, BALL, "--json"]) == 1
     captured = capsys.readouterr()
     assert json.loads(captured.out)["predictions"][0]["label"] == "golf ball"
@@ -138,12 +122,13 @@ def test_bad_model_files_get_one_line(tmp_path, damage, said):
     assert said in err
 
 
-def test_a_model_without_a_head_is_refused_with_a_sentence(tmp_path):
+@pytest.mark.parametrize("main", [classify.main, evaluate.main])
+def test_a_model_without_a_classifier_is_refused_with_a_sentence(tmp_path, main):
     model = load_model()
     params = {name: value for name, value in model.params.items() if name != "head"}
-    path = tmp_path / "backbone.safetensors"
+    path = tmp_path / "bare.safetensors"
     save_model(path, replace(model, params=params, config=replace(model.config, num_labels=0), labels=None))
-    with pytest.raises(ValueError, match="no classifier"):
+    with pytest.raises(ValueError, match=r"bare\.safetensors: found no classifier \(num_labels 0\); expected a model"):
         main([BALL, "--model", str(path)])
 
 
@@ -160,8 +145,9 @@ def test_labels_and_names_cannot_steer_the_terminal(capsys, tmp_path):
 @pytest.mark.parametrize("name", ["classify", "explore", "evaluate", "plots"])
 def test_outputs_that_are_no_numbers_are_one_line(tmp_path, name):
     model = load_model()
-    head = {"weight": model.params["head"]["weight"] * np.float32(3e38), "bias": model.params["head"]["bias"]}
-    save_model(tmp_path / "m.safetensors", replace(model, params=model.params | {"head": clipped(head)}))
+    # as large as a finite float32 may be: the logits overflow
+    head = {name: np.nan_to_num(value * np.float32(3e38)) for name, value in model.params["head"].items()}
+    save_model(tmp_path / "m.safetensors", replace(model, params=model.params | {"head": head}))
     (tmp_path / "photos" / "golf ball").mkdir(parents=True)
     photo = tmp_path / "photos" / "golf ball" / "a.jpg"
     photo.write_bytes(Path(BALL).read_bytes())
@@ -171,11 +157,6 @@ def test_outputs_that_are_no_numbers_are_one_line(tmp_path, name):
     assert (status, err.count("\n")) == (1, 1)
     assert err.startswith(f"{name}: error: ")
     assert err.endswith("a.jpg: found outputs of the model that are not finite; expected numbers\n")
-
-
-def clipped(layer):
-    """The layer with the largest finite numbers where it had infinite ones."""
-    return {name: np.nan_to_num(value) for name, value in layer.items()}
 
 
 def test_a_picture_for_which_memory_lacks_is_named_and_the_others_are_classified(monkeypatch, capsys, tmp_path):

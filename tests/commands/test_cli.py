@@ -201,7 +201,7 @@ WRONG_USAGE = [
     ("benchmark", ["--image-sizes", "8"], "--image-sizes"),
     ("benchmark", ["--only", "lunch"], "--only"),
     ("benchmark", ["--runs", "0"], "--runs"),
-    ("classify", [], "no IMAGE"),
+    ("classify", [], "IMAGE: found none"),
     ("classify", [BALL, "--top-k", "0"], "--top-k: found '0'; expected a whole number from 1 on"),
     ("classify", [BALL, "--top-k", "x"], "--top-k"),
     ("classify", [BALL, "--recipe", "mine"], "--recipe"),

@@ -7,10 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pvt_numpy import VARIANTS, evaluate, load_model
-from pvt_numpy.checkpoints.checkpoint import Model, save_model
+from pvt_numpy import evaluate, load_model
 from pvt_numpy.evaluate import label_index, main, score
-from pvt_numpy.parameters import init_params
 from tests.commands.command_line import BALL, ROOT
 
 VAL = ROOT.parent / "shared" / "imagenette160" / "val"
@@ -129,13 +127,6 @@ def test_a_picture_that_cannot_be_written_is_refused_before_the_work(folder, mon
     monkeypatch.setattr(evaluate, "run_all", None)
     with pytest.raises((ValueError, FileNotFoundError), match=f"{name}: found (the suffix 'xyz'|no such|a folder)"):
         main([str(folder), "--confusion", str(folder / name)])
-
-
-def test_a_model_without_labels_is_refused(folder, tmp_path):
-    config = replace(VARIANTS["pvt_v2_b0"], num_labels=0)
-    save_model(tmp_path / "bare.safetensors", Model(config, init_params(config, np.random.default_rng(0))), "float16")
-    with pytest.raises(ValueError, match="bare.safetensors: found no classifier"):
-        main([str(folder), "--model", str(tmp_path / "bare.safetensors")])
 
 
 @pytest.mark.skipif(not VAL.is_dir(), reason="needs the photos in ../shared/imagenette160")

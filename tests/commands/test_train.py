@@ -94,7 +94,7 @@ def test_resuming_a_finished_training_changes_nothing(whole):
     (["shapes", "--output", "x", "--image-size", "100000"], 2, "--image-size"),
     (["shapes", "--output", "x", "--keep-size", "0"], 2, "--keep-size"),
     (["shapes", "--out", "x"], 2, "unrecognized arguments: --out x"),
-    (["shapes", "--output", "x", "--val", "photos"], 2, "shapes are measured on shapes"),
+    (["shapes", "--output", "x", "--val", "photos"], 2, "--val: found it beside shapes"),
     (["--resume", "x", "--batch-size", "3"], 2, "found --batch-size"),
     (["--benchmark", "--epochs", "3"], 2, "found --epochs"),
     (["--benchmark", "--resume", "x"], 2, "found --resume"),
