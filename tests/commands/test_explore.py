@@ -10,7 +10,7 @@ import pytest
 
 from pvt_numpy.explorer.page import explore
 from tests.commands.command_line import command, run
-from tests.explorer.explorer_pages import GOLF_BALL, data_of, page_of, shipped, small_model
+from tests.explorer.explorer_pages import GOLF_BALL, data_of, model_of, page_of
 
 
 @pytest.mark.parametrize(
@@ -23,11 +23,11 @@ from tests.explorer.explorer_pages import GOLF_BALL, data_of, page_of, shipped, 
 )  # fmt: skip
 def test_mistakes_are_named(arguments, words):
     with pytest.raises((ValueError, FileNotFoundError), match=re.escape(words)):
-        explore(**{"image": GOLF_BALL, "model": shipped()} | arguments)
+        explore(**{"image": GOLF_BALL, "model": model_of("shipped")} | arguments)
 
 
 def test_a_recipe_that_gives_a_larger_picture_needs_a_size():
-    model = replace(small_model("v2"), preprocessing={"size": {"height": 640, "width": 640}})
+    model = replace(model_of("v2"), preprocessing={"size": {"height": 640, "width": 640}})
     with pytest.raises(ValueError, match="found 640 x 640 pixels for the model; expected at most 512"):
         explore(GOLF_BALL, model)
     assert data_of(explore(GOLF_BALL, model, size=96).html)["input"] == [96, 96]
@@ -35,14 +35,14 @@ def test_a_recipe_that_gives_a_larger_picture_needs_a_size():
 
 
 def test_outputs_that_are_no_numbers_are_refused():
-    model = small_model("v2")
+    model = model_of("v2")
     head = {"weight": model.params["head"]["weight"], "bias": np.full(4, np.nan, np.float32)}
     with pytest.raises(ValueError, match=r"golf_ball\.jpg: found outputs of the model that are not finite"):
         explore(GOLF_BALL, replace(model, params=model.params | {"head": head}))
 
 
 def test_a_file_s_name_that_is_no_text_is_shown_as_far_as_it_is(tmp_path):
-    page = explore(GOLF_BALL, small_model("v2"), name="caf\udce9.jpg")
+    page = explore(GOLF_BALL, model_of("v2"), name="caf\udce9.jpg")
     page.save(tmp_path / "page.html")
     assert data_of((tmp_path / "page.html").read_text(encoding="utf-8"))["file"] == "caf?.jpg"
 
