@@ -6,6 +6,25 @@ the floor: the model's own matrix products, one BLAS call each, and nothing else
 from the shell prompt to the labels of one picture (`cold_start`).
 
 Without PyTorch only our own times are shown. Training has a measurement of its own, `train --benchmark`.
+
+examples:
+  python -m pvt_numpy.benchmark                                              all of it, several minutes
+  python -m pvt_numpy.benchmark --models pvt_v2_b2 --batch-sizes 1 8 --only forward
+  python -m pvt_numpy.benchmark --models pvt_tiny --batch-sizes 1 --image-sizes 128 256 512 1024 --only forward
+  python -m pvt_numpy.benchmark --only cold-start --json
+
+columns, medians of the runs:
+  GMACs           billions of multiply-adds in this forward pass, as `summary` counts them
+  ours, PyTorch   milliseconds of a forward pass; PyTorch if requirements-torch.txt is installed
+  ratio           ours / PyTorch's, turn by turn
+  products        the model's matrix products alone, one BLAS call each
+  share           products / ours: 100 % would mean that nothing but BLAS takes time
+  ms/GMAC         ours / GMACs: if it stays the same, time grows as the theory says. Most GMACs grow with the batch
+                  and the pixels; SRA's score table, every token by every merged one, with the square of the pixels
+                  (but linear SRA's, in pvt_v2_b2_li, with the pixels)
+  memory          the largest that each process has had
+
+exit status: 0 measured; 1 failed, said on stderr; 2 wrong usage; 130 stopped with Ctrl-C
 """
 
 import json
@@ -19,24 +38,6 @@ from .timing.cold_start import as_text, cold_start
 from .timing.processes import ask, running
 from .timing.turns import compared, take_turns
 
-EPILOG = """columns, medians of the runs:
-  GMACs           billions of multiply-adds in this forward pass, as `summary` counts them
-  ours, PyTorch   milliseconds of a forward pass; PyTorch if requirements-torch.txt is installed
-  ratio           ours / PyTorch's, turn by turn
-  products        the model's matrix products alone, one BLAS call each
-  share           products / ours: 100 % would mean that nothing but BLAS takes time
-  ms/GMAC         ours / GMACs: if it stays the same, time grows as the theory says. Most GMACs grow with the batch
-                  and the pixels; SRA's score table, every token by every merged one, with the square of the pixels
-                  (but linear SRA's, in pvt_v2_b2_li, with the pixels)
-  memory          the largest that each process has had
-
-examples:
-  python -m pvt_numpy.benchmark                                              all of it, several minutes
-  python -m pvt_numpy.benchmark --models pvt_v2_b2 --batch-sizes 1 8 --only forward
-  python -m pvt_numpy.benchmark --models pvt_tiny --batch-sizes 1 --image-sizes 128 256 512 1024 --only forward
-  python -m pvt_numpy.benchmark --only cold-start --json
-
-exit status: 0 measured; 1 failed, said on stderr; 2 wrong usage; 130 stopped with Ctrl-C"""
 MODELS = ["pvt_tiny", "pvt_small", "pvt_v2_b0", "pvt_v2_b2", "pvt_v2_b2_li"]
 WARM_UP = 2  # runs that are not counted
 REST = 0.2  # seconds before each run: the threads of the one before still spin for a while, on the same cores
@@ -44,7 +45,7 @@ REST = 0.2  # seconds before each run: the threads of the one before still spin 
 
 def main(argv=None):
     """The command. Returns its exit status."""
-    parser = command_parser("benchmark", "Times this package and PyTorch side by side, float32.", EPILOG)
+    parser = command_parser("benchmark", __doc__)
     parser.add_argument("--models", metavar="NAME", nargs="+", choices=sorted(VARIANTS), default=MODELS,
                         help=f"variants, with random weights (default {' '.join(MODELS)})")  # fmt: skip
     parser.add_argument("--batch-sizes", metavar="B", nargs="+", type=whole_number(1), default=[1, 8],

@@ -2,6 +2,14 @@
 
 Each picture is prepared as the model's recipe says and run by itself; one that cannot be read is reported on stderr,
 and the others are still classified.
+
+examples:
+  python -m pvt_numpy.classify notebooks/golf_ball.jpg
+  python -m pvt_numpy.classify photos/ --top-k 1 --json > labels.jsonl
+  python -m pvt_numpy.classify photo.jpg --model pvt_v2_b2       (downloads it on first use)
+  cat photo.jpg | python -m pvt_numpy.classify -
+
+exit status: 0 all pictures classified; 1 some failed, said on stderr; 2 wrong usage
 """
 
 import io
@@ -16,19 +24,12 @@ from .options import add_model_options, add_picture_options, classifier_from, mo
 from .pictures.folders import find_images
 from .system.cli import command_parser, complain, printable, run, whole_number
 
-EPILOG = """examples:
-  python -m pvt_numpy.classify notebooks/golf_ball.jpg
-  python -m pvt_numpy.classify photos/ --top-k 1 --json > labels.jsonl
-  python -m pvt_numpy.classify photo.jpg --model pvt_v2_b2       (downloads it on first use)
-  cat photo.jpg | python -m pvt_numpy.classify -
-
-exit status: 0 all pictures classified; 1 some failed, said on stderr; 2 wrong usage"""
 BAR = 30  # characters for 100 %
 
 
 def main(argv=None):
     """The command. Returns its exit status."""
-    parser = command_parser("classify", "Names what pictures show.", EPILOG)
+    parser = command_parser("classify", __doc__)
     parser.add_argument("images", metavar="IMAGE", nargs="*", help="a picture, a folder of pictures, or - for stdin")
     parser.add_argument("--top-k", metavar="K", type=whole_number(1), default=5, help="labels per picture (default 5)")
     parser.add_argument("--json", action="store_true", help="one JSON object per picture and line, for programs")

@@ -2,6 +2,13 @@
 
 Everything that `load_model` reads can be the source, the pickles of the official code included (those need PyTorch).
 Left out: training, and changing what a model computes; only precision, labels and the notes on its origin can change.
+
+examples:
+  python -m pvt_numpy.convert pvt_tiny                                 downloads it, writes pvt_tiny.safetensors
+  python -m pvt_numpy.convert pvt_v2_b2.pth -o b2.safetensors --dtype float16
+  python -m pvt_numpy.convert b2.safetensors --to hf -o b2-hf          a folder for from_pretrained
+
+exit status: 0 written; 1 failed, said on stderr; 2 wrong usage
 """
 
 import argparse
@@ -12,18 +19,10 @@ from .checkpoints.checkpoint import describe, save_model
 from .options import add_model_options, model_from
 from .system.cli import command_parser, printable, run
 
-EPILOG = """examples:
-  python -m pvt_numpy.convert pvt_tiny                                 downloads it, writes pvt_tiny.safetensors
-  python -m pvt_numpy.convert pvt_v2_b2.pth -o b2.safetensors --dtype float16
-  python -m pvt_numpy.convert b2.safetensors --to hf -o b2-hf          a folder for from_pretrained
-
-exit status: 0 written; 1 failed, said on stderr; 2 wrong usage"""
-
 
 def main(argv=None):
     """The command. Returns its exit status."""
-    description = "Any public PVT checkpoint as our self-contained file, or back to PyTorch."
-    parser = command_parser("convert", description, EPILOG)
+    parser = command_parser("convert", __doc__)
     add_model_options(parser, positional=True, required=True)
     parser.add_argument("-o", "--output", metavar="FILE", help="the file to write; with --to, the folder "
                         "(default: SOURCE's name, in the current folder)")  # fmt: skip

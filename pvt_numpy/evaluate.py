@@ -2,6 +2,13 @@
 
 Sub-folders are named by label (`golf ball`) or by WordNet's synset number (`n03445777`). Pictures that cannot be read
 are named and counted, and count neither as right nor as wrong.
+
+examples:
+  python -m pvt_numpy.evaluate photos/val                             photos/val/golf ball/1.jpg and so on
+  python -m pvt_numpy.evaluate imagenet/val --model pvt_v2_b2 --recipe official --limit 5000
+  python -m pvt_numpy.evaluate photos/val --confusion confusion.png --pytorch
+
+exit status: 0 all pictures counted; 1 some could not be read, named on stderr; 2 wrong usage
 """
 
 import json
@@ -24,17 +31,10 @@ from .pictures.processor import preprocess
 from .reference.pytorch import hf_model, missing_packages
 from .system.cli import command_parser, complain, printable, run, whole_number
 
-EPILOG = """examples:
-  python -m pvt_numpy.evaluate photos/val                             photos/val/golf ball/1.jpg and so on
-  python -m pvt_numpy.evaluate imagenet/val --model pvt_v2_b2 --recipe official --limit 5000
-  python -m pvt_numpy.evaluate photos/val --confusion confusion.png --pytorch
-
-exit status: 0 all pictures counted; 1 some could not be read, named on stderr; 2 wrong usage"""
-
 
 def main(argv=None):
     """The command. Returns its exit status."""
-    parser = command_parser("evaluate", "Measures top-1 and top-5 accuracy over a folder of pictures.", EPILOG)
+    parser = command_parser("evaluate", __doc__)
     parser.add_argument("folder", metavar="FOLDER", help="a sub-folder per class, named by label (golf ball) or "
                         "WordNet synset number (n03445777)")  # fmt: skip
     add_model_options(parser)

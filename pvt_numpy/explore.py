@@ -2,25 +2,24 @@
 
 The page needs no server and no network; it opens from disk in any current browser. The function `pvt_numpy.explore`
 makes the same page in a notebook and shows it in place. How the page is made: `explorer/`.
+The model may read at most 512 pixels on a side.
+
+examples:
+  python -m pvt_numpy.explore notebooks/golf_ball.jpg
+  python -m pvt_numpy.explore photo.jpg --image-size 448 -o photo.html
+  python -m pvt_numpy.explore photo.jpg --model pvt_tiny                 downloads it on first use
+
+exit status: 0 written; 1 failed, said on stderr; 2 wrong usage
 """
 
 from .explorer.page import explore
 from .options import add_model_options, add_picture_options, model_from
 from .system.cli import command_parser, printable, run
 
-EPILOG = """examples:
-  python -m pvt_numpy.explore notebooks/golf_ball.jpg
-  python -m pvt_numpy.explore photo.jpg --image-size 448 -o photo.html
-  python -m pvt_numpy.explore photo.jpg --model pvt_tiny                 downloads it on first use
-
-exit status: 0 written; 1 failed, said on stderr; 2 wrong usage"""
-DESCRIPTION = """Writes one HTML page that shows what a picture's tokens attend to.
-It needs no network and opens in any browser. The model may read at most 512 pixels on a side."""
-
 
 def main(argv=None):
     """The command. Returns its exit status."""
-    parser = command_parser("explore", DESCRIPTION, EPILOG)
+    parser = command_parser("explore", __doc__)
     parser.add_argument("image", metavar="IMAGE", help="a picture")
     parser.add_argument("-o", "--output", metavar="FILE", default="explorer.html",
                         help="the page to write (default %(default)s)")  # fmt: skip

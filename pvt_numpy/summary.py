@@ -1,6 +1,13 @@
 """`python -m pvt_numpy.summary [SOURCE]`: layer by layer, what a PVT is made of and what it costs.
 
-How it is counted: `analysis/cost.py`. The layers have the names of their arrays, which count stages and blocks from 0.
+Counted as in the papers: convolutions, linear layers and the two attention products; not norms, activations, softmax.
+The layers have the names of their arrays, which count stages and blocks from 0. How: `analysis/cost.py`.
+
+examples:
+  python -m pvt_numpy.summary
+  python -m pvt_numpy.summary pvt_v2_b2 --image-size 800x1280 --compare-attention
+
+exit status: 0 counted; 1 failed, said on stderr; 2 wrong usage
 """
 
 import json
@@ -13,19 +20,12 @@ from .config import VARIANTS
 from .options import add_model_options, model_from
 from .system.cli import command_parser, image_size, run
 
-EPILOG = f"""SOURCE may also be a variant, which needs no weights: {", ".join(list(VARIANTS)[:4])},
-{", ".join(list(VARIANTS)[4:])}
-
-examples:
-  python -m pvt_numpy.summary
-  python -m pvt_numpy.summary pvt_v2_b2 --image-size 800x1280 --compare-attention
-
-exit status: 0 counted; 1 failed, said on stderr; 2 wrong usage"""
-
 
 def main(argv=None):
     """The command. Returns its exit status."""
-    parser = command_parser("summary", "Shapes, parameters, multiply-adds and memory of every layer.", EPILOG)
+    v1, v2 = (", ".join(name for name in VARIANTS if ("_v2" in name) == second) for second in (False, True))
+    choices = f"SOURCE may also be a variant, which needs no weights: {v1},\n{v2}\n\n"
+    parser = command_parser("summary", __doc__, choices)
     add_model_options(parser, positional=True)
     parser.add_argument("--image-size", dest="pixels", metavar="HxW", type=image_size,
                         help="pixels, such as 224 or 224x320 (default: the model's)")  # fmt: skip

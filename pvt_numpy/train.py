@@ -1,9 +1,17 @@
-"""Trains a small PVT v1 from nothing, in NumPy alone.
+"""`python -m pvt_numpy.train DATA -o FOLDER`: trains a small PVT v1 from nothing, in NumPy alone.
 
 DATA is a folder with one subfolder of pictures for each class, or the word `shapes`: coloured shapes, drawn as they are
 needed. The output folder gets checkpoint.safetensors (all that --resume needs, after every epoch), log.csv, curve.png
 and at the end model.safetensors, which every other command reads. Ctrl-C saves and stops.
-"""  # shown by --help
+
+examples:
+  python -m pvt_numpy.train shapes -o runs/shapes --image-size 32 --epochs 8
+  python -m pvt_numpy.train photos/train --val photos/val -o runs/photos
+  python -m pvt_numpy.train --resume runs/photos
+  python -m pvt_numpy.train --benchmark --threads 1
+
+exit status: 0 trained to the end; 1 failed, said on stderr; 2 wrong usage; 130 stopped (Ctrl-C, SIGTERM) and saved
+"""
 
 import argparse
 import shlex
@@ -21,13 +29,6 @@ from .system.cli import LARGEST_SIDE, command_parser, run, whole_number
 from .timing import training_step
 from .training import data, loop, report, state
 
-EPILOG = """examples:
-  python -m pvt_numpy.train shapes -o runs/shapes --image-size 32 --epochs 8
-  python -m pvt_numpy.train photos/train --val photos/val -o runs/photos
-  python -m pvt_numpy.train --resume runs/photos
-  python -m pvt_numpy.train --benchmark --threads 1
-
-exit status: 0 trained to the end; 1 failed, said on stderr; 2 wrong usage; 130 stopped (Ctrl-C, SIGTERM) and saved"""
 NANO = {"hidden_sizes": (32, 64, 128, 192), "depths": (2, 2, 2, 2), "num_attention_heads": (1, 2, 4, 4),
         "mlp_ratios": (4, 4, 4, 4), "sequence_reduction_ratios": (4, 2, 1, 1), "patch_sizes": (4, 2, 2, 1),
         "strides": (4, 2, 2, 1), "layer_norm_eps": 1e-6}  # fmt: skip
@@ -111,7 +112,7 @@ def main(argv=None):
 def make_parser():
     """The command's arguments; those of a training itself have the names and defaults of `Settings`."""
     # no abbreviations: a setting may be added whose name begins as another's does
-    parser = command_parser("train", __doc__, EPILOG, allow_abbrev=False)
+    parser = command_parser("train", __doc__, allow_abbrev=False)
     parser.add_argument("data", nargs="?", metavar="DATA", help="a folder of pictures, or the word shapes")
     parser.add_argument("--benchmark", action="store_true", help="time a training step, PyTorch beside it, and stop")
     parser.add_argument("--threads", type=whole_number(1, 256), metavar="N", default=2,

@@ -7,6 +7,14 @@ itself is `reference/cases.py`.
 
 `--break` puts one of the classic porting mistakes in and shows what such a report looks like. The comparison is in
 float64 unless asked otherwise, for float32's rounding hides the smaller mistakes: a wrong epsilon, for instance.
+
+examples:
+  python -m pvt_numpy.validate                                    the model that ships
+  python -m pvt_numpy.validate pvt_v2_b2 --image photo.jpg        a published model (downloads it on first use)
+  python -m pvt_numpy.validate --random pvt_tiny --break pos      what a misread position table looks like
+  python -m pvt_numpy.validate --variants                         the table in pvt_numpy/reference/README.md
+
+exit status: 0 every layer agrees; 1 one departs, or something failed, said on stderr; 2 wrong usage
 """
 
 import json
@@ -31,18 +39,11 @@ from .system.cli import command_parser, printable, run, say_working
 from .system.paths import SAMPLE_PICTURE
 
 SEED = 1  # of the random weights; the noise picture's is one more
-EPILOG = """examples:
-  python -m pvt_numpy.validate                                    the model that ships
-  python -m pvt_numpy.validate pvt_v2_b2 --image photo.jpg        a published model (downloads it on first use)
-  python -m pvt_numpy.validate --random pvt_tiny --break pos      what a misread position table looks like
-  python -m pvt_numpy.validate --variants                         the table in pvt_numpy/reference/README.md
-
-exit status: 0 every layer agrees; 1 one departs, or something failed, said on stderr; 2 wrong usage"""
 
 
 def main(argv=None):
     """The command. Returns its exit status."""
-    parser = command_parser("validate", "Compares every layer with PyTorch's.", EPILOG)
+    parser = command_parser("validate", __doc__)
     one_of = add_model_options(parser, positional=True)
     one_of.add_argument("--random", metavar="VARIANT", choices=VARIANTS, help="random weights of a published variant "
                         "instead: " + ", ".join(VARIANTS))  # fmt: skip

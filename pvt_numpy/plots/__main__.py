@@ -1,4 +1,14 @@
-"""`python -m pvt_numpy.plots FIGURE IMAGE`: draws one of the figures into a file. No display is needed."""
+"""`python -m pvt_numpy.plots FIGURE IMAGE`: draws one of the figures into a file. No display is needed.
+
+Stages, blocks and heads count from 1; the rows and columns of --query are pixels and count from 0 at the top left.
+
+examples:
+  python -m pvt_numpy.plots pyramid notebooks/golf_ball.jpg -o pyramid.png
+  python -m pvt_numpy.plots attention notebooks/golf_ball.jpg --stage 3 --block 2 --query 120,100
+  python -m pvt_numpy.plots cost --model pvt_v2_b2 -o cost.pdf
+
+exit status: 0 drawn; 1 failed, said on stderr; 2 wrong usage
+"""
 
 import argparse
 
@@ -10,18 +20,6 @@ from ..pictures.processor import preprocess
 from ..reference.cases import by_precision, golden_case, live_case
 from ..reference.pytorch import missing_packages
 from ..system.cli import command_parser, printable, run, say_working
-
-EPILOG = """figures (those in brackets need no IMAGE):
-{figures}
-
-Stages, blocks and heads count from 1; the rows and columns of --query are pixels and count from 0 at the top left.
-
-examples:
-  python -m pvt_numpy.plots pyramid notebooks/golf_ball.jpg -o pyramid.png
-  python -m pvt_numpy.plots attention notebooks/golf_ball.jpg --stage 3 --block 2 --query 120,100
-  python -m pvt_numpy.plots cost --model pvt_v2_b2 -o cost.pdf
-
-exit status: 0 drawn; 1 failed, said on stderr; 2 wrong usage"""
 
 
 def _over_photo(name, *options):
@@ -99,14 +97,14 @@ def pixel_at(text):
 def main(argv=None):
     """The command. Returns its exit status."""
     listed = "\n".join(f"  {name if image else f'({name})':<14} {text}" for name, (image, text, _) in FIGURES.items())
-    parser = command_parser("plots", "Draws what happens inside a PVT.", EPILOG.format(figures=listed))
+    parser = command_parser("plots", __doc__, f"figures (those in brackets need no IMAGE):\n{listed}\n\n")
     parser.add_argument("figure", metavar="FIGURE", choices=FIGURES, help="which figure, see below")
     parser.add_argument("image", metavar="IMAGE", nargs="?", help="the picture to run the model on")
     parser.add_argument("-o", "--output", metavar="FILE", help="default: FIGURE.png; the suffix chooses the format")
-    for name, text in (("stage", "(default: the first; for a rollout from --query the last)"),
-                       ("block", "-1 is a stage's last (default: the first; for stages the last)"),
-                       ("head", "(default: all, and their mean)")):  # fmt: skip
-        parser.add_argument(f"--{name}", metavar=name[0].upper(), type=int, help=f"counted from 1; {text}")
+    for name, text in (("stage", " (default: the first; for a rollout from --query the last)"),
+                       ("block", "; -1 is a stage's last (default: the first; for stages the last)"),
+                       ("head", " (default: all, and their mean)")):  # fmt: skip
+        parser.add_argument(f"--{name}", metavar=name[0].upper(), type=int, help=f"counted from 1{text}")
     parser.add_argument("--query", dest="pixel", metavar="Y,X", type=pixel_at,
                         help="row and column, counted from 0, of a pixel of the picture as the model sees it, whose "
                         "token asks (default: the middle)")  # fmt: skip

@@ -17,9 +17,12 @@ LARGEST_SIDE = 4096  # pixels, if a command lets the user choose the image size
 LONGEST_LINE = 4000  # characters of an error
 
 
-def command_parser(name, description, epilog, **options):
-    """The parser of `python -m pvt_numpy.NAME`, whose texts keep their line breaks."""
-    return argparse.ArgumentParser(prog=f"python -m pvt_numpy.{name}", description=description, epilog=epilog,
+def command_parser(name, doc, choices="", **options):
+    """The parser of `python -m pvt_numpy.NAME`. Its help is the module's docstring: the options stand before the
+    examples in it, and what there is to choose from, if anything, between the two."""
+    about, examples = doc.split("\nexamples:\n")
+    return argparse.ArgumentParser(prog=f"python -m pvt_numpy.{name}", description=about,
+                                   epilog=f"{choices}examples:\n{examples}",
                                    formatter_class=argparse.RawDescriptionHelpFormatter, **options)  # fmt: skip
 
 

@@ -38,12 +38,9 @@ def rows_of(capsys, monkeypatch, *arguments):
 def test_a_row_for_every_model_size_and_batch(capsys, monkeypatch):
     arguments = ["--only", "forward", "--without-pytorch", "--models", "pvt_v2_b0", "--image-sizes", "32", "64"]
     rows = rows_of(capsys, monkeypatch, *arguments, "--batch-sizes", "2")
-    assert [(row["model"], row["image_size"], row["batch"], row["runs"]) for row in rows] == [
-        ("pvt_v2_b0", 32, 2, 1), ("pvt_v2_b0", 64, 2, 1),
-    ]  # fmt: skip
-    for row in rows:
+    for row, size in zip(rows, (32, 64), strict=True):
         assert list(row) == FORWARD
-        size = row["image_size"]
+        assert (row["model"], row["image_size"], row["batch"], row["runs"]) == ("pvt_v2_b0", size, 2, 1)
         assert row["gmacs"] == 2 * summarise(VARIANTS["pvt_v2_b0"], (size, size))["macs"] / 1e9
         assert row["pvt_numpy_ms"] > 0
         assert row["products_ms"] > 0
@@ -53,10 +50,10 @@ def test_a_row_for_every_model_size_and_batch(capsys, monkeypatch):
 @pytest.mark.torch
 def test_pytorch_beside_it_and_v1_at_other_sizes_too(capsys, monkeypatch):
     """Hugging Face's v1 runs at the size it was made for only, so it is made for this one."""
-    arguments = ["--only", "forward", "--models", "pvt_tiny", "--image-sizes", "64", "--batch-sizes", "1"]
-    (row,) = rows_of(capsys, monkeypatch, *arguments)
-    assert set(row) == {*FORWARD, *WITH_PYTORCH}
+    row, start = rows_of(capsys, monkeypatch, "--models", "pvt_tiny", "--image-sizes", "64", "--batch-sizes", "1")
+    assert (set(row), set(start)) == ({*FORWARD, *WITH_PYTORCH}, {*COLD_START, *WITH_PYTORCH})
     assert row["pytorch_ms"] > 0
+    assert start["label"] == "golf ball"
 
 
 def test_the_issues_models_and_batches_are_the_default(monkeypatch, capsys):
@@ -140,13 +137,6 @@ def test_cold_start_names_the_ball(capsys, monkeypatch):
     assert "it says golf ball" in cold_start.as_text(row)
 
 
-@pytest.mark.torch
-def test_transformers_names_it_too(capsys, monkeypatch):
-    (row,) = rows_of(capsys, monkeypatch, "--only", "cold-start")
-    assert set(row) == {*COLD_START, *WITH_PYTORCH}
-    assert row["label"] == "golf ball"
-
-
 def pretend(monkeypatch, ours, theirs):
     """Makes `cold_start` believe in these times, the first of each not to be counted, and this label of theirs."""
     times = {"convert": [0], "pvt_numpy": ours, "pytorch": theirs[0]}
@@ -179,11 +169,10 @@ def test_a_process_from_start_to_end():
     assert elapsed > 10
 
 
-def test_a_process_that_fails_is_one_line():
-    with pytest.raises(ValueError, match=r"^job failed: KeyError: 'nothing'$"):
-        run_once("job", ["-c", "{}['nothing']"], 1)
-    with pytest.raises(ValueError, match=r"^job failed: exit status 3$"):
-        run_once("job", ["-c", "raise SystemExit(3)"], 1)
+@pytest.mark.parametrize(("code", "said"), [("{}['nothing']", "KeyError: 'nothing'"), ("exit(3)", "exit status 3")])
+def test_a_process_that_fails_is_one_line(code, said):
+    with pytest.raises(ValueError, match=f"^job failed: {said}$"):
+        run_once("job", ["-c", code], 1)
 
 
 def test_a_contender_that_dies_is_reported():

@@ -64,8 +64,8 @@ def test_the_reverse_view_is_a_column_of_the_forward_pass_s_table(view, kind):
         for m in (0, stage["keys"] // 2, stage["keys"] - 1):
             for head in (0, stage["heads"] - 1, -1):
                 shown = driver.execute_script(
-                    "const stage = page.stages[arguments[0]];"
-                    "return Array.from(readersOf(stage, stage.blocks[0], ...[...arguments].slice(1)))", i, head, m)  # fmt: skip
+                    """const [i, head, m] = arguments, stage = page.stages[i];
+                    return Array.from(readersOf(stage, stage.blocks[0], head, m))""", i, head, m)  # fmt: skip
                 exact = probs[:, :, m].mean(0) if head == -1 else probs[head, :, m]
                 assert np.abs(np.array(shown) - exact).max() <= stage["errors"]["probability"] + 1e-6
 

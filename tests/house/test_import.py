@@ -1,12 +1,8 @@
 """`import pvt_numpy` is light: no heavy package comes with it, and it takes little longer than NumPy itself."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 
-from tests.commands.command_line import COMMANDS, ROOT
+from tests.commands.command_line import COMMANDS, ROOT, run
 
 HEAVY = ("torch", "transformers", "timm", "matplotlib", "huggingface_hub", "tqdm", "jupyter", "IPython", "ipykernel",
          "nbclient", "nbformat", "hypothesis", "selenium")  # fmt: skip
@@ -17,10 +13,9 @@ LIMIT = 0.3  # seconds beyond NumPy's own import
 
 def fresh(code):
     """What a new Python prints for `code`, run from the checkout."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("COV", "PYTEST"))}
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True,
-                          encoding="utf-8", check=True)  # fmt: skip
-    return done.stdout
+    status, out, err = run("-c", code)
+    assert (status, err) == (0, "")
+    return out
 
 
 @pytest.mark.parametrize("module", ["pvt_numpy", "pvt_numpy.model", *MODULES])
