@@ -1,12 +1,12 @@
-"""Makes the notebooks from their sources and runs them: `python notebooks/build.py [01 04 ...]`, from the checkout.
+"""Makes the notebooks from their sources and runs them: `python notebooks/build.py [1 4 ...]`.
 
-A notebook is written once, as `source/NAME.py`, where a line `# %%` starts a code cell and `# %% [markdown]` a text
-cell, whose lines begin with `# `. This script turns it into `NAME.ipynb`, runs it in a fresh kernel and keeps what it
-showed, so that the pictures are there on a repository page. A code cell that starts with `# %% varies` prints what no
-two runs have in common, timings for instance.
+A notebook is written once, as `source/NAME.py`, in the format that jupytext calls py:percent and that editors know:
+`# %%` starts a code cell, `# %% [markdown]` a text cell. This script turns it into `NAME.ipynb`, runs it in a fresh
+kernel and keeps what it showed, so that the figures are there on a repository page. A code cell that starts with
+`# %% tags=["varies"]` shows what no two runs have in common, timings for instance.
 
-`test_notebooks.py` runs every notebook and fails where `compare` finds that the outputs kept are not those of
-the code. Needs nbformat, nbclient and ipykernel.
+`test_notebooks.py` runs every notebook, and fails if `compare` finds that the outputs kept are not those of the code.
+Needs jupytext, nbclient and ipykernel.
 """
 
 import argparse
@@ -24,51 +24,39 @@ SOURCES = HERE / "source"
 TIME_LIMIT = 300  # seconds for one cell; the notebooks themselves are made to take less than 90 on two cores
 NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 TOLERANCE = 2e-3  # relative, for numbers that were printed: rounding differs from processor to processor
-# Pictures are compared as so many blocks by the side, which may differ by so much of 255: closely where the same
+# Figures are compared as so many blocks by the side, which may differ by so much of 255: closely where the same
 # matplotlib drew both; another one sets words and panels some pixels elsewhere.
 CLOSELY, ROUGHLY = (24, 24), (8, 40)
+EPILOG = """examples:
+  python notebooks/build.py            all of them, in a few minutes
+  python notebooks/build.py 4          the fourth one
+  jupytext --to py:percent notebooks/04_what_the_heads_look_at.ipynb -o notebooks/source/04_what_the_heads_look_at.py
+                                       the other way: what you changed in Jupyter becomes the source
 
+A notebook is written in notebooks/source/NAME.py: `# %%` starts a code cell, `# %% [markdown]` a text cell, and
+`# %% tags=["varies"]` a code cell whose output is another one in every run. The tests run every notebook and compare.
 
-def cells_of(text):
-    """A source's cells as (kind, tags, text). What stands before the first marker is the file's own header.
-
-    >>> cells_of("# %% [markdown]" + chr(10) + "# Hello" + chr(10) + "# %% varies" + chr(10) + "1 + 1")
-    [('markdown', [], 'Hello'), ('code', ['varies'], '1 + 1')]
-    """
-    cells = []
-    for line in text.splitlines():
-        if line.startswith("# %%"):
-            marker = line.removeprefix("# %%").split()
-            kind = "markdown" if "[markdown]" in marker else "code"
-            cells.append((kind, [word for word in marker if word != "[markdown]"], []))
-        elif cells:
-            kind, _, lines = cells[-1]
-            lines.append(line.removeprefix("#").removeprefix(" ") if kind == "markdown" else line)
-    return [(kind, tags, "\n".join(lines).strip("\n")) for kind, tags, lines in cells]
+exit status: 0 written; 1 failed, said on stderr; 2 wrong usage"""
 
 
 def unexecuted(source):
     """The notebook of a source file, without outputs."""
-    import nbformat
+    import jupytext
 
-    cells = []
-    for number, (kind, tags, text) in enumerate(cells_of(source.read_text(encoding="utf-8"))):
-        new = nbformat.v4.new_markdown_cell if kind == "markdown" else nbformat.v4.new_code_cell
-        cells.append(new(text, id=f"cell-{number:02}", metadata={"tags": tags} if tags else {}))
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    return nbformat.v4.new_notebook(
-        cells=cells, metadata={"kernelspec": kernel, "language_info": {"name": "python", "file_extension": ".py"}}
-    )
+    notebook = jupytext.read(source, fmt="py:percent")
+    for number, cell in enumerate(notebook.cells):  # by chance otherwise; equal sources shall make equal notebooks
+        cell.id = f"cell-{number:02}"
+    return notebook
 
 
 def executed(notebook):
-    """The same notebook, run from the top in a fresh kernel in this folder. Raises where a cell does."""
+    """The same notebook, run from the top in a fresh kernel in this folder. Raises if a cell does."""
     from nbclient import NotebookClient
 
     notebook = notebook.copy()
     NotebookClient(notebook, timeout=TIME_LIMIT, kernel_name="python3", record_timing=False, coalesce_streams=True,
                    resources={"metadata": {"path": str(HERE)}}).execute()  # fmt: skip
-    notebook.metadata = {"kernelspec": notebook.metadata["kernelspec"],
+    notebook.metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
                          "language_info": {"name": "python", "file_extension": ".py"},
                          "drawn_by": f"matplotlib {version('matplotlib')}"}  # fmt: skip
     return notebook
@@ -130,25 +118,31 @@ def _same_picture(was, now, blocks, shade):
     return np.abs(first - second).max() <= shade
 
 
-def sources(numbers=()):
-    """The source files, or those whose names start with one of `numbers`."""
-    return [path for path in sorted(SOURCES.glob("*.py")) if not numbers or path.name.startswith(tuple(numbers))]
+def sources():
+    """The source files in order."""
+    return sorted(SOURCES.glob("*.py"))
 
 
-def main():
+def main(argv=None):
     """The script. A notebook is replaced whole or not at all."""
+    from pvt_numpy.system.cli import whole_number
     from pvt_numpy.system.files import atomic_file
 
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("numbers", nargs="*", metavar="NUMBER", help="which, 01 for instance (default: all)")
-    for source in sources(parser.parse_args().numbers):
+    parser = argparse.ArgumentParser(
+        prog="python notebooks/build.py", formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Makes the notebooks from their sources in notebooks/source and runs them.", epilog=EPILOG,
+    )  # fmt: skip
+    parser.add_argument("numbers", nargs="*", type=whole_number(1, len(sources())), metavar="NUMBER",
+                        help=f"which notebooks, from 1 to {len(sources())} (default: all)")  # fmt: skip
+    numbers = parser.parse_args(argv).numbers or range(1, len(sources()) + 1)
+    for source in [sources()[number - 1] for number in numbers]:
         start = time.perf_counter()
         notebook = executed(unexecuted(source))
         target = HERE / f"{source.stem}.ipynb"
         text = json.dumps(notebook, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
         with atomic_file(target) as file:
             file.write(text.encode("utf-8"))
-        print(f"{target.name}: {time.perf_counter() - start:.0f} s, {target.stat().st_size / 1e6:.2f} MB")
+        print(f"{target.name}: {time.perf_counter() - start:.0f} s, {target.stat().st_size / 1e6:.2f} MB", flush=True)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ Left out: shadows of single blades (their roots are simply darker) and light tha
 """
 
 import argparse
-import io
 import sys
 from itertools import combinations
 from pathlib import Path
@@ -20,11 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the checkout, installed or not
-
-from pvt_numpy.system.cli import printable, run, whole_number  # noqa: E402
-from pvt_numpy.system.files import atomic_file  # noqa: E402
-
+HERE = Path(__file__).resolve().parent
 EYE, AIM = np.array([0.0, -8.0, 2.3]), np.array([0.28, 0.0, 1.0])  # where the camera is, what it points at
 BALL = np.array([0.0, 0.0, 1.02])  # its centre: the ball sits a little inside the turf
 FOCAL, APERTURE = 1.45, 1 / 42  # of the lens; unit: the width of the picture
@@ -195,11 +190,7 @@ def lit(blades, b, i, j, table):
 
 
 def dimples(n=6):
-    """Their 10 n n + 2 centres, unit vectors: an icosahedron, every face cut into n n triangles, blown up to a sphere.
-
-    >>> dimples().shape
-    (362, 3)
-    """
+    """Their 10 n n + 2 centres, unit vectors: an icosahedron, its faces cut into n n triangles, made round."""
     g = (1 + 5**0.5) / 2
     corners = np.array([c for a in (-1, 1) for b in (-g, g) for c in ((0, a, b), (a, b, 0), (b, 0, a))])
     edge = np.linalg.norm(corners[:, None] - corners, axis=-1) < 2.1
@@ -267,11 +258,7 @@ def develop(image, rng):
 
 
 def draw(width=512, seed=7):
-    """The picture, uint8 (3/4 width, width, 3). The seed makes the lawn; the width only its size.
-
-    >>> draw(64).shape
-    (48, 64, 3)
-    """
+    """The picture, uint8 (3/4 width, width, 3). The seed makes the lawn; the width only its size."""
     from tqdm import tqdm
 
     height = width * 3 // 4
@@ -293,32 +280,32 @@ def draw(width=512, seed=7):
 
 
 def main(argv=None):
-    """The command. Returns its exit status."""
+    """The script."""
     from PIL import Image
+
+    from pvt_numpy.system.cli import whole_number
 
     parser = argparse.ArgumentParser(
         prog="python notebooks/draw_pictures.py",
         description="Draws the project's sample picture, a golf ball on grass.",
         epilog="exit status: 0 drawn; 1 failed, said on stderr; 2 wrong usage",
     )  # fmt: skip
-    parser.add_argument("-o", "--output", metavar="FILE", type=Path, default="golf_ball.jpg",
-                        help="default: %(default)s; the suffix chooses the format")  # fmt: skip
+    parser.add_argument("-o", "--output", metavar="FILE", type=Path, default=HERE / "golf_ball.jpg",
+                        help="a .jpg or .png (default: golf_ball.jpg beside this script)")  # fmt: skip
     parser.add_argument("--width", metavar="N", type=whole_number(16, 2048), default=512,
                         help="in pixels, at most 2048; the height is 3/4 of it (default %(default)s)")  # fmt: skip
     parser.add_argument("--seed", metavar="N", type=whole_number(0), default=7,
                         help="another number grows another lawn (default %(default)s)")  # fmt: skip
     options = parser.parse_args(argv)
-    suffix = options.output.suffix.lower()
-    kind = Image.registered_extensions().get(suffix)
-    if kind not in Image.SAVE:  # some formats can only be read
-        raise ValueError(f"{options.output}: found the suffix {suffix!r}, expected a picture's such as .jpg or .png")
-    with atomic_file(options.output) as file:
-        encoded = io.BytesIO()  # some formats are not written from front to back
-        Image.fromarray(draw(options.width, options.seed)).save(encoded, kind, quality=92)
-        file.write(encoded.getvalue())
-    print(f"{printable(str(options.output))}: {options.width} x {options.width * 3 // 4} pixels")
-    return 0
+    if options.output.suffix not in (".jpg", ".png"):
+        parser.error(f"--output: found {options.output.name}; expected the name of a .jpg or .png file")
+    picture = Image.fromarray(draw(options.width, options.seed))
+    picture.save(options.output, quality=92)
+    print(f"{options.output}: {picture.width} x {picture.height} pixels")
 
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(HERE.parent))  # the package is used from its checkout
+    from pvt_numpy.system.cli import run
+
     run(main, "draw_pictures")

@@ -13,13 +13,16 @@ from importlib import import_module
 
 from .checkpoints.checkpoint import Model, load_model, save_model
 from .config import VARIANTS, PvtConfig, PvtV2Config
+from .fast import plain
 from .model import Output, forward, pyramid
 from .parameters import init_params, parameter_shapes
 from .pictures.processor import preprocess
 from .pictures.recipes import RECIPES
+from .system.paths import SAMPLE_PICTURE
 
-__all__ = ["RECIPES", "VARIANTS", "Model", "Output", "PvtConfig", "PvtV2Config", "explore", "forward",
-           "init_params", "load_model", "parameter_shapes", "preprocess", "pyramid", "save_model"]  # fmt: skip
+__version__ = "1.0.0"
+__all__ = ["RECIPES", "SAMPLE_PICTURE", "VARIANTS", "Model", "Output", "PvtConfig", "PvtV2Config", "explore", "forward",
+           "init_params", "load_model", "parameter_shapes", "plain", "preprocess", "pyramid", "save_model"]  # fmt: skip
 
 
 def __getattr__(name):

@@ -1,7 +1,8 @@
 """One table of shapes: which parameters a configuration has, and the nested dict that holds them.
 
-`parameter_shapes` serves strict loading, initialisation, parameter counts and the summary. The names are the official
-implementation's, stage by stage: `block1.0.attn.q.weight` is `stages.0.blocks.0.attn.q.weight` here (all: `names.py`).
+`parameter_shapes` serves strict loading, initialisation, parameter counts and the summary. Inside a block the names are
+those of the authors' code (`attn.q.weight`); the way there is ours, `stages.0.blocks.0.attn.q.weight` for the authors'
+`block1.0.attn.q.weight`. `checkpoints/names.py` has every name in every implementation.
 """
 
 import numpy as np

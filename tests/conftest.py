@@ -1,10 +1,11 @@
-"""What all tests share: one thread for NumPy, and the `torch` marker.
+"""What all tests share: one thread for NumPy, layers and models with and without twins, and the `torch` marker.
 
 A test marked `torch` compares live with PyTorch and is skipped where requirements-torch.txt is not installed. With
 PVT_REQUIRE_TORCH=1 in the environment it fails there instead, so that a run without PyTorch cannot pass for the other.
 """
 
 import os
+import re
 import signal
 import warnings
 
@@ -24,6 +25,26 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 collect_ignore = ["robustness/fuzz.py", "robustness/kill.py"]  # scripts, not modules
+
+
+# Whatever runs a layer or a model is tested both ways: with the twins of fast/, and with the formulas of layers/.
+BOTH_WAYS = re.compile(r"tests\.(layers\.test_(?!completeness|run|twins)|model\.test_(?!config$)).*")
+
+
+def pytest_generate_tests(metafunc):
+    if BOTH_WAYS.fullmatch(metafunc.module.__name__):
+        metafunc.parametrize("way", ["twins", "formulas"], indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def way(request):
+    if getattr(request, "param", "twins") == "twins":
+        yield "twins"
+    else:
+        import pvt_numpy
+
+        with pvt_numpy.plain():
+            yield "formulas"
 
 
 def pytest_runtest_setup(item):

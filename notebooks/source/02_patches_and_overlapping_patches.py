@@ -1,16 +1,13 @@
-"""02: patch embedding as a matrix product, as a strided convolution, and with overlap."""
-# ruff: noqa: B018, E402, E501
-
 # %% [markdown]
 # # 2 · Patches and overlapping patches
 #
-# A Transformer works on a set of vectors, its tokens. Something must make tokens out of pixels, and in a pyramid again, between the stages, fewer and wider tokens out of many: the **patch embedding**. This notebook builds v1's and v2's.
+# A Transformer works on a set of vectors, its tokens. The **patch embedding** makes tokens out of pixels. A pyramid also needs one between two stages, to make fewer and wider tokens out of many. This notebook builds the patch embeddings of PVT v1 and of PVT v2.
 #
-# **What you will do.** Cut a photo into patches with loops; make them tokens by a matrix product; see that this is a convolution; let the patches overlap; watch what single kernels react to; move the photo by a few pixels and see what the tokens do.
+# **What you will do.** Cut a picture into patches with loops; turn them into tokens with a matrix product; see that this is a convolution; let the patches overlap; watch what single kernels react to; move the picture by a few pixels and see what the tokens do.
 #
-# **What you will learn.** Why "linear layer on flattened patches" and "strided convolution" are the same thing; what overlapping costs and brings; which pixels get lost at the edge, and where.
+# **What you will learn.** Why "linear layer on flattened patches" and "strided convolution" are the same thing; what overlapping costs and what it brings; which pixels get lost at the edge.
 #
-# **What you need.** NumPy; notebook 1. About 25 minutes. Stages count from 0, as in the code; the papers count from 1.
+# **What you need.** NumPy; notebook 1. About 25 minutes. Stages, blocks and heads are counted from 1; the paper counts its stages in this way. Code counts from 0: `stages.0` is stage 1.
 
 # %%
 import sys
@@ -26,13 +23,13 @@ from pvt_numpy.layers.convolution import conv2d, windows
 from pvt_numpy.layers.layernorm import layer_norm
 from pvt_numpy.layers.patch_embed import overlapping_patch_embed, patch_embed
 
-PHOTO = "golf_ball.jpg"  # or a photo of yours
+PICTURE = "golf_ball.jpg"  # or a picture of yours
 PIXEL = 96, 104  # row and column of a pixel to look at
 
 model = pvt_numpy.load_model()  # PVT v2 b0
 config = model.config
-x = pvt_numpy.preprocess(PHOTO, **model.preprocessing)
-photo = plots.photo_of(x, **model.preprocessing)
+x = pvt_numpy.preprocess(PICTURE, **model.preprocessing)
+picture = plots.photo_of(x, **model.preprocessing)
 pixels = x.transpose(0, 2, 3, 1)  # (1, 224, 224, 3): inside the package, channels come last
 pixels.shape
 
@@ -102,14 +99,14 @@ print("package:", v1_tokens.shape, "on a grid of", grid)
 #
 # ## v2: squares that overlap
 #
-# Cutting an edge at a patch's border puts its two halves into two tokens that know nothing of each other. PVT v2 makes patches larger than the step between them. For a stride $S$ its section on overlapping patch embedding takes
+# If something in the picture crosses the border between two patches, its halves end up in two tokens that know nothing of each other. PVT v2 makes patches larger than the step between them. For a stride $S$ its section on overlapping patch embedding takes
 #
 # $$\text{kernel } 2S - 1, \qquad \text{stride } S, \qquad \text{padding } S - 1 .$$
 #
 # So $7 \times 7$ with stride 4 at the entrance, $3 \times 3$ with stride 2 between the stages. Blue: one token's patch. Orange: its right neighbour's. White dots: the middles of all patches.
 
 # %%
-plots.patches(photo, {"v1": VARIANTS["pvt_tiny"], "v2": config}, pixel=PIXEL)
+plots.patches(picture, {"v1": VARIANTS["pvt_tiny"], "v2": config}, pixel=PIXEL)
 
 # %% [markdown]
 # The loops above already take a stride and a padding, so they do this, too. Vectorised, a view shows every $7 \times 7$ window without copying a number; then again one matrix product:
@@ -132,7 +129,7 @@ print(
     "in windows = package:", np.allclose(fast, conv2d(small, **v2, stride=4, padding=3), atol=1e-4)
 )
 
-# %% varies
+# %% tags=["varies"]
 import timeit
 
 ways = {
@@ -160,30 +157,30 @@ print(
 # %% [markdown]
 # ## What the kernels look for
 #
-# The 32 kernels of the shipped model, as pictures. It was trained for an hour and a half on a small data set, so they are noisy; still, some want a colour, some a bright or dark spot, some an edge.
+# The 32 kernels of the shipped model, as pictures. It was trained for an hour and a half on a small data set, so they are noisy; still, some respond to a colour, some to a bright or dark spot, some to an edge.
 
 # %%
 plots.kernels(v2["weight"])
 
 # %% [markdown]
-# And what they answer: the four kernels whose response varies most over this photo.
+# And here is what they respond to: the four kernels whose response varies most over this picture.
 
 # %%
 response = conv2d(pixels, **v2, stride=4, padding=3)[0]  # (56, 56, 32)
 strongest = np.argsort(-response.std(axis=(0, 1)))[:4]
 plots.overlay(
-    photo, {f"kernel {c}": response[..., c] for c in strongest}, label="response", signed=True
+    picture, {f"kernel {c}": response[..., c] for c in strongest}, label="response", signed=True
 )
 
 # %% [markdown]
-# ## Moving the photo
+# ## Moving the picture
 #
-# Move the photo by exactly one stride, and the tokens move by one place: the same weights are used everywhere. At the border that cannot hold, since other pixels come in. Move it by less, and *every* token changes. How much depends on whether a patch still sees mostly the same pixels:
+# Move the picture by exactly one stride, and the tokens move by one place: the same weights are used everywhere. At the border this cannot hold, because other pixels come in. Move the picture by less, and *every* token changes. How much depends on whether a patch still sees mostly the same pixels:
 
 
 # %%
 def moved_tokens(by):
-    """The tokens (56, 56, 32) of the photo moved `by` pixels to the right."""
+    """The tokens (56, 56, 32) of the picture moved `by` pixels to the right."""
     there = np.roll(pixels, by, axis=2)
     entrance = model.params["stages"][0]["patch_embed"]
     tokens, _ = overlapping_patch_embed(there, **entrance, stride=4, eps=config.embed_eps)
@@ -207,7 +204,7 @@ for by in (1, 2, 3):
 # %% [markdown]
 # ## The edge
 #
-# v1 does not pad. Rows and columns that do not fill a patch are *dropped*, at every stage again. v2 pads by half a patch, so every pixel is in some patch and a grid has $\lceil H / S \rceil$ rows.
+# v1 does not pad. Rows and columns that do not fill a patch are *dropped*, and this happens at every stage. v2 pads by half a patch, so every pixel is in some patch and a grid has $\lceil H / S \rceil$ rows.
 
 # %%
 for size in ((224, 224), (230, 230), (225, 301), (255, 255)):
@@ -218,16 +215,16 @@ for size in ((224, 224), (230, 230), (225, 301), (255, 255)):
         print(f"{size}  {name:10} {steps:30} makes {covered[0]} x {covered[1]} pixels")
 
 # %% [markdown]
-# Look at 255 × 255: v1's last stage knows nothing of the last 31 rows and columns. v2 grows instead, with zeros. Those zeros have a surprising consequence, the subject of notebook 5.
+# Look at 255 × 255: v1's last stage knows nothing of the last 31 rows and columns. v2 rounds up instead and fills the missing pixels with zeros. Those zeros have a surprising consequence, the subject of notebook 5.
 #
 # ## Between the stages
 #
-# The same function makes the stages' steps: 56 × 56 tokens of 32 channels become 28 × 28 tokens of 64.
+# The same function leads from each stage to the next: 56 × 56 tokens of 32 channels become 28 × 28 tokens of 64.
 
 # %%
 trace = {}
 pvt_numpy.forward(x, model.params, config, trace=trace)
-below = trace["stages.0"].transpose(0, 2, 3, 1)  # the map of stage 0, channels last
+below = trace["stages.0"].transpose(0, 2, 3, 1)  # the map of stage 1, channels last
 step = model.params["stages"][1]["patch_embed"]
 tokens_1, grid_1 = overlapping_patch_embed(below, **step, stride=2, eps=config.embed_eps)
 print(below.shape, "->", tokens_1.shape, "on", grid_1)
@@ -235,11 +232,11 @@ print(below.shape, "->", tokens_1.shape, "on", grid_1)
 # %% [markdown]
 # ## Exercises
 #
-# **1.** In the figure with the frames: why does a token of v2's stage 3 see $63 \times 63$ pixels through the patch embeddings alone?
+# **1.** In the figure with the frames: why does a token of v2's stage 4 see $63 \times 63$ pixels through the patch embeddings alone?
 #
 # <details><summary>Solution</summary>
 #
-# Going back one stage, $n$ neighbouring tokens see $(n - 1) \cdot S + K$ tokens below. From one token of stage 3: $1 \to 3 \to 7 \to 15$ tokens of stage 0, by $K = 3$, $S = 2$ each time; and $(15 - 1) \cdot 4 + 7 = 63$ pixels.
+# Going back one stage, $n$ neighbouring tokens see $(n - 1) \cdot S + K$ tokens below. From one token of stage 4: $1 \to 3 \to 7 \to 15$ tokens of stage 1, by $K = 3$, $S = 2$ each time; and $(15 - 1) \cdot 4 + 7 = 63$ pixels.
 #
 # </details>
 
@@ -265,7 +262,7 @@ print(below.shape, "->", tokens_1.shape, "on", grid_1)
 # ## The check
 
 # %%
-# the loops, on a strip of the photo ...
+# the loops, on a strip of the picture ...
 full = patches_by_hand(pixels[0, :32], **v2, stride=4, padding=3)
 # ... against the tokens of the model's own run
 by_model = trace["stages.0.patch_embed"].reshape(56, 56, -1)

@@ -1,16 +1,13 @@
-"""03: spatial-reduction attention, from one head of full attention, step by step, with its cost."""
-# ruff: noqa: B018, E402, E501
-
 # %% [markdown]
 # # 3 · Attention on a shorter sequence
 #
-# Attention lets every token read from every other one. For a picture with 3136 tokens that is ten million pairs per head and layer, and it grows with the *fourth* power of the picture's side. Spatial-reduction attention (SRA) is PVT's answer: every token still asks, but a shrunken copy of the map answers.
+# Attention lets every token read from every other one. For a picture with 3136 tokens that is ten million pairs per head and layer, and their number grows with the *fourth* power of the picture's side. Spatial-reduction attention (SRA) is PVT's answer: every token still asks, but a shrunken copy of the map answers.
 #
 # **What you will do.** Build attention for one head with loops; vectorise it; split it into heads; measure what it costs on the real first stage; shrink the keys; and arrive at the numbers of the real model.
 #
 # **What you will learn.** What queries, keys and values are; why the scores are divided by $\sqrt{d}$; what SRA changes and what it does not; that a strided convolution and a matrix product on flattened squares are the same; what is saved, in multiplications and in memory.
 #
-# **What you need.** NumPy; notebook 1 (what a token is). About 35 minutes. Stages and blocks count from 0, as in the code; the paper counts stages from 1.
+# **What you need.** NumPy; notebook 1 (what a token is). About 35 minutes. Stages, blocks and heads are counted from 1; the paper counts its stages in this way. Code counts from 0: `stages.0` is stage 1.
 
 # %%
 import sys
@@ -28,24 +25,24 @@ from pvt_numpy.layers.convolution import conv2d
 from pvt_numpy.layers.layernorm import layer_norm
 from pvt_numpy.layers.softmax import softmax
 
-PHOTO = "golf_ball.jpg"  # or a photo of yours
+PICTURE = "golf_ball.jpg"  # or a picture of yours
 PIXEL = 104, 100  # row and column of the pixel whose token asks
 
 model = pvt_numpy.load_model()
 config = model.config
-x = pvt_numpy.preprocess(PHOTO, **model.preprocessing)
-photo = plots.photo_of(x, **model.preprocessing)
+x = pvt_numpy.preprocess(PICTURE, **model.preprocessing)
+picture = plots.photo_of(x, **model.preprocessing)
 trace = {}
 pvt_numpy.forward(x, model.params, config, trace=trace)
 
-tokens = trace["stages.3.blocks.0.norm1"]  # what the first attention layer of stage 3 receives
+tokens = trace["stages.3.blocks.0.norm1"]  # what the first attention layer of stage 4 receives
 layer = model.params["stages"][3]["blocks"][0]["attn"]
 print(tokens.shape, {name: part["weight"].shape for name, part in layer.items()})
 
 # %% [markdown]
 # ## One head, with loops
 #
-# We start where nothing is reduced: in the last stage, with 49 tokens of 256 channels and 8 heads, each with $d = 256/8 = 32$ channels. One head:
+# We start with the last stage, where nothing is reduced: with 49 tokens of 256 channels and 8 heads, each with $d = 256/8 = 32$ channels. One head:
 #
 # 1. Every token $n$ makes a **query** $q_n$, a **key** $k_n$ and a **value** $v_n$, each by a linear layer.
 # 2. The **score** of token $m$ for token $n$ is $q_n \cdot k_m / \sqrt{d}$.
@@ -62,7 +59,7 @@ def attention_by_hand(queries, keys, values):
     weights, results = np.zeros((N, M)), np.zeros((N, d))
     for n in range(N):
         scores = [sum(queries[n, c] * keys[m, c] for c in range(d)) / d**0.5 for m in range(M)]
-        # taken off before the exponential, so that nothing overflows; it cancels
+        # subtracted before the exponential, so that nothing overflows; it cancels
         largest = max(scores)
         powers = [np.exp(score - largest) for score in scores]
         for m in range(M):
@@ -74,7 +71,7 @@ def attention_by_hand(queries, keys, values):
 q = tokens[0] @ layer["q"]["weight"].T + layer["q"]["bias"]  # (49, 256): all heads side by side
 kv = tokens[0] @ layer["kv"]["weight"].T + layer["kv"]["bias"]  # (49, 512): keys first, then values
 k, v = kv[:, :256], kv[:, 256:]
-slow, slow_weights = attention_by_hand(q[:, :32], k[:, :32], v[:, :32])  # head 0
+slow, slow_weights = attention_by_hand(q[:, :32], k[:, :32], v[:, :32])  # head 1
 print("weights", slow_weights.shape, f"each row sums to {slow_weights.sum(axis=1).mean():.3f}")
 
 # %% [markdown]
@@ -106,7 +103,7 @@ def attention_vectorised(queries, keys, values):
 heads = [split_heads(part[None], 8)[0] for part in (q, k, v)]  # each (8, 49, 32)
 results, weights = attention_vectorised(*heads)
 same = np.allclose(slow, results[0], atol=1e-5) and np.allclose(slow_weights, weights[0], atol=1e-5)
-print("by hand = vectorised, head 0:", same)
+print("by hand = vectorised, head 1:", same)
 
 merged = merge_heads(results[None])  # heads side by side again: (1, 49, 256)
 # and a last linear layer mixes them
@@ -116,7 +113,7 @@ print(
     np.allclose(output, trace["stages.3.blocks.0.attn"], atol=1e-4),
 )
 
-# %% varies
+# %% tags=["varies"]
 ways = {
     "by hand, one head": lambda: attention_by_hand(q[:, :32], k[:, :32], v[:, :32]),
     "vectorised, eight heads": lambda: attention_vectorised(*heads),
@@ -127,7 +124,7 @@ for name, function in ways.items():
 # %% [markdown]
 # ## The trouble with 3136 tokens
 #
-# Stage 0 has $56 \times 56 = 3136$ tokens. Full attention there needs a table of $3136^2$, ten million scores: 39 MB for one head of one layer of one picture. Let us do it all the same, once, on random numbers of the right shape.
+# Stage 1 has $56 \times 56 = 3136$ tokens. Full attention there needs a table of $3136^2$, ten million scores: 39 MB for one head of one layer of one picture. Let us compute it once all the same, on random numbers of the right shape.
 
 
 # %%
@@ -145,7 +142,7 @@ for side in (14, 28, 56):
         f"the table has {side**4:8} scores, {megabytes:6.2f} MB"
     )
 
-# %% varies
+# %% tags=["varies"]
 for side in (14, 28, 56):
     seconds = min(timeit.repeat(lambda n=side: full_attention(n), number=1, repeat=3))
     print(f"{side} x {side}: {seconds * 1e3:7.1f} ms")
@@ -157,7 +154,7 @@ for side in (14, 28, 56):
 #
 # Neighbouring tokens of a fine grid are alike; it is a waste to offer all of them as keys. SRA merges every $R \times R$ square of tokens into one before keys and values are made:
 #
-# $$\mathrm{SRA}(Q, K, V) = \mathrm{Concat}(\mathrm{head}_0, \dots, \mathrm{head}_{N_i})\, W^O, \qquad \mathrm{head}_j = \mathrm{Attention}\big(Q W_j^Q,\ \mathrm{SR}(K) W_j^K,\ \mathrm{SR}(V) W_j^V\big)$$
+# $$\mathrm{SRA}(Q, K, V) = \mathrm{Concat}(\mathrm{head}_1, \dots, \mathrm{head}_{N_i})\, W^O, \qquad \mathrm{head}_j = \mathrm{Attention}\big(Q W_j^Q,\ \mathrm{SR}(K) W_j^K,\ \mathrm{SR}(V) W_j^V\big)$$
 #
 # $$\mathrm{SR}(x) = \mathrm{Norm}\big(\mathrm{Reshape}(x, R_i)\, W^S\big)$$
 #
@@ -189,7 +186,7 @@ slow = reduce_by_hand(fine[0], grid, **layer["sr"])
 print(fine.shape, "->", slow.shape)
 
 # %% [markdown]
-# That is a convolution with kernel $R$ and stride $R$ (compare notebook 2: it is a patch embedding of tokens), and so the code has it:
+# That is a convolution with kernel $R$ and stride $R$: a patch embedding of tokens (notebook 2). The package computes it in this way:
 
 # %%
 fast = conv2d(fine.reshape(1, 56, 56, 32), **layer["sr"], stride=R).reshape(1, 49, 32)
@@ -207,7 +204,7 @@ print(
 # %%
 q = fine @ layer["q"]["weight"].T + layer["q"]["bias"]
 kv = reduced @ layer["kv"]["weight"].T + layer["kv"]["bias"]
-results, weights = attention_vectorised(q, kv[..., :32], kv[..., 32:])  # stage 0 has a single head
+results, weights = attention_vectorised(q, kv[..., :32], kv[..., 32:])  # stage 1 has a single head
 output = results @ layer["proj"]["weight"].T + layer["proj"]["bias"]
 print(
     "table",
@@ -219,7 +216,7 @@ print(
 packaged, probs = attention(fine, grid, **layer, heads=1, ratio=R, eps=config.embed_eps)
 print("equals the package's attention:", np.allclose(output, packaged, atol=1e-4))
 
-# %% varies
+# %% tags=["varies"]
 for name, function in {
     "full attention, 3136 keys": lambda: full_attention(56),
     "SRA, 49 keys (the whole layer)": lambda: attention(
@@ -229,10 +226,10 @@ for name, function in {
     print(f"{name:31} {min(timeit.repeat(function, number=1, repeat=3)) * 1e3:7.1f} ms")
 
 # %% [markdown]
-# The ratios are 8, 4, 2, 1 on grids of 56, 28, 14 and 7: at 224 pixels, all four stages have $7 \times 7$ keys, and a key is always 32 × 32 pixels. Here is what the token at our pixel reads in stage 1; notebook 4 looks at all the others.
+# The ratios are 8, 4, 2, 1 on grids of 56, 28, 14 and 7: at 224 pixels, all four stages have $7 \times 7$ keys, and a key is always 32 × 32 pixels. Here is what the token at our pixel reads in the last block of stage 2; notebook 4 looks at all the others.
 
 # %%
-plots.attention(photo, trace, config, stage=1, block=1, pixel=PIXEL)
+plots.attention(picture, trace, config, stage=1, block=1, pixel=PIXEL)  # stage 2, block 2
 
 # %% [markdown]
 # What is lost? A token can no longer tell two tokens inside one square apart *by attending to them*. What is kept: every token, its own query and its own result; and the convolution is learned, so a square's key can say what matters about it, which a plain average could not.
@@ -285,7 +282,7 @@ plots.cost(VARIANTS["pvt_v2_b2"], title="attention of PVT v2 b2 as the picture g
 #
 # ## Exercises
 #
-# **1.** Build the table of stage 0 with *average pooling* instead of the learned convolution: replace `fast` by the mean of each 8 × 8 square. How far does the layer's result move, relative to its length?
+# **1.** Build the table of stage 1 with *average pooling* instead of the learned convolution: replace `fast` by the mean of each 8 × 8 square. How far does the layer's result move, compared with its own length?
 #
 # <details><summary>Solution</summary>
 #
@@ -322,7 +319,7 @@ plots.cost(VARIANTS["pvt_v2_b2"], title="attention of PVT v2 b2 as the picture g
 # ## The check
 
 # %%
-# the loops give the model's
+# the loops give the model's weights
 assert np.abs(slow_weights - trace["stages.3.blocks.0.attn.probs"][0, 0]).max() < 1e-5
 # SR(x), from squares of tokens
 assert np.abs(reduced - trace["stages.0.blocks.0.attn.reduced"]).max() < 1e-3

@@ -1,19 +1,16 @@
-"""04: attention maps of every head, pyramid rollout, and experiments that say which maps to trust."""
-# ruff: noqa: B018, E402, E501
-
 # %% [markdown]
 # # 4 · What the heads look at
 #
-# Attention has a property that no other layer has: its weights are positive, sum to 1, and say for every token where it looked.
-# That makes pretty pictures. This notebook draws them, follows them through the whole pyramid, and then does what pretty pictures rarely get: it checks them.
+# Attention has a property that no other layer has: its weights are positive, sum to 1, and say for every token which places it looked at.
+# That makes for pretty maps. This notebook draws them, follows them through the whole pyramid, and then does what is rarely done with such maps: it checks them.
 #
 # **What you will do.** Draw the attention of one token, of every head, of every stage; measure how widely and how far each head looks;
-# follow attention from the answer back to the photo with *pyramid rollout*, first by hand; and test the result against experiments on the model itself.
+# follow attention from the answer back to the picture with *pyramid rollout*, first by hand; and test the result against experiments on the model itself.
 #
 # **What you will learn.** How to read an attention map of PVT, whose keys are squares of tokens; why the usual rollout does not fit PVT and what changes;
 # what an attention map does not tell you, and three checks that show which maps deserve trust.
 #
-# **What you need.** NumPy, and notebook 3 or the section "Transformer Encoder" of the PVT paper. About 30 minutes. Stages, blocks and heads count from 0 here, as in the code; the paper counts stages from 1.
+# **What you need.** NumPy, and notebook 3 or the section "Transformer Encoder" of the PVT paper. About 30 minutes. Stages, blocks and heads are counted from 1; the paper counts its stages in this way. Code counts from 0: `stages.0` is stage 1.
 
 # %%
 import sys
@@ -27,13 +24,13 @@ from pvt_numpy import plots
 from pvt_numpy.analysis.rollout import key_blocks, merge_matrix, pyramid_rollout, spread
 from pvt_numpy.layers.softmax import softmax
 
-PHOTO = "golf_ball.jpg"  # or a photo of yours
+PICTURE = "golf_ball.jpg"  # or a picture of yours
 PIXEL = 96, 104  # row and column, from 0 to 223, of the pixel whose token asks
 
 model = pvt_numpy.load_model()
 config = model.config
-x = pvt_numpy.preprocess(PHOTO, **model.preprocessing)
-photo = plots.photo_of(x, **model.preprocessing)
+x = pvt_numpy.preprocess(PICTURE, **model.preprocessing)
+picture = plots.photo_of(x, **model.preprocessing)
 
 trace = {}  # receives every intermediate of the forward pass
 output = pvt_numpy.forward(x, model.params, config, trace=trace)
@@ -45,11 +42,11 @@ print(f"{model.labels[answer]}: {probabilities[answer]:.0%}, logit {output.logit
 # %% [markdown]
 # ## One token asks
 #
-# In PVT, queries and keys do not come from the same grid. Every token asks, but the keys come from a map that spatial-reduction attention (SRA) has shrunk by $R$ in both directions:
+# In PVT, queries and keys do not come from the same grid. Every token asks, but the keys come from a smaller map: spatial-reduction attention (SRA) has shrunk it by $R$ in both directions:
 #
 # $$\mathrm{head}_j = \mathrm{Softmax}\!\left(\frac{q\,k^\top}{\sqrt{d_\mathrm{head}}}\right) v, \qquad q \in \mathbb{R}^{N \times d_\mathrm{head}},\quad k, v \in \mathbb{R}^{M \times d_\mathrm{head}},\quad M = \frac{N}{R^2}$$
 #
-# (PVT, section "Transformer Encoder"). So one row of the table is not a picture of $N$ pixels but of $M$ boxes, each $R \times R$ tokens large.
+# (PVT, section "Transformer Encoder"). So one row of the table is not a map of $N$ tokens but of $M$ boxes, each $R \times R$ tokens large.
 # At 224 pixels $R$ is 8, 4, 2, 1 in the four stages, on grids of 56, 28, 14 and 7 tokens: *every* stage has $7 \times 7 = 49$ keys, and each key stands for $32 \times 32$ pixels.
 
 # %%
@@ -57,65 +54,65 @@ for i in range(4):
     probs = trace[f"stages.{i}.blocks.0.attn.probs"]
     H, W = trace[f"stages.{i}.grid"]
     print(
-        f"stage {i}: grid {H} x {W}, R = {config.sr_ratios[i]}, "
+        f"stage {i + 1}: grid {H} x {W}, R = {config.sr_ratios[i]}, "
         f"probs (B, heads, N, M) = {probs.shape}, "
         f"rows sum to {probs[0, 0, 0].sum():.3f}"
     )
 
 # %% [markdown]
-# Here is the token at our pixel in the last block of stage 2. The blue frame is the query token, the boxes are the keys.
+# Here is the token at our pixel in the last block of stage 3. The blue frame is the query token, the boxes are the keys.
 
 # %%
-plots.attention(photo, trace, config, stage=2, block=1, pixel=PIXEL)
+plots.attention(picture, trace, config, stage=2, block=1, pixel=PIXEL)  # stage 3, block 2
 
 # %% [markdown]
 # Two things to notice.
 #
 # - **Heads differ.** Some put nearly all weight on one or two keys, others spread it. The mean of the heads, the map that is usually shown, looks like none of them.
-# - **The token hardly looks at itself.** Attention need not bring a token its own content: the residual connection around it already keeps that.
+# - **The token hardly looks at itself.** Attention does not have to bring a token its own content: the residual connection around the layer already keeps it.
 #
 # The same place in all four stages, mean of the heads:
 
 # %%
-plots.attention_stages(photo, trace, config, pixel=PIXEL)
+plots.attention_stages(picture, trace, config, pixel=PIXEL)
 
 # %% [markdown]
 # ## Numbers instead of impressions
 #
-# Two numbers summarise a head. The **entropy** of a row, $-\sum_m p_m \log_2 p_m$, says how widely it looks: 0 bits for a single key, $\log_2 49 = 5.6$ bits for all alike.
+# Two numbers summarise a head. The **entropy** of a row, $-\sum_m p_m \log_2 p_m$, says how widely it looks: 0 bits if it reads a single key, $\log_2 49 = 5.6$ bits if it reads all keys equally.
 # The **mean distance** $\sum_m p_m \lVert \mathrm{query} - \mathrm{centre\ of\ key}_m \rVert$ says how far. Both are averaged over all queries.
-# The dashed line is a head that looks everywhere alike.
+# The dashed line shows a head that reads all keys equally.
 
 # %%
 plots.statistics(trace, config)
 
 # %% [markdown]
-# Stage 0 looks nearly everywhere alike: its entropy is close to the dashed line, so an attention map of stage 0 says little about *where* anything is.
-# Later heads are sharp. But look at the right panel: hardly any head looks *near*. Distances lie around the dashed line, which is what a head that ignores the query's place would have.
+# Stage 1 reads nearly all keys equally: its entropy is close to the dashed line, so an attention map of stage 1 says little about *where* anything is.
+# The heads of later stages are sharp. But look at the right panel: hardly any head looks *near*. The distances lie around the dashed line, where they would also lie if a head ignored the query's place.
 #
-# That raises a suspicion. Do queries differ at all, or do all tokens read the same keys? Let us average over all queries of the last block and see who is read.
+# That raises a suspicion. Do queries differ at all, or do all tokens read the same keys? Let us average over all queries of the last block and see which keys are read.
 
 # %%
 heads = trace["stages.3.blocks.1.attn.probs"][0]  # (heads, N, M)
 read = heads.mean(axis=(0, 1)).reshape(7, 7)
 print(
     f"the three most-read of 49 keys get {np.sort(read.ravel())[-3:].sum():.0%} of all attention "
-    "in stage 3, block 1"
+    "in stage 4, block 2"
 )
 first = trace["stages.3.blocks.0.attn.probs"][0].mean(axis=(0, 1)).reshape(7, 7)
-maps = {"who is read, block 3.0": first, "who is read, block 3.1": read}
-plots.overlay(photo, maps, label="attention received")
+maps = {"keys read in stage 4, block 1": first, "keys read in stage 4, block 2": read}
+plots.overlay(picture, maps, label="attention received")
 
 # %% [markdown]
-# A few keys get most of the attention, from everybody. Some lie on the object. But some lie on the **border** of the picture, where nothing is to be seen.
-# Such tokens are known from other vision transformers as *registers* or *attention sinks*: a head that has nothing to say needs somewhere to put its weight, for a softmax must sum to 1.
+# A few keys get most of the attention, whichever token asks. Some lie on the object. But some lie on the **border** of the picture, where nothing is to be seen.
+# Such tokens are known from other vision transformers as *registers* or *attention sinks*: a head that has nothing to say needs somewhere to put its weight, because a softmax must sum to 1.
 # Border tokens are easy to find for PVT v2, because zero padding marks them (notebook 5).
 # **First lesson: a bright key is not yet an important key.**
 
 # %% [markdown]
 # ## Three reasons not to trust a single map
 #
-# What a block adds to a token is not $p$ but $W^O \sum_m p_m v_m$, and it is *added* to what the token already is. Then comes the MLP. Let us compare the lengths of these three vectors, mean over the tokens.
+# A map shows the weights $p$. But what attention adds to a token is $W^O \sum_m p_m v_m$, the token already holds something before, and after attention the MLP adds its own. Let us compare the lengths of these three vectors, averaged over the tokens.
 
 
 # %%
@@ -123,22 +120,22 @@ def length(tokens):
     return np.linalg.norm(tokens[0], axis=-1).mean()
 
 
-print("            token   attention adds   MLP adds")
+print("                   token   attention adds   MLP adds")
 for i in range(4):
     for j in range(config.depths[i]):
         name = f"stages.{i}.blocks.{j}"
         before = trace[f"stages.{i}.tokens"] if j == 0 else trace[f"stages.{i}.blocks.{j - 1}"]
         attention, mlp = length(trace[f"{name}.attn"]), length(trace[f"{name}.mlp"])
-        print(f"block {i}.{j}   {length(before):6.1f} {attention:12.1f} {mlp:14.1f}")
+        print(f"stage {i + 1}, block {j + 1}   {length(before):6.1f} {attention:12.1f} {mlp:14.1f}")
 
 # %% [markdown]
 # In this model attention adds a fraction of the token's length, and the MLP (which in v2 contains a 3 × 3 depthwise convolution, and so also moves information) adds several times more.
 #
-# And the values matter: a key with a large $p_m$ and a short $v_m$ adds nothing. Take head 0 of the first block of stage 1, mean over all queries,
-# and compare the probabilities with the lengths $\lVert p_m v_m \rVert$ of what is really added up:
+# And the values matter: a key with a large $p_m$ and a short $v_m$ adds nothing. Take the first head of the first block of stage 2, averaged over all queries,
+# and compare the probabilities with the lengths $\lVert p_m v_m \rVert$ of the vectors that are really summed:
 
 # %%
-probs = trace["stages.1.blocks.0.attn.probs"][0, 0]  # (N, M) of head 0
+probs = trace["stages.1.blocks.0.attn.probs"][0, 0]  # (N, M) of head 1
 values = trace["stages.1.blocks.0.attn.v"][0, 0]  # (M, d)
 lengths = np.linalg.norm(values, axis=-1)
 added = probs * lengths
@@ -155,30 +152,30 @@ maps = {
     "what is added, $\\|p_m v_m\\|$": added.mean(axis=0),
 }
 plots.overlay(
-    photo,
+    picture,
     {title: shares.reshape(7, 7) for title, shares in maps.items()},
     label="share, mean over queries",
 )
 
 # %% [markdown]
-# On the golf ball every query, wherever it is, reads the four keys on the ball, and the brightest of them has one of the shortest values: the map on the left overstates it.
-# (With a photo of yours the head may do something else; the two maps tell.)
+# On the golf ball every query, wherever it is, reads the four keys on the ball. The brightest of these keys has one of the shortest values, so the map on the left overstates it.
+# (With a picture of yours the head may do something else; the two maps tell.)
 #
 # So a single map can mislead in three ways: the mean hides the heads, weight goes to tokens without meaning, and attention is only one of three things that move information.
 
 # %% [markdown]
-# ## Rollout: following attention to the photo
+# ## Rollout: following attention to the picture
 #
-# Attention of stage 3 speaks about tokens of stage 3, and these are mixtures already. *Attention rollout* (Abnar and Zuidema, 2020) multiplies the layers: with the residual mixed in, a layer is
+# An attention map of stage 4 is about tokens of stage 4, and each of these tokens already mixes content from many places. *Attention rollout* (Abnar and Zuidema, 2020) multiplies the layers: with the residual mixed in, a layer is
 #
 # $$\tilde A = \tfrac12 I + \tfrac12 A, \qquad \mathrm{rollout} = \tilde A_L\, \tilde A_{L-1} \cdots \tilde A_1 .$$
 #
-# This needs square matrices, all of one size. PVT's are $N \times M$, and $N$ changes from stage to stage, which is why people who try it get a shape error. *Pyramid rollout* adds two rules:
+# This needs square matrices, all of one size. PVT's are $N \times M$, and $N$ changes from stage to stage, so the usual rollout ends in a shape error. *Pyramid rollout* adds two rules:
 #
 # 1. **A key stands for its square.** The weight of a key is spread evenly over the $R \times R$ tokens it was made from: $A\,S$ with $S \in \mathbb{R}^{M \times N}$ is square.
 # 2. **A token of the next stage stands for the 2 × 2 tokens it was merged from.** v2's patches overlap a little; we treat them as their 2 × 2 cells.
 #
-# It is a heuristic, like every rollout. Let us do it by hand, with matrices, from the mean over the last stage's 49 tokens down to the 784 tokens that enter stage 1.
+# It is a heuristic, like every rollout. Let us do it by hand, with matrices, from the mean over the last stage's 49 tokens down to the 784 tokens that enter stage 2.
 
 
 # %%
@@ -206,7 +203,7 @@ def rollout_by_hand(trace, config, down_to):
     return weights
 
 
-by_hand = rollout_by_hand(trace, config, down_to=1)
+by_hand = rollout_by_hand(trace, config, down_to=1)  # stage 2
 print(by_hand.shape, f"sum {by_hand.sum():.6f}")
 
 # %% [markdown]
@@ -231,7 +228,7 @@ for i in (3, 2, 1):
 
 print("same as by hand:", np.allclose(weights.ravel(), by_hand, atol=1e-7))
 
-# %% varies
+# %% tags=["varies"]
 import time
 
 start = time.perf_counter()
@@ -240,8 +237,8 @@ middle = time.perf_counter()
 pyramid_rollout(trace, config)
 stop = time.perf_counter()
 print(
-    f"by hand, down to stage 1: {middle - start:.3f} s; "
-    f"package, down to stage 0: {stop - middle:.3f} s"
+    f"by hand, down to stage 2: {middle - start:.3f} s; "
+    f"package, down to stage 1: {stop - middle:.3f} s"
 )
 
 # %% [markdown]
@@ -249,7 +246,7 @@ print(
 
 # %%
 maps = pyramid_rollout(trace, config)
-plots.rollout(photo, trace, config)
+plots.rollout(picture, trace, config)
 
 # %% [markdown]
 # ## v1 and its class token
@@ -259,25 +256,25 @@ plots.rollout(photo, trace, config)
 
 # %%
 v1 = pvt_numpy.load_model("../weights/pvt_v1_nano_imagenette.safetensors")
-v1_x = pvt_numpy.preprocess(PHOTO, **v1.preprocessing)
+v1_x = pvt_numpy.preprocess(PICTURE, **v1.preprocessing)
 v1_trace = {}
 v1_logits = pvt_numpy.forward(v1_x, v1.params, v1.config, trace=v1_trace).logits[0]
-v1_photo = plots.photo_of(v1_x, **v1.preprocessing)
+v1_picture = plots.photo_of(v1_x, **v1.preprocessing)
 print(f"it says: {v1.labels[v1_logits.argmax()]}, {softmax(v1_logits).max():.0%}")
-plots.class_attention(v1_photo, v1_trace, v1.config)
+plots.class_attention(v1_picture, v1_trace, v1.config)
 
 # %% [markdown]
-# Heads differ again: on the golf ball, one of them reads the ball and hardly anything else. For the rollout, the class token is where the row vector starts, and what it keeps for itself is left out at the end:
+# Heads differ again: on the golf ball, one of them reads the ball and hardly anything else. For the rollout, the class token is where the row vector starts, and what it reads from itself is left out at the end:
 
 # %%
-plots.rollout(v1_photo, v1_trace, v1.config)
+plots.rollout(v1_picture, v1_trace, v1.config)
 
 # %% [markdown]
 # ## Does the map know anything about the model?
 #
 # Two checks.
 #
-# **An untrained model.** If rollout through random weights gives the same picture, the picture shows the architecture and not what was learned.
+# **An untrained model.** If rollout through random weights gives the same map, the map shows the architecture and not what was learned.
 
 # %%
 untrained = pvt_numpy.init_params(config, np.random.default_rng(0))
@@ -287,14 +284,14 @@ random_maps = pyramid_rollout(random_trace, config)
 for i in range(4):
     trained, random = (shares[i].max() * shares[i].size for shares in (maps, random_maps))
     print(
-        f"entering stage {i}: the largest share is {trained:.1f} times the mean; "
+        f"entering stage {i + 1}: the largest share is {trained:.1f} times the mean; "
         f"untrained {random:.2f} times"
     )
 
 # %% [markdown]
 # Passed: without training there is no structure at all.
 #
-# **Cover a part of the photo.** What matters to the answer can be measured: put a grey square of 64 pixels on the photo and see how far the answer's logit falls. 36 positions, 36 forward passes.
+# **Cover a part of the picture.** What matters to the answer can be measured: put a grey square of 64 pixels on the picture and see how far the answer's logit falls. 36 positions, 36 forward passes.
 
 # %%
 SIDE, STEP = 64, 32
@@ -303,8 +300,8 @@ grey = x.mean(axis=(2, 3), keepdims=True)
 fall = []
 for start in range(0, len(places), 9):
     covered = np.repeat(x, len(places[start : start + 9]), axis=0)
-    for picture, (y, z) in zip(covered, places[start : start + 9], strict=True):
-        picture[:, y : y + SIDE, z : z + SIDE] = grey[0]
+    for copy, (y, z) in zip(covered, places[start : start + 9], strict=True):
+        copy[:, y : y + SIDE, z : z + SIDE] = grey[0]
     logits = pvt_numpy.forward(covered, model.params, config).logits
     fall.extend(output.logits[0, answer] - logits[:, answer])
 fall = np.array(fall).reshape(6, 6)
@@ -323,7 +320,7 @@ def correlation(a, b):
 
 for i in range(4):
     print(
-        f"rollout entering stage {i}: "
+        f"rollout entering stage {i + 1}: "
         f"correlation with the fall {correlation(inside(maps[i]), fall):+.2f}; "
         f"untrained model {correlation(inside(random_maps[i]), fall):+.2f}"
     )
@@ -333,11 +330,11 @@ cells = np.zeros((2, 7, 7))
 for (y, z), value in zip(places, fall.ravel(), strict=True):
     cells[:, y // 32 : y // 32 + 2, z // 32 : z // 32 + 2] += np.array([value, 1])[:, None, None]
 maps_of_fall = {"the logit falls by, when covered": cells[0] / cells[1]}
-plots.overlay(photo, maps_of_fall, label=f"logit of “{model.labels[answer]}”", signed=True)
+plots.overlay(picture, maps_of_fall, label=f"logit of “{model.labels[answer]}”", signed=True)
 
 # %% [markdown]
-# On the golf ball, the rollouts that enter stages 2 and 3 agree well with the experiment (0.8 and more), and the one that has gone all the way to stage 0 much less.
-# This is one picture; try your own. The reason is plain from the numbers above: stage 0 looks nearly everywhere alike, so following it washes the map out; and the further back we go, the more MLPs and convolutions rollout has ignored.
+# On the golf ball, the rollouts that enter stages 3 and 4 agree well with the experiment (0.8 and more), and the one that has gone all the way to stage 1 agrees much less.
+# This is one picture; try your own. The reason can be seen in the numbers above: stage 1 reads nearly all keys equally, so following it blurs the map; and the further back we go, the more MLPs and convolutions the rollout has ignored.
 #
 # **Which maps to trust**
 #
@@ -345,20 +342,20 @@ plots.overlay(photo, maps_of_fall, label=f"logit of “{model.labels[answer]}”
 # |---|---|---|
 # | one head, one query, one block | exact: these are the numbers of the forward pass | no statement about the answer |
 # | mean of the heads | an overview | hides that heads differ |
-# | who is read (mean over queries) | finds sinks | does not separate sinks from content |
+# | which keys are read (mean over queries) | finds sinks | does not separate sinks from content |
 # | v1's class token | closest to the answer | one row of many; its heads differ |
 # | rollout, late stages | rough idea of where the answer comes from | a heuristic: knows no values, no MLPs |
-# | rollout, down to stage 0 | little, for this model | not a saliency map at pixel resolution |
-# | covering parts of the photo | a measurement on the model | slow, and grey squares are unusual inputs |
+# | rollout, down to stage 1 | little, for this model | not a saliency map at pixel resolution |
+# | covering parts of the picture | a measurement on the model | slow, and grey squares are unusual inputs |
 
 # %% [markdown]
 # ## Exercises
 #
-# **1.** Change `PIXEL` to a pixel on the grass and one in the top-left corner. Which heads of stage 3 change their map, which do not?
+# **1.** Change `PIXEL` to a pixel on the grass and one in the top-left corner. Which heads of stage 4 change their map, which do not?
 #
 # <details><summary>Solution</summary>
 #
-# Measure it: `trace["stages.3.blocks.1.attn.probs"][0].std(axis=1).mean(axis=-1) * 49` gives, for each head, how much a probability varies over the queries, relative to its mean of 1/49. On the golf ball heads 0, 5 and 6 vary little (below 0.4): they read the same keys whoever asks. Heads 1 and 7 vary most.
+# Measure it: `trace["stages.3.blocks.1.attn.probs"][0].std(axis=1).mean(axis=-1) * 49` gives, for each head, how much a probability varies over the queries, relative to its mean of 1/49. On the golf ball heads 1, 6 and 7 vary little (below 0.4): they read the same keys whichever token asks. Heads 2 and 8 vary most.
 #
 # </details>
 
@@ -378,12 +375,12 @@ plots.overlay(photo, maps_of_fall, label=f"logit of “{model.labels[answer]}”
 # print(correlation(inside(weights), fall))
 # ```
 #
-# A little: on the golf ball the correlation of the map that enters stage 3 rises from 0.80 to 0.84. The map becomes flatter, and its pattern hardly changes: scaling the mixture cannot repair what rollout leaves out.
+# A little: on the golf ball the correlation of the map that enters stage 4 rises from 0.80 to 0.84. The map becomes flatter, and its pattern hardly changes: scaling the mixture cannot repair what rollout leaves out.
 #
 # </details>
 
 # %% [markdown]
-# **3.** Why does $\sum_n$ of the rollout stay 1, whatever the photo?
+# **3.** Why does $\sum_n$ of the rollout stay 1, whatever the picture?
 #
 # <details><summary>Solution</summary>
 #
@@ -394,7 +391,7 @@ plots.overlay(photo, maps_of_fall, label=f"logit of “{model.labels[answer]}”
 # %% [markdown]
 # ## The check
 #
-# The story of this notebook in assertions: they hold for every photo.
+# The story of this notebook in assertions: they hold for every picture.
 
 # %%
 for i in range(4):

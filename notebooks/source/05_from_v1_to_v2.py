@@ -1,18 +1,15 @@
-"""05: position tables against zero padding, other picture sizes, linear SRA."""
-# ruff: noqa: B018, E402, E501
-
 # %% [markdown]
 # # 5 · From v1 to v2
 #
-# PVT v2 keeps the pyramid and changes three things: patches overlap (notebook 2), the position table is gone, replaced by a depthwise convolution inside the MLP,
-# and attention has a variant whose cost grows only linearly with the picture. This notebook is about the second and the third.
+# PVT v2 keeps the pyramid and changes three things. Patches overlap (notebook 2). A depthwise convolution inside the MLP replaces the position table.
+# And attention has a variant whose cost grows only linearly with the number of pixels. This notebook is about the second and the third.
 #
 # **What you will do.** Show that attention by itself does not know where a token is; look at v1's position table and resize it; build the depthwise convolution with loops, then vectorised;
 # watch zero padding tell the tokens of a blank picture where they are, and read positions out of real features; run the same weights at eight picture sizes; build the pooling of linear SRA.
 #
 # **What you will learn.** Why a transformer needs positions at all, how a border of zeros can replace a learned table, what happens to both when the picture's size changes, and where the linear cost of linear SRA comes from.
 #
-# **What you need.** NumPy; notebook 3, or an idea of what attention is. About 40 minutes. Stages and blocks count from 0, as in the code; the papers count stages from 1.
+# **What you need.** NumPy; notebook 3, or an idea of what attention is. About 40 minutes. Stages, blocks and heads are counted from 1; the paper counts its stages in this way. Code counts from 0: `stages.0` is stage 1.
 
 # %%
 import sys
@@ -30,12 +27,11 @@ from pvt_numpy.layers.position import resize_positions
 from pvt_numpy.layers.resize import adaptive_average_pool, bilinear_matrix
 from pvt_numpy.layers.softmax import softmax
 
-PHOTO = "golf_ball.jpg"  # or a photo of yours
+PICTURE = "golf_ball.jpg"  # or a picture of yours
 
 model = pvt_numpy.load_model()  # PVT v2 b0
 config = model.config
-x = pvt_numpy.preprocess(PHOTO, **model.preprocessing)
-photo = plots.photo_of(x, **model.preprocessing)
+x = pvt_numpy.preprocess(PICTURE, **model.preprocessing)
 
 # %% [markdown]
 # ## Attention does not know where
@@ -53,9 +49,9 @@ shuffled, _ = attention(tokens[:, order], (7, 7), **layer, heads=8, ratio=1, eps
 print("shuffled in, shuffled out:", np.allclose(straight[:, order], shuffled, atol=1e-5))
 
 # %% [markdown]
-# The linear layers and norms treat every token alike as well. So a transformer made of these alone could not tell a photo from the same photo cut into tiles and shuffled. Something has to say where each token is.
+# The linear layers and norms treat every token alike as well. So a transformer made of these alone could not tell a picture from the same picture cut into tiles and shuffled. Something has to say where each token is.
 #
-# (SRA's convolution, where $R > 1$, does look at a token's place *inside* its $R \times R$ square. But all squares are treated alike.)
+# (If $R > 1$, SRA's convolution does look at a token's place *inside* its $R \times R$ square. But all squares are treated alike.)
 #
 # ## v1: a table
 #
@@ -64,19 +60,19 @@ print("shuffled in, shuffled out:", np.allclose(straight[:, order], shuffled, at
 # $$z = \mathrm{LN}(\mathrm{patches}\,W) + E_\mathrm{pos}, \qquad E_\mathrm{pos} \in \mathbb{R}^{N \times C}.$$
 #
 # A small v1 model, `pvt_v1_nano`, was trained for this project in NumPy, on pictures of 64 pixels. Its grids are $16 \times 16$, $8 \times 8$, and twice $4 \times 4$.
-# Here is the table of stage 2. Each tile shows how alike one position's vector is to all others; on the right the same table is resized to $7 \times 7$, for a picture of 112 pixels.
+# Here is the table of stage 3. Each tile shows how similar one position's vector is to all others; on the right the same table is resized to $7 \times 7$, for a picture of 112 pixels.
 
 # %%
 v1 = pvt_numpy.load_model("../weights/pvt_v1_nano_imagenette.safetensors")
 tables = [stage["pos_embed"] for stage in v1.params["stages"]]
 print([table.shape for table in tables])
-plots.positions(tables[2], (4, 4), (7, 7), title="v1, stage 2")
+plots.positions(tables[2], (4, 4), (7, 7), title="v1, stage 3")
 
 # %% [markdown]
-# Nobody told the model that one position lies above another: the structure was learned from photos. Two things are worth a measurement.
+# Nobody told the model that one position lies above another: it learned this from pictures. Two things are worth a measurement.
 #
-# - A position resembles its **mirror image** on the other side of the picture, not the one above or below: in training every second photo was flipped, so left and right mean the same, and up and down do not.
-# - In stage 0 (not drawn), positions resemble those **four** rows further more than those two rows further. Four is that stage's ratio $R$: the table also says where a token is inside its $R \times R$ square, which the reducing convolution of SRA can use.
+# - A position resembles its **mirror image**, at the same height on the other side of the picture. It does not resemble the position that is as far from the bottom as it is from the top. In training every second picture was flipped from left to right, so left and right mean the same, and top and bottom do not.
+# - In stage 1 (not drawn), a position resembles the one **four** rows below more than the one two rows below. Four is that stage's ratio $R$: the table also says where a token is inside its $R \times R$ square, which the reducing convolution of SRA can use.
 
 # %%
 # (4, 4, 4, 4): cosine of position (y, z) with (Y, Z)
@@ -84,21 +80,21 @@ middle = plots.position_similarity(tables[2], (4, 4))
 y, z = np.indices((4, 4))
 left_right, top_bottom = middle[y, z, y, 3 - z].mean(), middle[y, z, 3 - y, z].mean()
 print(
-    f"stage 2: cosine with the mirror image left-right {left_right:+.2f}, top-bottom {top_bottom:+.2f}"
+    f"stage 3: cosine with the mirror image left-right {left_right:+.2f}, top-bottom {top_bottom:+.2f}"
 )
 
 first = plots.position_similarity(tables[0], (16, 16))
 for rows in range(1, 7):
     y, z = np.indices((16 - rows, 16))
     print(
-        f"stage 0: cosine with the position {rows} rows below {first[y, z, y + rows, z].mean():+.2f}"
+        f"stage 1: cosine with the position {rows} rows below {first[y, z, y + rows, z].mean():+.2f}"
     )
 
 # %% [markdown]
 # ### Another picture size
 #
 # A table for $16 \times 16$ positions does not fit a grid of $16 \times 24$. The remedy is to resize it like a picture, bilinearly, every channel for itself; the class token's row is left alone.
-# (Both PyTorch versions get this wrong away from the trained size: the official code compares every stage's grid with stage 1's, and Hugging Face's raises an error.)
+# (The PyTorch versions have trouble here. The official code compares every stage's grid with the grid of stage 1, so it stops with an error at 448 × 448 pixels and scrambles the positions at 112 × 448. Hugging Face's stops at every size but the configured one.)
 # First with loops. A new cell's centre is put on the old grid, and the four nearest old centres are mixed:
 
 
@@ -184,7 +180,7 @@ packaged = depthwise_conv2d(small[None], **few)[0]
 print("by hand = shifted:", np.allclose(slow, shifted, atol=1e-5))
 print("shifted = package:", np.allclose(shifted, packaged, atol=1e-5))
 
-# %% varies
+# %% tags=["varies"]
 import timeit
 
 large = rng.standard_normal((28, 28, 16)).astype(np.float32)
@@ -197,14 +193,16 @@ for name, function in ways.items():
     print(f"{name}: {min(timeit.repeat(function, number=1, repeat=2)) * 1e3:.2f} ms")
 
 # %% [markdown]
-# A convolution treats every place alike, too. Except at the border: there, some of the nine inputs are zeros. On a map of ones with a kernel of ones, the output counts the inputs that were inside:
+# The nine shifted copies are also the formula in `layers/depthwise.py`. What runs in the package, unless you ask for the formulas, is a faster form of the same name in `fast/depthwise.py`.
+#
+# A convolution treats every place alike, too, except at the border: there, some of the nine inputs are zeros. On a map of ones with a kernel of ones, the output counts the inputs that were inside:
 
 # %%
 ones = np.ones((1, 5, 6, 1), np.float32)
 print(depthwise_conv2d(ones, np.ones((1, 1, 3, 3), np.float32))[0, :, :, 0])
 
 # %% [markdown]
-# So a token at the border can know that it is at the border. The next convolution tells its neighbours, and so on, one token further with every block. We can watch it: give the model a **blank picture**, one colour everywhere. All differences between tokens then come from the padding.
+# So a token at the border can know that it is at the border. The next convolution tells its neighbours, and so on, one token further with every block. We can watch this. Give the model a **blank picture**, one colour everywhere: all differences between tokens then come from the padding.
 
 # %%
 blank = np.broadcast_to(x.mean(axis=(2, 3), keepdims=True), x.shape).copy()
@@ -231,8 +229,8 @@ for stage in range(4):
         )
 
 # %% [markdown]
-# Read the first four lines. The patch embedding pads as well, so one row differs at once. Attention adds nothing (`residual1` is the token after attention): it treats all tokens alike. Each MLP pushes the front one row further.
-# The front moves one token per block, but tokens grow from 4 to 32 pixels, so from stage 2 on hardly a token is left that the border has not reached. In colours:
+# Read the first four lines. The patch embedding pads as well, so one row differs at once. Attention makes no further row differ (`residual1` is the token after attention): it treats all tokens alike. Each MLP lets one more row differ.
+# The border's influence moves one token per block. But tokens grow from 4 to 32 pixels, so from stage 3 on hardly a token is left that the border has not reached. In colours:
 
 # %%
 plots.pyramid(
@@ -240,7 +238,7 @@ plots.pyramid(
 )
 
 # %% [markdown]
-# A picture without any content, and the last stages know top from bottom and left from right. Without the zeros nothing of this happens. If the map is continued by its own edge instead, the same layer gives the same output everywhere:
+# The picture has no content, and still the last stages can tell top from bottom and left from right. Without the zeros nothing of this happens. If the map is continued by its own edge instead, the same layer gives the same output everywhere:
 
 # %%
 width = len(dwconv["bias"])
@@ -255,18 +253,18 @@ def spread_over_map(y):
 
 
 print(
-    f"largest minus smallest: zeros {spread_over_map(with_zeros):.1f}; "
+    f"largest minus smallest output: zeros {spread_over_map(with_zeros):.1f}; "
     f"continued {spread_over_map(continued):.1f}"
 )
 
 # %% [markdown]
 # ### Can the position be read from real features?
 #
-# A blank picture is a special case. For a fair test, cut 16 squares out of the photo, each turned by a random quarter turn so that content says nothing about place. From the tokens of eight of them, fit a *linear* map to the token's row and column;
+# A blank picture is a special case. For a fair test, cut 16 squares out of the picture and turn each by a random number of quarter turns, so that content says nothing about place. From the tokens of eight of them, fit a *linear* map to the token's row and column;
 # test it on the other eight. $R^2 = 1$ means the position can be read off exactly, $0$ means not at all.
 
 # %%
-picture = Image.open(PHOTO).convert("RGB")
+picture = Image.open(PICTURE).convert("RGB")
 crops = []
 for _ in range(16):
     size = int(rng.integers(min(picture.size) // 2, min(picture.size) * 7 // 8))
@@ -296,22 +294,22 @@ for stage in range(4):
     before, after = (
         position_r2(f"stages.{stage}.{part}", stage) for part in ("patch_embed", "blocks.1")
     )
-    print(f"stage {stage}: R² = {before:.2f} on entering, {after:.2f} on leaving")
+    print(f"stage {stage + 1}: R² = {before:.2f} on entering, {after:.2f} on leaving")
 
 # %% [markdown]
-# In the first stages a token does not know where it is; on entering the last, more than half of the variance of its place can be read from it. The blocks of the last stage lose some of it again: what a photo shows counts for them, not where. Position is not given to v2, it seeps in from the border.
+# In the first stages a token does not know where it is; on entering the last, more than half of the variance of its place can be read from it. The blocks of the last stage lose some of it again: for these blocks it matters what the picture shows, and not where. Nobody gives v2 its positions: they come in from the border.
 
 # %% [markdown]
 # ## Any picture size
 #
-# A table belongs to one grid. Zeros at the border belong to every grid. The same weights, at eight sizes; v2 pads its patches, so odd sizes lose nothing and a grid has $\lceil H / \mathrm{stride} \rceil$ rows:
+# A table belongs to one grid. A border of zeros fits every grid. Here are the same weights at eight sizes. v2 pads its patches, so odd sizes lose nothing and a grid has $\lceil H / \mathrm{stride} \rceil$ rows:
 
 # %%
 squares = [(n, n) for n in (96, 128, 160, 224, 320, 448)]
 for H, W in [*squares, (225, 301), (224, 320)]:
     recipe = model.preprocessing | {"size": {"height": H, "width": W}}
     output = pvt_numpy.forward(
-        pvt_numpy.preprocess(PHOTO, **recipe), model.params, config, output_hidden_states=True
+        pvt_numpy.preprocess(PICTURE, **recipe), model.params, config, output_hidden_states=True
     )
     probabilities = softmax(output.logits[0])
     grids = ", ".join(f"{s.shape[2]}x{s.shape[3]}" for s in output.hidden_states)
@@ -320,11 +318,11 @@ for H, W in [*squares, (225, 301), (224, 320)]:
     )
 
 # %% [markdown]
-# The shipped model was trained at 96 and 128 pixels only, and still works at 448. (One photo shows that it works, not how well: `python -m pvt_numpy.evaluate` measures that.)
+# The shipped model was trained at 96 and 128 pixels only, and still works at 448. (One picture shows that it works, not how well: `python -m pvt_numpy.evaluate` measures that.)
 
 # %%
 wide = model.preprocessing | {"size": {"height": 160, "width": 288}}
-wide_x = pvt_numpy.preprocess(PHOTO, **wide)
+wide_x = pvt_numpy.preprocess(PICTURE, **wide)
 plots.pyramid(plots.photo_of(wide_x, **wide), pvt_numpy.pyramid(wide_x, model.params, config))
 
 # %% [markdown]
@@ -337,7 +335,7 @@ plots.pyramid(plots.photo_of(wide_x, **wide), pvt_numpy.pyramid(wide_x, model.pa
 # The first term of the left formula and the right formula are the two products $qk^\top$ and $pv$: $2NMc$ multiply-adds with $N = hw$ and $M = hw/R^2$ or $M = P^2 = 49$.
 # (The second term is the reducing convolution. Counting one multiplication for each output, input channel and tap gives $\frac{hw}{R^2} \cdot c \cdot c R^2 = h w c^2$, without the $R^2$ that the paper prints; `plots.attention_cost` counts this way.)
 #
-# Linear SRA does not choose a ratio at all: it averages the map into $7 \times 7$ bins, at every stage and for every picture. Where 7 does not divide the grid the bins are uneven and overlap: bin $i$ of $n$ rows runs from $\lfloor i n / 7 \rfloor$ to $\lceil (i + 1) n / 7 \rceil$. With loops:
+# Linear SRA has no ratio: it averages the map into $7 \times 7$ bins, at every stage and for every picture. If 7 does not divide the grid, the bins are uneven and overlap. In a grid of $n$ rows bin $i$ runs from $\lfloor i n / 7 \rfloor$ to $\lceil (i + 1) n / 7 \rceil$, for $i$ from 0 to 6. With loops:
 
 
 # %%
@@ -360,7 +358,7 @@ print(
 )
 print("bins of 10 rows:", [(i * 10 // 7, -(-(i + 1) * 10 // 7)) for i in range(7)])
 
-# %% varies
+# %% tags=["varies"]
 grid = rng.standard_normal((80, 80, 64)).astype(np.float32)
 ways = {
     "49 bins by hand": lambda: pool_by_hand(grid, 7),
@@ -370,10 +368,10 @@ for name, function in ways.items():
     print(f"{name}: {min(timeit.repeat(function, number=1, repeat=5)) * 1e3:.2f} ms")
 
 # %% [markdown]
-# There is little to win: each of the 49 turns is a large NumPy mean already. The package writes the pooling as a matrix for the rows and one for the columns
-# because then it is three lines, shared with the resizing above, and its gradient is the same product with both matrices transposed.
+# There is little to win: each of the 49 turns is a large NumPy mean already. The package writes the pooling as one matrix for the rows and one for the columns.
+# This takes only three lines, it shares its code with the resizing above, and its gradient is the same product with both matrices transposed.
 #
-# What it saves depends on the size. At 224 pixels SRA already has $7 \times 7$ keys in every stage, so the two tables are equally large and linear SRA only saves the large convolutions. Above, the curves part:
+# What linear SRA saves depends on the size. At 224 pixels SRA already has $7 \times 7$ keys in every stage, so the two tables are equally large and linear SRA only saves the large convolutions. For larger pictures the curves move apart:
 
 # %%
 plots.cost(config, title="attention of PVT v2 b0 as the picture grows")
@@ -390,20 +388,20 @@ for side in (224, 448, 896):
 # %% [markdown]
 # ## Exercises
 #
-# **1.** How many blocks would it take for the border to reach the middle of stage 0 (56 × 56), if there were only stage 0?
+# **1.** How many blocks would it take for the border to reach the middle of stage 1 (56 × 56), if there were only stage 1?
 #
 # <details><summary>Solution</summary>
 #
-# One row is reached by the patch embedding, and each block adds one; the middle is 28 rows from the border. So 27 blocks. The pyramid is what makes it fast: a token of stage 3 is as wide as eight of stage 0.
+# One row is reached by the patch embedding, and each block adds one; the middle is 28 rows from the border. So 27 blocks. The pyramid makes it fast: a token of stage 4 is as wide as eight tokens of stage 1.
 #
 # </details>
 
 # %% [markdown]
-# **2.** Shuffling tokens changed nothing for attention with $R = 1$. Try it with the attention layer of stage 0 and $R = 8$. What do you expect if you shuffle whole $8 \times 8$ squares instead of tokens?
+# **2.** Shuffling tokens changed nothing for attention with $R = 1$. Try it with the attention layer of stage 1 and $R = 8$. What do you expect if you shuffle whole $8 \times 8$ squares instead of tokens?
 #
 # <details><summary>Solution</summary>
 #
-# Shuffled tokens give other outputs: the convolution has a different weight for every place in its square, so other tokens at these places make other keys. Shuffling whole squares only permutes the keys, and a sum over keys does not care about their order, so the outputs are the shuffled ones again:
+# Shuffled tokens give other outputs: the convolution has a different weight for every place in its square, so other tokens at these places make other keys. Shuffling whole squares only changes the order of the keys. A sum over keys does not depend on their order, so the outputs are the old ones, shuffled in the same way:
 #
 # ```python
 # sra = model.params["stages"][0]["blocks"][0]["attn"]
@@ -426,24 +424,24 @@ for side in (224, 448, 896):
 #     print(side, [plots.attention_cost(config, (side, side), kind)[0] for kind in ("SRA", "linear SRA")])
 # ```
 #
-# SRA is cheaper at 192 and dearer at 224: below about 200 pixels its key grid is smaller than $7 \times 7$.
+# SRA needs fewer at 192 and more at 224: below about 200 pixels it has fewer than $7 \times 7$ keys.
 #
 # </details>
 
 # %% [markdown]
 # ## The check
 #
-# All but one of these hold for every photo; how well positions can be read depends a little on what the photo shows.
+# All but one of these hold for every picture; how well positions can be read depends a little on what the picture shows.
 
 # %%
 assert np.abs(straight[:, order] - shuffled).max() < 1e-4  # attention alone does not know where
 parts = ("tokens", "blocks.0.residual1", "blocks.0", "blocks.1")
 fronts = [differs(f"stages.0.{part}", 0)[:, 28].argmin() for part in parts]
-assert fronts == [1, 1, 2, 3]  # the border's news: not by attention, one row further by each MLP
+assert fronts == [1, 1, 2, 3]  # attention moves the border's influence by no row, each MLP by one
 assert spread_over_map(continued) < 1e-4 < spread_over_map(with_zeros)  # it is the zeros
 assert position_r2("stages.3.blocks.1", 3) > position_r2("stages.0.patch_embed", 0) + 0.1
 assert np.abs(by_hand - resize_positions(table, (16, 16), (20, 31))).max() < 1e-6
-assert left_right > top_bottom + 0.3  # the table has learned that photos were flipped left-right
+assert left_right > top_bottom + 0.3  # the table has learned that pictures were flipped left-right
 macs = [
     [plots.attention_cost(config, (n, n), kind)[0] for n in (448, 896)]
     for kind in ("full", "SRA", "linear SRA")

@@ -1,16 +1,13 @@
-"""06: opening a checkpoint, names, the traps of a port, and the layer-by-layer comparison."""
-# ruff: noqa: B018, E402, E501
-
 # %% [markdown]
 # # 6 · From PyTorch to NumPy
 #
-# A port is finished when it gives the original's numbers, and not before. This notebook is about getting there: opening a checkpoint, giving its arrays the right names, and the mistakes that a plausible result hides.
+# A port is finished when it gives the original's numbers, and not before. This notebook is about getting there: opening a checkpoint, giving its arrays the right names, and the mistakes that hide behind a plausible result.
 #
 # **What you will do.** Read a `.safetensors` file with nothing but NumPy; translate parameter names between four codebases; rebuild GELU without SciPy; make four classic porting mistakes on purpose and watch a layer-by-layer comparison find them.
 #
 # **What you will learn.** Why "same top-5" proves little; how large a difference rounding makes, and how to tell it from a bug; which details of PVT differ between its three public PyTorch versions.
 #
-# **What you need.** NumPy. PyTorch is *not* needed: its numbers were written down (`pvt_numpy/reference/golden_numbers/`), with the versions and the script that made them. Where PyTorch and transformers are installed, the last section also compares live. About 30 minutes.
+# **What you need.** NumPy. PyTorch is *not* needed: its numbers were written down (`pvt_numpy/reference/golden_numbers/`), with the versions and the script that made them. If PyTorch and transformers are installed, the last section also compares live. About 30 minutes. Code counts stages and blocks from 0: `stages.0` is stage 1.
 
 # %%
 import sys
@@ -37,10 +34,10 @@ from pvt_numpy.parameters import flatten
 from pvt_numpy.reference import comparison as compare
 from pvt_numpy.reference import golden
 
-PHOTO = "golf_ball.jpg"  # or a photo of yours
+PICTURE = "golf_ball.jpg"  # or a picture of yours
 
 model = pvt_numpy.load_model()
-x = pvt_numpy.preprocess(PHOTO, **model.preprocessing)
+x = pvt_numpy.preprocess(PICTURE, **model.preprocessing)
 logits = pvt_numpy.forward(x, model.params, model.config).logits
 best = int(logits[0].argmax())
 print(f"{model.labels[best]}: logit {logits[0, best]:.2f}")
@@ -86,9 +83,9 @@ for name in flatten(model.params):
         print(f"{name:34} {' + '.join(file_names(name, 'hf-v2'))}")
 
 # %% [markdown]
-# Note the line with two names. Keys and values are *one* matrix $(2C, C)$ in the official code, keys first, and two in Hugging Face's. Whoever stacks them the other way round gets a model of the right shapes that computes nonsense.
+# Note the line with two names. Keys and values are *one* matrix $(2C, C)$ in the official code, keys first, and two matrices in Hugging Face's. If you stack the two the other way round, all shapes are right and the model computes nonsense.
 #
-# The translation works in both directions. Write the shipped model as Hugging Face would, load that folder, and compare:
+# The translation works in both directions. Write the shipped model as Hugging Face would write it, load that folder, and compare:
 
 # %%
 with tempfile.TemporaryDirectory() as folder:
@@ -103,7 +100,7 @@ print("nothing lost or changed on the way:", same)
 # %% [markdown]
 # ## Trap 1: GELU, and NumPy has no erf
 #
-# PVT was trained with the exact form, $\mathrm{GELU}(x) = \tfrac{x}{2}\left(1 + \mathrm{erf}(x/\sqrt 2)\right)$. NumPy has no erf, and the well-known tanh form is tempting. With a loop, Python's `math.erf` gives the truth:
+# PVT was trained with the exact form, $\mathrm{GELU}(x) = x\,\Phi(x) = \tfrac{x}{2}\left(1 + \mathrm{erf}(x/\sqrt 2)\right)$. NumPy has no erf, and the well-known tanh form is tempting. With a loop, Python's `math.erf` gives the truth:
 
 
 # %%
@@ -115,30 +112,38 @@ def gelu_by_hand(x):
     return y
 
 
+def gelu_as_formula(x):
+    """What `layers/activations.py` says, `x * normal_cdf(x)`, in place of its faster form."""
+    with pvt_numpy.plain():
+        return gelu(x)
+
+
 grid = np.linspace(-6, 6, 20001)
 truth = gelu_by_hand(grid)
+single = grid.astype(np.float32)
 print(f"tanh form:                     wrong by up to {np.abs(gelu_new(grid) - truth).max():.1e}")
 print(
-    "package, float32 polynomial:   within rounding: "
-    f"{np.abs(gelu(grid.astype(np.float32)) - truth).max() < 1e-6}"
+    f"formula, float64:              within rounding: {abs(gelu_as_formula(grid) - truth).max() < 1e-14}"
 )
-print(f"package, float64 (math.erfc):  within rounding: {np.abs(gelu(grid) - truth).max() < 1e-14}")
+print(
+    f"faster form, float32:          within rounding: {np.abs(gelu(single) - truth).max() < 1e-6}"
+)
 
-# %% varies
+# %% tags=["varies"]
 import timeit
 
 numbers = np.random.default_rng(0).standard_normal(100_000).astype(np.float32)
 ways = {
     "by hand": gelu_by_hand,
-    "package, float32": gelu,
-    "package, float64": lambda x: gelu(x.astype(np.float64)),
+    "formula": gelu_as_formula,
+    "faster form": gelu,
 }
 for name, function in ways.items():
     seconds = min(timeit.repeat(lambda f=function: f(numbers), number=1, repeat=2))
-    print(f"{name:18} {seconds * 1e3:7.1f} ms for 100 000 numbers")
+    print(f"{name:12} {seconds * 1e3:7.1f} ms for 100 000 numbers")
 
 # %% [markdown]
-# The package needs no erf. With $a = |x|$, GELU is ReLU less a dent, $\max(x, 0) - a\,(1 - \Phi(a))$, and the tail $1 - \Phi(a)$ of the normal distribution is $1 / P(a)^8$ with a fitted polynomial $P$ of degree 8: nothing but multiplications, additions and one division. Its largest error on a fine grid:
+# The formula in `layers/activations.py` is one line, `x * normal_cdf(x)`. It is slow, because `normal_cdf` calls `math.erf` for one number after the other. What usually runs is a faster form of the same name in `fast/activations.py`, which needs no erf in float32. With $a = |x|$, GELU is a ReLU from which a small term is subtracted: $\max(x, 0) - a\,(1 - \Phi(a))$. The tail $1 - \Phi(a)$ of the normal distribution is $1 / P(a)^8$ with a fitted polynomial $P$ of degree 8: nothing but multiplications, additions and one division. The largest error of this form on a fine grid:
 
 # %%
 fine = np.linspace(-5, 5, 100_001, dtype=np.float32)
@@ -169,7 +174,7 @@ print(f"the package's layer norm gives a standard deviation of {unit.std():.3f}"
 # %% [markdown]
 # ## Trap 3: float64 sneaks in
 #
-# A NumPy float64 *scalar*, such as `np.sqrt(2)`, turns a float32 array into float64 since NumPy 2; `math.sqrt(2)`, a Python float, does not. The results stay right, so nobody notices, and everything takes twice the time and memory:
+# Since NumPy 2, a NumPy float64 *scalar* such as `np.sqrt(2)` turns a float32 array into float64. `math.sqrt(2)`, a Python float, does not. The results stay right, so nobody notices that everything takes twice the time and memory:
 
 # %%
 print(
@@ -182,7 +187,7 @@ print(
 # %% [markdown]
 # ## Trap 4: two epsilons
 #
-# Layer norm divides by $\sqrt{\mathrm{Var} + \epsilon}$. PyTorch's default is $10^{-5}$. The official code and timm use it in the patch embeddings and inside SRA, and $10^{-6}$ elsewhere; Hugging Face's `layer_norm_eps` ($10^{-6}$) counts everywhere. So the *same weights* have slightly different logits in different libraries, and a port must say which one it follows:
+# Layer norm divides by $\sqrt{\mathrm{Var} + \epsilon}$. PyTorch's default is $\epsilon = 10^{-5}$. The official code and timm use it in the patch embeddings and inside SRA, and $10^{-6}$ elsewhere. Hugging Face's models use their `layer_norm_eps` ($10^{-6}$) everywhere. So the *same weights* have slightly different logits in different libraries, and a port must say which one it follows:
 
 # %%
 official = replace(model.config, patch_norm_eps=1e-5)
@@ -195,7 +200,7 @@ print("the answer stays:", int((logits + moved)[0].argmax()) == best)
 #
 # ## How large is rounding?
 #
-# Compare with PyTorch layer by layer. The golden file of `pvt_v2_b1` holds what Hugging Face's model computed in float64 from parameters and pictures that are made from a seed, bit by bit the same everywhere. Of each layer it keeps a digest of eleven numbers, of the logits all.
+# Compare with PyTorch layer by layer. The golden file of `pvt_v2_b1` holds what Hugging Face's model computed in float64 from parameters and pictures that are made from a seed, bit by bit the same everywhere. It keeps all logits, and of each layer's output a digest of eleven numbers.
 
 # %%
 reference = golden.read_golden("pvt_v2_b1")
@@ -216,11 +221,11 @@ for dtype in (np.float64, np.float32):
     params = golden.seeded_params(config, reference["params"]["seed"], dtype)
     rows[f"NumPy, {np.dtype(dtype)}"], right[dtype] = run(config, params, dtype)
 
-# %% varies
+# %% tags=["varies"]
 plots.difference(rows, title="pvt_v2_b1 against PyTorch's float64")
 
 # %% [markdown]
-# Two flat lines. Rounding is about $10^{-16}$ of a number in float64 and $10^{-7}$ in float32, and after some hundred operations it has grown by a factor of ten or a hundred; it does not grow layer by layer, for the norms keep all numbers in range.
+# Two flat lines. Rounding is about $10^{-16}$ of a number in float64 and $10^{-7}$ in float32, and after some hundred operations it has grown by a factor of ten or a hundred; it does not grow layer by layer, because the norms keep all numbers in range.
 # That is what a correct port looks like. A bug looks different. Here are four, each made on purpose (`python -m pvt_numpy.validate --break NAME` makes them too):
 
 # %%
@@ -237,16 +242,16 @@ for mistake in ("eps", "gelu", "kv"):
         f"logits wrong by {broken_rows[-1].max_abs:.1e}; same top-5: {same}"
     )
 
-# %% varies
+# %% tags=["varies"]
 plots.difference(
     {name: wrong[name] for name in ("correct", "eps", "gelu")},
     title="two quiet mistakes, in float64",
 )
 
 # %% [markdown]
-# Read the three lines of text again. With the wrong epsilon, and even with the wrong GELU, the top-5 may stay the same: **a demo that looks right proves nothing**. The swapped keys and values are loud; but they, too, run without an error.
+# Read the printed lines again. With the wrong epsilon, and even with the wrong GELU, the top-5 may stay the same: **a demo that looks right proves nothing**. The swapped keys and values change much more; but they, too, run without an error.
 #
-# In float64 the mistakes stand ten orders of magnitude above the rounding, and the first row that departs names the layer to look at. In float32 the epsilon would hide in the noise:
+# In float64 the mistakes stand ten orders of magnitude above the rounding, and the first row that departs names the layer to look at. In float32 the wrong epsilon would hide in the rounding:
 
 # %%
 params32 = golden.seeded_params(config, reference["params"]["seed"], np.float32)
@@ -273,14 +278,14 @@ print("correct: departs nowhere:", nowhere)
 print(f"pos: {compare.MISTAKES['pos'][0]}; first departs at {first.name}")
 
 # %% [markdown]
-# That case is also one that Hugging Face's model cannot run at all: a picture of another size than the table's. Its reference was written with PyTorch's own functions.
+# Hugging Face's model cannot run this case at all: the picture has another size than the table. The reference was computed with PyTorch's own functions instead.
 #
-# ## Live, where PyTorch is installed
+# ## Live, if PyTorch is installed
 #
-# The same comparison with all hundred-odd rows, on our photo and the shipped weights. A third, green line is then PyTorch's *own* float32 against its float64: NumPy's rounding is as large as PyTorch's.
+# Here is the same comparison with all its hundred and more rows, on our picture and the shipped weights. If PyTorch is installed, a third, green line compares PyTorch's *own* float32 with its float64: NumPy's rounding is as large as PyTorch's.
 
 
-# %% varies
+# %% tags=["varies"]
 def load(dtype):
     loaded = pvt_numpy.load_model(dtype=dtype)
     return loaded.params, loaded.config
@@ -292,7 +297,7 @@ try:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         lines = plots.live(load, x)
-    title = "the shipped model on our photo, against PyTorch's float64"
+    title = "the shipped model on our picture, against PyTorch's float64"
 except ImportError:
     lines = plots.from_golden("shipped", load)
     title = "the shipped model against PyTorch's golden numbers (PyTorch is not installed here)"
@@ -301,21 +306,21 @@ plots.difference(lines, title=title)
 # %% [markdown]
 # ## Exercises
 #
-# **1.** Preprocessing is part of the port. Classify the photo with the recipe `pvt_numpy.RECIPES["hf-bilinear"]`, which differs in the filter only. How far do the logits move, compared with the wrong epsilon above?
+# **1.** Preprocessing is part of the port. Classify the picture with the recipe `pvt_numpy.RECIPES["hf-bilinear"]`, which differs only in the filter that resizes. How far do the logits move, compared with the wrong epsilon above?
 #
 # <details><summary>Solution</summary>
 #
 # ```python
-# other = pvt_numpy.preprocess(PHOTO, **pvt_numpy.RECIPES["hf-bilinear"])
+# other = pvt_numpy.preprocess(PICTURE, **pvt_numpy.RECIPES["hf-bilinear"])
 # np.abs(pvt_numpy.forward(other, model.params, model.config).logits - logits).max()
 # ```
 #
-# By about 0.04 on the golf ball: far more than the epsilon. A port that agrees to $10^{-12}$ on the same pixels can still disagree on the same *file*; that is why every model here carries its recipe.
+# By about 0.04 on the golf ball: far more than the epsilon. A port that agrees to $10^{-12}$ on the same pixels can still disagree on the same *file*; therefore every model here carries its recipe.
 #
 # </details>
 
 # %% [markdown]
-# **2.** Which of the four mistakes would a test with `assert output.shape == (1, 1000)` find? Which would "same top-1 on one photo"? Try the second with the shipped model and `compare.broken`.
+# **2.** Which of the four mistakes would a test with `assert output.shape == (1, 1000)` find? Which would "same top-1 on one picture"? Try the second with the shipped model and `compare.broken`.
 #
 # <details><summary>Solution</summary>
 #
@@ -328,7 +333,7 @@ plots.difference(lines, title=title)
 #     print(mistake, model.labels[bad.argmax()])
 # ```
 #
-# On the golf ball all three keep the answer, even the swapped keys and values, the loudest of them: one photo that is recognised proves nothing at all.
+# On the golf ball all three keep the answer, even the swapped keys and values, which move the logits most: one picture that is recognised proves nothing at all.
 #
 # </details>
 

@@ -1,17 +1,14 @@
-"""07: layer norm's and attention's gradients, derived and checked; a PVT trained from nothing, in NumPy."""
-# ruff: noqa: B018, E402, E501
-
 # %% [markdown]
 # # 7 · Learning by hand
 #
-# So far every weight was a gift. Here we make our own: we derive gradients with pen and paper, check them against the definition of a derivative, and train a small PVT with nothing but NumPy.
+# So far all weights came with the model. Here we make our own: we derive gradients with pen and paper, check them against the definition of a derivative, and train a small PVT with nothing but NumPy.
 #
-# **What you will do.** Derive the backward pass of layer norm and of attention and compare each with numerical differentiation, in pictures; follow a gradient through a whole PVT; let a model learn eight pictures by heart;
+# **What you will do.** Derive the backward pass of layer norm and of attention and compare each with numerical differentiation, in figures; follow a gradient through a whole PVT; let a model learn eight pictures by heart;
 # train a small PVT v1 on drawn shapes to over 95 % in a few minutes; watch its class token learn where to look; and compare all gradients with numbers that PyTorch wrote down.
 #
-# **What you will learn.** What a backward pass is and how to find one; how to test a gradient so that the test can fail; why residual connections matter; what it costs to compute things twice.
+# **What you will learn.** What a backward pass is and how to find one; how to test a gradient so that the test can fail; why residual connections matter; what it costs to compute some arrays twice.
 #
-# **What you need.** NumPy, notebook 3 (attention), and the chain rule. About 40 minutes, two or three of them computing. Stages and blocks count from 0, as in the code.
+# **What you need.** NumPy, notebook 3 (attention), and the chain rule. About 40 minutes, two or three of them computing. Stages, blocks and heads are counted from 1; the paper counts its stages in this way. Code counts from 0: `stages.0` is stage 1.
 
 # %%
 import os
@@ -49,7 +46,7 @@ rng = np.random.default_rng(0)
 #
 # A network ends in one number, the loss $L$. For every array $a$ on the way we want $\mathrm{d}a := \partial L/\partial a$, an array of the same shape: how much $L$ rises if an entry of $a$ rises a little.
 #
-# The chain rule lets us go layer by layer, from the end. A layer $y = f(x, w)$ is handed $\mathrm{d}y$ and hands back
+# The chain rule lets us go layer by layer, from the end. A layer $y = f(x, w)$ is given $\mathrm{d}y$ and returns
 #
 # $$\mathrm{d}x_j = \sum_i \mathrm{d}y_i\,\frac{\partial y_i}{\partial x_j} \qquad\text{and}\qquad \mathrm{d}w_k = \sum_i \mathrm{d}y_i\,\frac{\partial y_i}{\partial w_k}.$$
 #
@@ -59,7 +56,7 @@ rng = np.random.default_rng(0)
 #
 # $$\frac{\partial L}{\partial a_k} = \frac{L(a_k + h) - L(a_k - h)}{2h} + O(h^2)$$
 #
-# It needs two forward passes *for each number*, so nobody trains like this, but it is the truth. Here it is, with $L = \sum y \cdot \mathrm{d}y$ for a random $\mathrm{d}y$, so that any layer can be asked.
+# It needs two forward passes *for each number*, so nobody trains like this, but it follows from the definition alone. Here it is, with $L = \sum y \cdot \mathrm{d}y$ for a random $\mathrm{d}y$, so that any layer can be asked.
 
 
 # %%
@@ -125,7 +122,7 @@ def compare(pairs, title):
 #
 # $$\boxed{\;\mathrm{d}x_j = \frac1s\Big(g_j - \overline{g} - \hat x_j\,\overline{g\,\hat x}\Big)\;}$$
 #
-# with bars for means over the channels. The formula says something: layer norm undoes a shift and a scaling of its input, so there is nothing to gain along these two directions, and their part is taken out of the gradient.
+# with bars for means over the channels. The two bars have a meaning: layer norm undoes a shift and a scaling of its input, so a change along these two directions changes no output, and the formula takes them out of the gradient.
 
 # %%
 x, w, b = rng.normal(size=(4, 6)) + 3, rng.normal(size=6), rng.normal(size=6)
@@ -147,9 +144,9 @@ layer_norm_error = largest_difference(*pairs["dx"])
 compare(pairs | {"dx, mean term forgotten": (without_mean, pairs["dx"][1])}, "layer norm")
 
 # %% [markdown]
-# The last panel is a classic mistake: $\overline g$ forgotten. The points still rise from left to right, a model would even learn with it, only worse. That is why gradients are *measured*, not looked at.
+# The last panel shows a classic mistake: $\overline g$ was forgotten. The points still rise from left to right, and a model would even learn with it, only worse. Therefore gradients are *measured*, not looked at.
 #
-# **A test that cannot fail.** Many gradient tests use $\mathrm{d}y = 1$ everywhere, because `y.sum()` is so easy to write. Look what that does when the weights are ones:
+# **A test that cannot fail.** Many gradient tests use $\mathrm{d}y = 1$ everywhere, because `y.sum()` is so easy to write. See what that gives if the weights are ones:
 
 # %%
 ones = np.ones_like(x)
@@ -212,13 +209,13 @@ valley()
 #
 # $$\mathrm{d}S_j = P_j\Big(\mathrm{d}P_j - \sum_i P_i\,\mathrm{d}P_i\Big)$$
 #
-# A score should rise if its key is better than what the row reads on average. And if $P$ is nearly one-hot, both factors fight: $\mathrm{d}S \to 0$. A head that is sure of itself hardly learns. That is what the $1/\sqrt d$ protects against: it keeps fresh scores small.
+# A score should rise if reading its key lowers the loss more than what the row reads on average. And if $P$ is nearly one-hot, every $\mathrm{d}S_j$ is nearly zero: for the key that is read, the bracket is, and for all other keys $P_j$ is. So a head that is sure of itself hardly learns. The division by $\sqrt d$ protects a fresh model from this: it keeps the scores small.
 #
 # **3. The product $S = q k^\top/\sqrt d$.**
 #
 # $$\mathrm{d}q = \mathrm{d}S\,k/\sqrt d, \qquad \mathrm{d}k = \mathrm{d}S^\top q/\sqrt d$$
 #
-# **4. The linear layers and SRA.** $q$ comes from $x$; $k$ and $v$ come from the same $x$, reduced by a convolution and a norm. *Used twice, so two gradients, added.* This last sentence is the multivariate chain rule, and the most frequent bug.
+# **4. The linear layers and SRA.** $q$ comes from $x$; $k$ and $v$ come from the same $x$, reduced by a convolution and a norm. *$x$ is used twice, so it gets two gradients, and they are added.* This sentence is the multivariate chain rule, and forgetting it is the most frequent bug.
 #
 # The package's `attention_backward` does these four steps in this order. Here it is against the definition, for two heads on a 4 × 6 grid with $R = 2$: every number of every parameter.
 
@@ -260,9 +257,9 @@ compare({name: (analytic[name], numeric[name]) for name in chosen}, "spatial-red
 # %% [markdown]
 # ## A block, and a whole model
 #
-# A block is $x + \mathrm{branch}(\mathrm{norm}(x))$, twice. Backward, the sum hands $\mathrm{d}y$ to both terms: once *unchanged* past the branch, once through it. In [`gradients.py`](../pvt_numpy/gradients.py) that is the `dy +` in `return dy + dbranch`: 40 layers deep there is still a path on which the gradient is not multiplied by anything.
+# A block is $x + \mathrm{branch}(\mathrm{norm}(x))$, twice. On the way back, the sum passes $\mathrm{d}y$ to both of its terms: *unchanged* past the branch, and through the branch. In [`gradients.py`](../pvt_numpy/gradients.py), `block_backward` therefore adds `dy` to what comes back through each branch. So even 40 layers deep there is a path on which the gradient is not multiplied by anything.
 #
-# Everything else is bookkeeping: `gradients.py` is `model.py`, read from the last line to the first. Here is the gradient of the loss for a tiny PVT v1, eight blocks deep, and how large it is in each block:
+# Everything else is bookkeeping: `block_backward` in `gradients.py` belongs to `block` in `model.py`, `stage_backward` belongs to `stage`, and each calls the backward functions of its parts in the opposite order. Here is the gradient of the loss for a tiny PVT v1 with eight blocks, and how large it is in each block:
 
 # %%
 tiny = PvtConfig(
@@ -287,10 +284,12 @@ for i, stage in enumerate(grads["stages"]):
     sizes = [
         np.sqrt(np.mean(np.square(block["mlp"]["fc1"]["weight"]))) for block in stage["blocks"]
     ]
-    print(f"stage {i}: fc1.weight of its blocks, root mean square {sizes[0]:.1e} {sizes[1]:.1e}")
+    print(
+        f"stage {i + 1}: fc1.weight of its blocks, root mean square {sizes[0]:.1e} {sizes[1]:.1e}"
+    )
 
 # %% [markdown]
-# The first blocks' gradients are as large as the last ones': nothing vanished on the way.
+# The gradients of the first blocks are at least as large as those of the last blocks: nothing vanished on the way.
 #
 # One direction is enough to test a big array. Along a random $u$: $\big(L(a + hu) - L(a - hu)\big)/2h = \sum \mathrm{d}a \cdot u$, two forward passes per array instead of two per number.
 
@@ -307,9 +306,9 @@ print(f"all {len(flat)} arrays agree with their numerical slopes to 1e-6: {model
 # %% [markdown]
 # ### What computing again costs
 #
-# The package keeps only the tokens between the halves of a block, and computes queries, keys, probabilities and hidden MLP channels a second time on the way back. PyTorch keeps them all. The price is about one more forward pass; what we get is that inference carries no caches, and that every backward function can be read, and tested, alone.
+# The package keeps only the tokens after each half of a block, and computes queries, keys, probabilities and hidden MLP channels a second time on the way back. PyTorch keeps them all. The price is about one more forward pass. In return inference needs no caches, and every backward function can be read and tested alone.
 
-# %% varies
+# %% tags=["varies"]
 nano = PvtConfig(
     image_size=32,
     depths=(1, 1, 1, 1),
@@ -397,12 +396,12 @@ print(
 # %% [markdown]
 # ## A PVT learns shapes
 #
-# Now for pictures it has not seen. Every batch is drawn anew, so there is nothing to learn by heart, and colour, size, place and turn say nothing about the class. The recipe is the one that PVT was trained with, in small:
+# Now for pictures it has not seen. Every batch is drawn anew, so there is nothing to learn by heart, and a shape's colour, size, place and rotation say nothing about its class. It is trained as the published PVTs were, on a small scale:
 # AdamW with weight decay on matrices only, a linear warm-up and a cosine, gradients clipped, and a running average of the weights, which is what we measure.
 #
 # While it learns we keep, at some moments, what its class token reads for one picture.
 
-# %% varies
+# %% tags=["varies"]
 watched, watch_label = draw_shapes([3], 32, np.random.default_rng(10)), "star"
 watched_pixels = data.normalise(watched.astype(np.float32) / 255, task.preparation)
 moments = {}
@@ -435,7 +434,7 @@ print(
 )
 
 
-# %% varies
+# %% tags=["varies"]
 @picture
 def learning_curve(history):
     """Loss and accuracy over the epochs."""
@@ -468,12 +467,12 @@ learning_curve(training.history)
 # %% [markdown]
 # ## Watching attention become sharp
 #
-# Fresh weights give small scores, and the softmax of small scores is nearly flat: the class token reads everything alike, $\log_2 17 \approx 4.1$ bits over itself and 16 tokens. Training makes it choose.
-# Not every head does: some go on reading everything, which is a mean, and a mean is useful too.
-# Below, the head that ends up sharpest: what it read, for one star, at five moments of the training.
+# Fresh weights give small scores, and the softmax of small scores is nearly flat: the class token reads itself and the 16 other tokens equally, with an entropy of $\log_2 17 \approx 4.1$ bits. Training makes it choose.
+# Not every head does: some go on reading everything. Such a head takes the mean of all values, which is useful too.
+# The figure shows the head that is sharpest at the end: what it read in one picture of a star, at five moments of the training.
 
 
-# %% varies
+# %% tags=["varies"]
 def bits(p):
     return float(-(p * np.log2(p + 1e-12)).sum(axis=-1).mean())
 
@@ -489,14 +488,14 @@ maps = {
 plots.overlay(watched[0] / 255, maps, label="what the class token reads")
 
 
-# %% varies
+# %% tags=["varies"]
 @picture
 def entropies():
     """Every head's entropy over the training."""
     figure = new_figure(6, 3)
     axes = figure.subplots()
     for h in range(last.shape[0]):
-        axes.plot(list(moments), [bits(p[h]) for p in moments.values()], label=f"head {h}")
+        axes.plot(list(moments), [bits(p[h]) for p in moments.values()], label=f"head {h + 1}")
     axes.axhline(np.log2(17), color=GREY, linewidth=0.8, linestyle="--")
     axes.set(
         xlabel="step",
@@ -513,54 +512,52 @@ entropies()
 # %% [markdown]
 # ## Ten kinds of photographs
 #
-# The same loop, with a folder of photos instead of drawings, made `weights/pvt_v1_nano_imagenette.safetensors`: a PVT v1 with 1.6 million parameters for pictures of 64 × 64,
-# trained on 9,469 photos of ten classes, each seen in random crops, mirrored, in changing colours. Two shared CPU cores, an hour and a half, NumPy alone. Its log is kept beside it:
+# The same loop, with a folder of photographs instead of drawings, made `weights/pvt_v1_nano_imagenette.safetensors`: a PVT v1 with 1.6 million parameters for pictures of 64 × 64,
+# trained on 9,469 photographs of ten classes, each seen in random crops, mirrored, in changing colours. It took two shared CPU cores, an hour and a half, and NumPy alone. Its log is kept beside it:
 
 # %%
 with open("../weights/pvt_v1_nano_imagenette.csv", encoding="utf-8") as file:
     log = list(csv.DictReader(file))
 print(
     f"{log[-1]['epoch']} epochs, {float(log[-1]['seconds']) / 60:.0f} minutes; "
-    f"of 1,966 photos it has never seen {float(log[-1]['val_accuracy']):.1%} are right"
+    f"of 1,966 photographs it has never seen {float(log[-1]['val_accuracy']):.1%} are right"
 )
 learning_curve(log)
 
 # %% [markdown]
-# While training it answers about as often right as on new photos: it has not begun to learn the photos by heart, and more of the same would still help. The clock ended it.
-# What its class token reads in a photo it has never seen:
+# In training it is right about as often as on new photographs. So it has not begun to learn them by heart, and a longer training would still help.
+# What its class token reads in a picture it has never seen:
 
 # %%
-photographer = pvt_numpy.load_model("../weights/pvt_v1_nano_imagenette.safetensors")
-ball = pvt_numpy.preprocess("golf_ball.jpg", **photographer.preprocessing)
+trained = pvt_numpy.load_model("../weights/pvt_v1_nano_imagenette.safetensors")
+ball = pvt_numpy.preprocess("golf_ball.jpg", **trained.preprocessing)
 ball_trace = {}
-out = pvt_numpy.forward(ball, photographer.params, photographer.config, trace=ball_trace)
+out = pvt_numpy.forward(ball, trained.params, trained.config, trace=ball_trace)
 scores = out.logits[0]
 print(
     "golf_ball.jpg:",
-    ", ".join(f"{photographer.labels[k]} {scores[k]:.1f}" for k in np.argsort(-scores)[:3]),
+    ", ".join(f"{trained.labels[k]} {scores[k]:.1f}" for k in np.argsort(-scores)[:3]),
     "(logits)",
 )
-plots.class_attention(
-    plots.photo_of(ball, **photographer.preprocessing), ball_trace, photographer.config
-)
+plots.class_attention(plots.photo_of(ball, **trained.preprocessing), ball_trace, trained.config)
 
 # %% [markdown]
-# And the position table of stage 2. Nobody told the model that these 16 rows of numbers belong to a grid of 4 × 4 tokens. Each tile shows how similar one place's row is to all the others': neighbours have become alike, columns and rows can be made out, and resizing keeps that. Most alike of all are mirror images, left and right, for photos were flipped in training (notebook 5 shows it).
+# And here is the position table of stage 3. Nobody told the model that these 16 rows of numbers belong to a grid of 4 × 4 tokens. Each tile shows how similar one position's row is to all others. Neighbours have become similar, columns and rows can be made out, and resizing keeps that. Most similar are mirror images, left and right, because pictures were flipped in training (notebook 5 shows it).
 
 # %%
 plots.positions(
-    photographer.params["stages"][2]["pos_embed"],
+    trained.params["stages"][2]["pos_embed"],
     (4, 4),
     (4, 6),
-    title="the position table of stage 2",
+    title="the position table of stage 3",
 )
 
 # %% [markdown]
 # A training of your own is one command, and it makes a model file that every other command and notebook of this project reads:
 #
 #     python -m pvt_numpy.train shapes -o runs/shapes --image-size 32
-#     python -m pvt_numpy.train photos/train --val photos/val -o runs/photos         # your own photos, a folder a class
-#     python -m pvt_numpy.train --resume runs/photos                                 # after Ctrl-C, or a power cut: the same numbers
+#     python -m pvt_numpy.train photos/train --val photos/val -o runs/photos    # your own pictures, one folder for each class
+#     python -m pvt_numpy.train --resume runs/photos                            # after Ctrl-C, or a power cut: the same numbers
 
 # %% [markdown]
 # ## Exercises
@@ -583,7 +580,7 @@ plots.positions(
 #
 # <details><summary>Solution</summary>
 #
-# `np.abs(analytic["kv.bias"][:C]).max()` is about 1e-15: zero, but for rounding. A bias on all keys adds $q \cdot b$ to *all* scores of a query's row, and softmax does not change if a row is shifted. PVT could do without this bias; it has it because one linear layer makes keys and values together.
+# `np.abs(analytic["kv.bias"][:C]).max()` is about 1e-15: zero, but for rounding. A bias on all keys adds the same number $q \cdot b$ to *all* scores of a query's row, and softmax does not change if a row is shifted. PVT could do without this bias; it is there because one linear layer makes keys and values together.
 #
 # </details>
 #
@@ -595,7 +592,7 @@ plots.positions(
 #
 # </details>
 #
-# **4.** Turn weight averaging off in the report: measure `training.arrays["params"]` instead of `["average"]` with `loop.measure`. Which one is better in the middle of the training, which at the end?
+# **4.** Look at the model without weight averaging: measure `training.arrays["params"]` instead of `["average"]` with `loop.measure`. Which one is better in the middle of the training, which at the end?
 #
 # <details><summary>Solution</summary>
 #
@@ -605,14 +602,14 @@ plots.positions(
 #         print(group, loop.measure(training.arrays[group], nano, *task.validation, pool))
 # ```
 #
-# In the middle, where the learning rate is high and every step jumps about, the average is clearly better. At the end the cosine has brought the rate to zero, and the two are nearly the same.
+# In the middle the learning rate is high and every step moves the weights far, so the average is clearly better. At the end the cosine has brought the rate to zero, and the two are nearly the same.
 #
 # </details>
 
 # %% [markdown]
 # ## The check
 #
-# The last word has PyTorch. `pvt_numpy/reference/golden_gradients/` holds what its autograd computed, in float64, for ten kinds of PVT: the loss, and of every parameter's gradient eleven numbers, among them a weighted sum that every entry enters.
+# PyTorch has the last word. `pvt_numpy/reference/golden_gradients/` holds what its autograd computed, in float64, for ten kinds of PVT: the loss, and of every parameter's gradient eleven numbers, among them a weighted sum of all its entries.
 # The parameters are made from a seed, bit by bit the same on every machine, so no PyTorch is needed here.
 
 # %%

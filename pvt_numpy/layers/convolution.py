@@ -24,22 +24,20 @@ def conv2d(x, weight, bias=None, *, stride, padding=0):
     (1, 56, 56, 32)
     """
     rows = windows(x, weight.shape[-1], stride, padding)
-    B, H, W = rows.shape[:3]
     kernels = weight.transpose(0, 2, 3, 1).reshape(len(weight), -1)  # (C', k*k*C), in the order of the rows
-    return linear(rows.reshape(B, H, W, -1), kernels, bias)
+    return linear(rows.reshape(*rows.shape[:3], -1), kernels, bias)
 
 
 def windows(x, size, stride, padding=0):
     """Every size x size window of the map x (B, H, W, C), as a view (B, H', W', size, size, C).
 
-    Raises ValueError where the padded map is smaller than one window.
+    Raises ValueError if the padded map is smaller than one window.
     """
-    if padding:
-        x = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    x = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0))) if padding else x
     if min(x.shape[1:3]) < size:
-        raise ValueError(f"a map of {x.shape[1]} x {x.shape[2]} has no window; expected at least {size} x {size}")
-    view = np.lib.stride_tricks.sliding_window_view(x, (size, size), axis=(1, 2))[:, ::stride, ::stride]
-    return view.transpose(0, 1, 2, 4, 5, 3)
+        raise ValueError(f"map: found {x.shape[1]} x {x.shape[2]}; expected at least {size} x {size}: a larger picture")
+    every = np.lib.stride_tricks.sliding_window_view(x, (size, size), axis=(1, 2))
+    return every[:, ::stride, ::stride].transpose(0, 1, 2, 4, 5, 3)
 
 
 def conv2d_backward(dy, x, weight, bias=None, *, stride, padding=0):

@@ -6,7 +6,10 @@ zeros is what tells a v2 token where it is: there is no position table.
 
 import numpy as np
 
+from .twins import has_twin
 
+
+@has_twin
 def depthwise_conv2d(x, weight, bias=None):
     """Nine shifted copies of the map, each times one number per channel, summed.
 
@@ -22,16 +25,15 @@ def depthwise_conv2d(x, weight, bias=None):
            [6., 9., 9., 6.],
            [4., 6., 6., 4.]])
     """
-    B, H, W, C = x.shape
-    padded = np.zeros((B, H + 2, W + 2, C), x.dtype)
-    padded[:, 1:-1, 1:-1] = x
-    rows = padded.reshape(B, H + 2, (W + 2) * C)  # a step of C numbers goes one column to the right
-    shifted = np.lib.stride_tricks.sliding_window_view(rows, (3, W * C), axis=(1, 2))[:, :, ::C]  # (B, H, j, i, W*C)
-    taps = np.tile(weight.reshape(C, 9).T, W).reshape(3, 3, W * C)  # a row of the map's length, for long inner loops
-    y = np.einsum("bhjix,ijx->bhx", shifted, taps).reshape(B, H, W, C)
-    if bias is not None:
-        y += bias
-    return y
+    y = sum(copy * weight[:, 0, i, j] for i, j, copy in shifted_copies(x))
+    return y if bias is None else y + bias
+
+
+def shifted_copies(x):
+    """Nine (i, j, copy) of the map x (B, H, W, C): at (h, w) the copy holds x[h + i - 1, w + j - 1], or 0 outside."""
+    _, H, W, _ = x.shape
+    padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    return [(i, j, padded[:, i : i + H, j : j + W]) for i in range(3) for j in range(3)]
 
 
 def depthwise_conv2d_backward(dy, x, weight, bias=None):
@@ -43,9 +45,7 @@ def depthwise_conv2d_backward(dy, x, weight, bias=None):
 
     Returns dx (B, H, W, C) and {"weight": (C, 1, 3, 3), "bias": (C,)}.
     """
-    B, H, W, C = x.shape
-    padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    taps = [np.einsum("bhwc,bhwc->c", dy, padded[:, i : i + H, j : j + W]) for i in range(3) for j in range(3)]
+    taps = [np.einsum("bhwc,bhwc->c", dy, copy) for _, _, copy in shifted_copies(x)]
     grads = {"weight": np.stack(taps, axis=1).reshape(weight.shape)}
     if bias is not None:
         grads["bias"] = dy.sum(axis=(0, 1, 2))

@@ -1,11 +1,14 @@
 """Layer normalisation: each token is brought to mean 0 and variance 1 over its channels, then scaled and shifted.
 
-Source: Ba, Kiros and Hinton, "Layer Normalization" (2016); the variance divides by C, as `torch.nn.LayerNorm` does.
+Source: Ba, Kiros and Hinton, "Layer Normalization" (2016), section 3; the variance divides by C, as PyTorch's does.
 """
 
 import numpy as np
 
+from .twins import has_twin
 
+
+@has_twin
 def layer_norm(x, weight, bias, *, eps):
     """(x - mean) / sqrt(variance + eps) * weight + bias, over the last axis.
 
@@ -14,22 +17,19 @@ def layer_norm(x, weight, bias, *, eps):
 
     x             (..., C)
     weight, bias  (C,)
-    eps           added to the variance; PVT's implementations disagree on it (1e-5 or 1e-6), see the README
+    eps           added to the variance; PVT's implementations disagree on it (1e-5 or 1e-6), see reference/README.md
 
     Returns (..., C).
 
     >>> layer_norm(np.array([[1.0, 3.0]]), np.ones(2), np.zeros(2), eps=0.0)
     array([[-1.,  1.]])
     """
-    C = x.shape[-1]
-    y = x - np.einsum("...c->...", x)[..., None] / C  # einsum sums short rows faster than mean does
-    variance = np.einsum("...c,...c->...", y, y)[..., None] / C
-    y *= 1 / np.sqrt(variance + eps)
-    y *= weight
-    y += bias
-    return y
+    mean = x.mean(axis=-1, keepdims=True)
+    variance = np.square(x - mean).mean(axis=-1, keepdims=True)
+    return (x - mean) / np.sqrt(variance + eps) * weight + bias
 
 
+@has_twin
 def layer_norm_backward(dy, x, weight, bias, *, eps):
     """The gradient dy (..., C) of the output, carried back.
 
@@ -43,16 +43,9 @@ def layer_norm_backward(dy, x, weight, bias, *, eps):
 
     Returns dx (..., C) and {"weight": (C,), "bias": (C,)}.
     """
-    C = x.shape[-1]
-    normal = x - x.mean(axis=-1, keepdims=True)
-    deviation = np.sqrt(np.einsum("...c,...c->...", normal, normal)[..., None] / C + eps)
-    normal /= deviation
-    rows, normal_rows = dy.reshape(-1, C), normal.reshape(-1, C)
-    grads = {"weight": np.einsum("nc,nc->c", rows, normal_rows), "bias": rows.sum(axis=0)}
-    dx = dy * weight
-    along = np.einsum("...c,...c->...", dx, normal)[..., None] / C
-    dx -= dx.mean(axis=-1, keepdims=True)
-    normal *= along
-    dx -= normal
-    dx /= deviation
-    return dx, grads
+    mean = x.mean(axis=-1, keepdims=True)
+    s = np.sqrt(np.square(x - mean).mean(axis=-1, keepdims=True) + eps)
+    normal, g = (x - mean) / s, dy * weight
+    dx = (g - g.mean(axis=-1, keepdims=True) - normal * (g * normal).mean(axis=-1, keepdims=True)) / s
+    tokens = tuple(range(x.ndim - 1))
+    return dx, {"weight": (dy * normal).sum(axis=tokens), "bias": dy.sum(axis=tokens)}

@@ -3,9 +3,12 @@
 Source: `torch.nn.Linear`, y = x Wᵀ + b.
 """
 
+from .twins import has_twin
 
+
+@has_twin
 def linear(x, weight, bias=None):
-    """Every row of x through the same matrix.
+    """x Wᵀ + b: every token through the same matrix.
 
     x       (..., C)
     weight  (C', C)     one row per output channel, as PyTorch stores it
@@ -17,20 +20,18 @@ def linear(x, weight, bias=None):
     >>> linear(np.ones((2, 49, 64)), np.ones((256, 64)), np.zeros(256)).shape
     (2, 49, 256)
     """
-    rows = x.reshape(-1, x.shape[-1])  # all batches in one matrix product
-    y = rows @ weight.T
-    if bias is not None:
-        y += bias
-    return y.reshape(*x.shape[:-1], weight.shape[0])
+    y = x @ weight.T
+    return y if bias is None else y + bias
 
 
 def linear_backward(dy, x, weight, bias=None):
     """The gradient dy (..., C') of the output, carried back to the input and the weights.
 
-    For one row, y_i = sum over j of W_ij x_j + b_i, so dL/dx_j = sum over i of dL/dy_i W_ij: the same matrix, not
-    transposed. W_ij meets x_j in every row, so its gradient is the sum over the rows of dL/dy_i x_j; b_i's, of dL/dy_i.
+    For one token, y_i = sum over j of W_ij x_j + b_i, so dL/dx_j = sum over i of dL/dy_i W_ij: the same matrix, not
+    transposed. W_ij meets x_j in every token, so its gradient is the sum over the tokens of dL/dy_i x_j; b_i's, of
+    dL/dy_i.
 
-    Returns dx (..., C) and {"weight": (C', C), "bias": (C',)}, without a bias where there is none.
+    Returns dx (..., C) and {"weight": (C', C), "bias": (C',)}, without a bias if there is none.
     """
     dy_rows, x_rows = dy.reshape(-1, dy.shape[-1]), x.reshape(-1, x.shape[-1])
     grads = {"weight": dy_rows.T @ x_rows}

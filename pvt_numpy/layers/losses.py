@@ -49,12 +49,12 @@ def _picked(logits, labels):
     labels = np.asarray(labels).reshape(-1)
     num_labels = logits.shape[-1]
     if labels.shape != logits.shape[:1]:
-        raise ValueError(f"labels have shape {labels.shape}; expected one for each of the {len(logits)} pictures")
+        raise ValueError(f"labels: found shape {labels.shape}; expected one for each of the {len(logits)} pictures")
     if labels.dtype.kind not in "iu":
-        raise ValueError(f"labels are {labels.dtype}; expected whole numbers from 0 to {num_labels - 1}")
+        raise ValueError(f"labels: found {labels.dtype}; expected whole numbers from 0 to {num_labels - 1}")
     bad = labels[(labels != IGNORED) & ((labels < 0) | (labels >= num_labels))]
     if bad.size:
-        raise ValueError(f"label {bad[0]}; expected a whole number from 0 to {num_labels - 1}")
+        raise ValueError(f"labels: found {bad[0]}; expected whole numbers from 0 to {num_labels - 1}")
     shifted = logits - logits.max(axis=-1, keepdims=True)
     log_probs = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     rows = np.flatnonzero(labels != IGNORED)
@@ -78,7 +78,7 @@ def binary_cross_entropy(logits, labels):
 def _like(logits, labels):
     labels = np.asarray(labels, logits.dtype)
     if labels.size != logits.size:
-        raise ValueError(f"labels have shape {labels.shape}; expected {logits.shape}, as the logits")
+        raise ValueError(f"labels: found shape {labels.shape}; expected {logits.shape}, as the logits")
     return labels.reshape(logits.shape)
 
 

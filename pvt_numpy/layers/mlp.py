@@ -1,4 +1,4 @@
-"""The feed-forward half of a block: channels are widened, bent by an activation and narrowed again.
+"""The feed-forward half of a block: channels are widened, go through an activation and are narrowed again.
 
 Source: PVT v1 uses the Transformer's own; PVT v2, the section on convolutional feed-forward, puts a depthwise 3 x 3
 convolution in front of the activation: FC, depthwise convolution, GELU, FC.
@@ -6,13 +6,12 @@ convolution in front of the activation: FC, depthwise convolution, GELU, FC.
 
 from .activations import ACTIVATION_BACKWARDS, ACTIVATIONS, relu, relu_backward
 from .depthwise import depthwise_conv2d, depthwise_conv2d_backward
-from .dropout import dropout, dropout_factor, times
 from .linear import linear, linear_backward
-from .trace import record
+from .run import QUIET
 
 
-def mlp(x, fc1, fc2, *, act="gelu", dropout_rate=0.0, rng=None, trace=None, name="mlp"):
-    """v1: each token by itself.
+def mlp(x, fc1, fc2, *, act="gelu", run=QUIET):
+    """v1: each token by itself, fc2(act(fc1(x))).
 
     x    (B, N, C)
     fc1  weight (hidden, C), bias (hidden,)
@@ -23,12 +22,12 @@ def mlp(x, fc1, fc2, *, act="gelu", dropout_rate=0.0, rng=None, trace=None, name
     """
     wide = linear(x, **fc1)
     active = ACTIVATIONS[act](wide)
-    record(trace, name, fc1=wide, act=active)
-    return dropout(linear(dropout(active, dropout_rate, rng), **fc2), dropout_rate, rng)
+    run.note(fc1=wide, act=active)
+    y = linear(run.dropout(active, run.hidden_rate, "act"), **fc2)
+    return run.dropout(y, run.hidden_rate, "y")
 
 
-def dwconv_mlp(x, grid, fc1, dwconv, fc2, *, act="gelu", relu_first=False,
-               dropout_rate=0.0, rng=None, trace=None, name="mlp"):  # fmt: skip
+def dwconv_mlp(x, grid, fc1, dwconv, fc2, *, act="gelu", relu_first=False, run=QUIET):
     """v2: between the two layers each token also looks at its eight neighbours, channel by channel.
 
     x           (B, N, C), N = H * W
@@ -40,43 +39,41 @@ def dwconv_mlp(x, grid, fc1, dwconv, fc2, *, act="gelu", relu_first=False,
     Returns (B, N, C).
     """
     wide = linear(x, **fc1)
-    bent = relu(wide) if relu_first else wide
-    local = depthwise_conv2d(bent.reshape(len(x), *grid, -1), **dwconv).reshape(wide.shape)
-    active = ACTIVATIONS[act](local)
-    record(trace, name, fc1=wide, dwconv=local, act=active)
-    return dropout(linear(dropout(active, dropout_rate, rng), **fc2), dropout_rate, rng)
+    seen = relu(wide) if relu_first else wide
+    mixed = depthwise_conv2d(seen.reshape(len(x), *grid, -1), **dwconv).reshape(wide.shape)
+    active = ACTIVATIONS[act](mixed)
+    run.note(fc1=wide, dwconv=mixed, act=active)
+    y = linear(run.dropout(active, run.hidden_rate, "act"), **fc2)
+    return run.dropout(y, run.hidden_rate, "y")
 
 
-def mlp_backward(dy, x, fc1, fc2, *, act="gelu", dropout_rate=0.0, rng=None):
+def mlp_backward(dy, x, fc1, fc2, *, act="gelu", run=QUIET):
     """The gradient dy (B, N, C) of the output, carried back through fc2, the activation and fc1 in turn.
 
     Returns dx (B, N, C) and {"fc1": …, "fc2": …}, shaped as the parameters.
     """
-    wide = linear(x, **fc1)
-    dwide, dfc2 = _bend_and_narrow_backward(dy, wide, fc2, act, dropout_rate, rng)
+    dwide, dfc2 = _active_half_backward(dy, linear(x, **fc1), fc2, act, run)
     dx, dfc1 = linear_backward(dwide, x, **fc1)
     return dx, {"fc1": dfc1, "fc2": dfc2}
 
 
-def dwconv_mlp_backward(dy, x, grid, fc1, dwconv, fc2, *, act="gelu", relu_first=False, dropout_rate=0.0, rng=None):
+def dwconv_mlp_backward(dy, x, grid, fc1, dwconv, fc2, *, act="gelu", relu_first=False, run=QUIET):
     """As `mlp_backward`, with the depthwise convolution between the activation and fc1.
 
     Returns dx (B, N, C) and {"fc1": …, "dwconv": …, "fc2": …}.
     """
     wide = linear(x, **fc1)
-    bent = (relu(wide) if relu_first else wide).reshape(len(x), *grid, -1)
-    local = depthwise_conv2d(bent, **dwconv)
-    dlocal, dfc2 = _bend_and_narrow_backward(dy, local.reshape(wide.shape), fc2, act, dropout_rate, rng)
-    dwide, ddwconv = depthwise_conv2d_backward(dlocal.reshape(local.shape), bent, **dwconv)
-    dwide = dwide.reshape(wide.shape)
+    seen = (relu(wide) if relu_first else wide).reshape(len(x), *grid, -1)
+    mixed = depthwise_conv2d(seen, **dwconv)
+    dmixed, dfc2 = _active_half_backward(dy, mixed.reshape(wide.shape), fc2, act, run)
+    dseen, ddwconv = depthwise_conv2d_backward(dmixed.reshape(mixed.shape), seen, **dwconv)
+    dwide = dseen.reshape(wide.shape)
     dx, dfc1 = linear_backward(relu_backward(dwide, wide) if relu_first else dwide, x, **fc1)
     return dx, {"fc1": dfc1, "dwconv": ddwconv, "fc2": dfc2}
 
 
-def _bend_and_narrow_backward(dy, x, fc2, act, dropout_rate, rng):
-    """The half both MLPs share: dropout(fc2(dropout(act(x)))). The two masks are drawn in the forward's order."""
-    active = ACTIVATIONS[act](x)
-    inner = dropout_factor(active, dropout_rate, rng)
-    outer = dropout_factor(dy, dropout_rate, rng)
-    dactive, dfc2 = linear_backward(times(dy, outer), times(active, inner), **fc2)
-    return ACTIVATION_BACKWARDS[act](times(dactive, inner), x), dfc2
+def _active_half_backward(dy, wide, fc2, act, run):
+    """The half that both share, fc2(act(wide)) with dropout after each: dwide (B, N, hidden) and the grads of fc2."""
+    kept = run.dropout(ACTIVATIONS[act](wide), run.hidden_rate, "act")
+    dkept, dfc2 = linear_backward(run.dropout(dy, run.hidden_rate, "y"), kept, **fc2)
+    return ACTIVATION_BACKWARDS[act](run.dropout(dkept, run.hidden_rate, "act"), wide), dfc2

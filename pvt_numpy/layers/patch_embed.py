@@ -9,13 +9,13 @@ from .convolution import conv2d, conv2d_backward
 from .layernorm import layer_norm, layer_norm_backward
 
 
-def patch_embed(x, proj, norm, *, stride, eps):
+def patch_embed(x, proj, norm, *, stride, eps, padding=0):
     """v1: the map in patches that do not overlap; rows and columns that do not fill a patch are dropped.
 
     x       (B, H, W, C)                            the picture or the stage below
     proj    weight (C', C, patch, patch), bias (C',)
     norm    weight (C',), bias (C',)
-    stride  step between patches, usually the patch's own size
+    stride  step between patches, usually the patch's own size; `padding` zeros are put around the map first
 
     Returns tokens (B, N, C'), row by row, and their grid (H', W'), N = H' * W'.
 
@@ -26,7 +26,8 @@ def patch_embed(x, proj, norm, *, stride, eps):
     >>> tokens.shape, grid
     ((1, 3136, 64), (56, 56))
     """
-    return _embed(x, proj, norm, stride, 0, eps)
+    y = conv2d(x, **proj, stride=stride, padding=padding)
+    return layer_norm(y.reshape(len(y), -1, y.shape[-1]), **norm, eps=eps), y.shape[1:3]
 
 
 def overlapping_patch_embed(x, proj, norm, *, stride, eps):
@@ -34,30 +35,20 @@ def overlapping_patch_embed(x, proj, norm, *, stride, eps):
 
     Arguments and results as in `patch_embed`; nothing is dropped: H' = ceil(H / stride) for an odd patch.
     """
-    return _embed(x, proj, norm, stride, proj["weight"].shape[-1] // 2, eps)
+    return patch_embed(x, proj, norm, stride=stride, eps=eps, padding=proj["weight"].shape[-1] // 2)
 
 
-def _embed(x, proj, norm, stride, padding, eps):
-    y = conv2d(x, **proj, stride=stride, padding=padding)
-    B, H, W, C = y.shape
-    return layer_norm(y.reshape(B, H * W, C), **norm, eps=eps), (H, W)
-
-
-def patch_embed_backward(dy, x, proj, norm, *, stride, eps):
+def patch_embed_backward(dy, x, proj, norm, *, stride, eps, padding=0):
     """The gradient dy (B, N, C') of the tokens, carried back through the norm and the convolution.
 
     Returns dx (B, H, W, C) and {"proj": …, "norm": …}, shaped as the parameters.
     """
-    return _embed_backward(dy, x, proj, norm, stride, 0, eps)
-
-
-def overlapping_patch_embed_backward(dy, x, proj, norm, *, stride, eps):
-    """As `patch_embed_backward`; a pixel's gradient is the sum over the patches that share it."""
-    return _embed_backward(dy, x, proj, norm, stride, proj["weight"].shape[-1] // 2, eps)
-
-
-def _embed_backward(dy, x, proj, norm, stride, padding, eps):
     y = conv2d(x, **proj, stride=stride, padding=padding)
     dy, dnorm = layer_norm_backward(dy.reshape(y.shape), y, **norm, eps=eps)
     dx, dproj = conv2d_backward(dy, x, **proj, stride=stride, padding=padding)
     return dx, {"proj": dproj, "norm": dnorm}
+
+
+def overlapping_patch_embed_backward(dy, x, proj, norm, *, stride, eps):
+    """As `patch_embed_backward`; a pixel's gradient is the sum over the patches that share it."""
+    return patch_embed_backward(dy, x, proj, norm, stride=stride, eps=eps, padding=proj["weight"].shape[-1] // 2)

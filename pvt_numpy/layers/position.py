@@ -1,9 +1,11 @@
 """v1's position table and class token: attention alone could not tell one place from another.
 
-Source: PVT, the section on the feature pyramid: a learned embedding is added to the tokens of every stage. For a
-grid other than the one it was learned on the table is resized bilinearly, stage by stage; the official code raises or
-scrambles there, and Hugging Face's raises.
+Source: PVT, the section on the feature pyramid: a learned embedding is added to the tokens of every stage. On a
+grid other than the one it was learned on, the table is resized bilinearly, stage by stage. The official code does so
+too, but for stages whose H * W happens to be stage 1's trained count; Hugging Face's raises at any other size.
 """
+
+import math
 
 import numpy as np
 
@@ -11,7 +13,7 @@ from .resize import resize_bilinear, resize_bilinear_backward
 
 
 def add_positions(x, grid, pos_embed, cls_token=None, *, stored_grid):
-    """The class token, where there is one, is put first, and the position table is added.
+    """The class token, if there is one, is put first, and the position table is added.
 
     x            (B, N, C)            tokens, N = H * W
     grid         (H, W)
@@ -34,10 +36,9 @@ def resize_positions(pos_embed, stored_grid, grid):
     """
     if tuple(grid) == tuple(stored_grid):
         return pos_embed
-    (H, W), C = stored_grid, pos_embed.shape[-1]
-    special = pos_embed.shape[1] - H * W  # 1 with a class token, else 0
-    table = resize_bilinear(pos_embed[:, special:].reshape(1, H, W, C), grid)
-    return np.concatenate([pos_embed[:, :special], table.reshape(1, -1, C)], axis=1)
+    class_rows = pos_embed.shape[1] - math.prod(stored_grid)  # 1 with a class token, else 0
+    table = resize_bilinear(pos_embed[:, class_rows:].reshape(1, *stored_grid, -1), grid)
+    return np.concatenate([pos_embed[:, :class_rows], table.reshape(1, -1, table.shape[-1])], axis=1)
 
 
 def add_positions_backward(dy, x, grid, pos_embed, cls_token=None, *, stored_grid):
@@ -46,7 +47,7 @@ def add_positions_backward(dy, x, grid, pos_embed, cls_token=None, *, stored_gri
     A sum hands its gradient to both terms. The table and the class token serve every picture, so theirs is summed over
     the batch; the class token's is that of row 0.
 
-    Returns dx (B, N, C) and {"pos_embed": (1, N', C)}, with "cls_token" (1, 1, C) where there is one.
+    Returns dx (B, N, C) and {"pos_embed": (1, N', C)}, with "cls_token" (1, 1, C) if there is one.
     """
     total = dy.sum(axis=0, keepdims=True)
     grads = {"pos_embed": resize_positions_backward(total, pos_embed, stored_grid, grid)}
@@ -60,7 +61,7 @@ def resize_positions_backward(dy, pos_embed, stored_grid, grid):
     """The gradient dy (1, N, C) of the resized table, carried back to the stored one: (1, N', C)."""
     if tuple(grid) == tuple(stored_grid):
         return dy
-    C, special = dy.shape[-1], pos_embed.shape[1] - stored_grid[0] * stored_grid[1]
-    table = pos_embed[:, special:].reshape(1, *stored_grid, C)
-    dtable = resize_bilinear_backward(dy[:, special:].reshape(1, *grid, C), table, grid)
-    return np.concatenate([dy[:, :special], dtable.reshape(1, -1, C)], axis=1)
+    class_rows = pos_embed.shape[1] - math.prod(stored_grid)
+    table = pos_embed[:, class_rows:].reshape(1, *stored_grid, -1)
+    dtable = resize_bilinear_backward(dy[:, class_rows:].reshape(1, *grid, -1), table, grid)
+    return np.concatenate([dy[:, :class_rows], dtable.reshape(1, -1, dtable.shape[-1])], axis=1)

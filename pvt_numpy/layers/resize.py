@@ -18,7 +18,7 @@ def resize_bilinear(x, grid):
 
 
 def adaptive_average_pool(x, size):
-    """The map x (B, H, W, C) averaged in size x size bins, uneven and overlapping where H or W is no multiple.
+    """The map x (B, H, W, C) averaged in size x size bins, uneven and overlapping if H or W is no multiple of it.
 
     Returns (B, size, size, C).
     """
@@ -27,9 +27,9 @@ def adaptive_average_pool(x, size):
 
 def separable(x, rows, columns):
     """y[b, i, j, c] = sum over h, w of rows[i, h] columns[j, w] x[b, h, w, c]; rows (H', H), columns (W', W)."""
-    B, H, W, C = x.shape
-    y = rows.astype(x.dtype, copy=False) @ x.reshape(B, H, W * C)
-    return columns.astype(x.dtype, copy=False) @ y.reshape(B, len(rows), W, C)
+    rows, columns = rows.astype(x.dtype, copy=False), columns.astype(x.dtype, copy=False)
+    y = rows @ x.reshape(*x.shape[:2], -1)
+    return columns @ y.reshape(len(x), len(rows), *x.shape[2:])
 
 
 def bilinear_matrix(n, m):
@@ -43,13 +43,8 @@ def bilinear_matrix(n, m):
            [0.25, 0.75],
            [0.  , 1.  ]])
     """
-    centre = np.clip((np.arange(m) + 0.5) * (n / m) - 0.5, 0, n - 1)
-    left = np.floor(centre).astype(int)
-    right = np.minimum(left + 1, n - 1)
-    matrix = np.zeros((m, n))
-    np.add.at(matrix, (np.arange(m), left), 1 - (centre - left))
-    np.add.at(matrix, (np.arange(m), right), centre - left)
-    return matrix
+    centres = np.clip((np.arange(m) + 0.5) * (n / m) - 0.5, 0, n - 1)
+    return np.maximum(0, 1 - np.abs(centres[:, None] - np.arange(n)))
 
 
 def pooling_matrix(n, m):
@@ -59,11 +54,9 @@ def pooling_matrix(n, m):
     array([[0.5, 0.5, 0. ],
            [0. , 0.5, 0.5]])
     """
-    matrix = np.zeros((m, n))
-    for i in range(m):
-        start, stop = i * n // m, -(-(i + 1) * n // m)
-        matrix[i, start:stop] = 1 / (stop - start)
-    return matrix
+    i, k = np.arange(m)[:, None], np.arange(n)
+    inside = (i * n // m <= k) & (k * m < (i + 1) * n)
+    return inside / inside.sum(axis=1, keepdims=True)
 
 
 def resize_bilinear_backward(dy, x, grid):

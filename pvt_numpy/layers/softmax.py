@@ -2,7 +2,10 @@
 
 import numpy as np
 
+from .twins import has_twin
 
+
+@has_twin
 def softmax(x):
     """exp(x) / sum(exp(x)) over the last axis.
 
@@ -15,10 +18,8 @@ def softmax(x):
     >>> softmax(np.array([1000.0, 1000.0]))
     array([0.5, 0.5])
     """
-    y = x - x.max(axis=-1, keepdims=True)
-    np.exp(y, out=y)
-    y *= 1 / np.einsum("...m->...", y)[..., None]  # einsum sums short rows faster than sum does
-    return y
+    powers = np.exp(x - x.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
 
 
 def softmax_backward(dy, x):
@@ -31,8 +32,7 @@ def softmax_backward(dy, x):
     return through_softmax(dy, softmax(x))
 
 
+@has_twin
 def through_softmax(dy, y):
     """`softmax_backward` for a caller who has the weights y already."""
-    dx = dy - np.einsum("...m,...m->...", y, dy)[..., None]
-    dx *= y
-    return dx
+    return y * (dy - (y * dy).sum(axis=-1, keepdims=True))

@@ -15,6 +15,8 @@ from .quiet import STDERR
 
 LARGEST_SIDE = 4096  # pixels, if a command lets the user choose the image size
 LONGEST_LINE = 4000  # characters of an error
+# which extra of pyproject.toml holds a package that not every command needs
+EXTRAS = {"huggingface_hub": "hub", "matplotlib": "plots", "torch": "torch", "transformers": "torch"}
 
 
 def command_parser(name, doc, choices="", **options):
@@ -50,7 +52,9 @@ def run(main, name):
     except ModuleNotFoundError as error:
         if not error.name or error.name.startswith("pvt_numpy"):
             raise
-        complain(name, f"the package {error.name.partition('.')[0]} is not installed; pip install -r requirements.txt")
+        package = error.name.partition(".")[0]
+        extra = f" (the extra [{EXTRAS[package]}])" if package in EXTRAS else ""
+        complain(name, f"the package {package} is not installed; pip install {package}{extra}")
         status = 1
     except BrokenPipeError:  # the reader, `head` for instance, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -66,10 +66,10 @@ def step(state, pixels, labels, rate, pool):
     nested = unflatten(params)
 
     def piece(k):
-        rng = np.random.default_rng([settings.seed, NOISE, state.step, k])
+        seed = settings.seed, NOISE, state.step, k
         with np.errstate(all="ignore"):  # what is not finite is reported below, in words
             loss, logits, grads = loss_and_gradients(pixels[cuts[k]], nested, state.config, labels[cuts[k]],
-                                                     settings.smoothing, rng)  # fmt: skip
+                                                     settings.smoothing, seed)  # fmt: skip
         return float(loss), int((logits.argmax(axis=-1) == labels[cuts[k]]).sum()), flatten(grads)
 
     results = list(pool.map(piece, range(pieces)))

@@ -72,7 +72,7 @@ def test_a_missing_package_is_named(monkeypatch, capsys):
         run(main, "job")
     assert stopped.value.code == 1
     assert capsys.readouterr().err == (
-        "job: error: the package matplotlib is not installed; pip install -r requirements.txt\n"
+        "job: error: the package matplotlib is not installed; pip install matplotlib (the extra [plots])\n"
     )
 
 

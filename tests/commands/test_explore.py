@@ -17,7 +17,7 @@ from tests.explorer.explorer_pages import GOLF_BALL, data_of, model_of, page_of
     ("arguments", "words"),
     [({"size": 513}, "size: found 513; expected a whole number of pixels from 1 to 512"),
      ({"size": (64, 513)}, "size: found (64, 513); expected a whole number of pixels from 1 to 512"),
-     ({"size": 20}, "no 8 x 8 square for a key"),
+     ({"size": 20}, "found 5 x 5; expected at least 8 x 8"),
      ({"image": "nowhere.jpg"}, "nowhere.jpg: no such file"),
      ({"image": [GOLF_BALL, GOLF_BALL]}, "image: found several pictures; expected one")],
 )  # fmt: skip

@@ -1,19 +1,21 @@
-"""The fenced blocks of README.md, for the test that runs them and for continuous integration.
+"""The fenced blocks of the READMEs, for the test that runs them and for continuous integration.
 
 `sh` blocks set up a machine: `.ci/run` executes them from empty environments (`readme_blocks.py N` prints
-the Nth). `console` blocks show commands after `$` and what they print; `python` blocks are Python.
+README.md's Nth). `console` blocks show commands after `$` and what they print; `python` blocks are Python.
 """
 
 import re
 import sys
 from pathlib import Path
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+ROOT = Path(__file__).resolve().parents[2]
+README = ROOT / "README.md"
+READMES = [README, *sorted([*ROOT.glob("[!.]*/README.md"), *ROOT.glob("pvt_numpy/*/README.md")])]
 
 
-def blocks(language):
-    """The texts of all blocks whose opening fence says `language`."""
-    text = README.read_text(encoding="utf-8")
+def blocks(language, file=README):
+    """The texts of all blocks in `file` whose opening fence says `language`."""
+    text = file.read_text(encoding="utf-8")
     return re.findall(rf"^```{re.escape(language)}\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
 
 

@@ -1,4 +1,4 @@
-"""The README is a promise: every block in it runs and prints what it shows."""
+"""The READMEs are promises: every block in them runs and prints what it shows."""
 
 import doctest
 import os
@@ -7,17 +7,23 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from pvt_numpy import VARIANTS
+import pvt_numpy
+from pvt_numpy import VARIANTS, validate
+from pvt_numpy.__main__ import commands as listed_commands
 from pvt_numpy.analysis.cost import summarise
+from pvt_numpy.checkpoints.export import export_hf
 from pvt_numpy.checkpoints.hub import OFFICIAL_TOP1
+from pvt_numpy.classify import classify
 from tests.commands.test_cli import COMMANDS
-from tests.house.readme_blocks import README, blocks, commands
+from tests.house.readme_blocks import README, READMES, ROOT, blocks, commands
 
-ROOT = README.parent
 CHECKER = doctest.OutputChecker()
 SETTINGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+MOST_WORDS = 1400
+NANO = ROOT / "weights" / "pvt_v1_nano_imagenette.safetensors"
 
 
 def run_command(command):
@@ -30,7 +36,7 @@ def run_command(command):
     return done.stdout.decode()
 
 
-CONSOLE = [pair for block in blocks("console") for pair in commands(block)]
+CONSOLE = [pair for file in READMES for block in blocks("console", file) for pair in commands(block)]
 
 
 @pytest.mark.parametrize(("command", "expected"), CONSOLE, ids=[command for command, _ in CONSOLE])
@@ -39,26 +45,31 @@ def test_console_blocks(command, expected):
     assert CHECKER.check_output(expected, found, SETTINGS), f"$ {command}\nREADME:\n{expected}\nfound:\n{found}"
 
 
-def test_python_blocks():
-    assert blocks("python")
-    for block in blocks("python"):
-        done = subprocess.run([sys.executable, "-c", block], cwd=ROOT, capture_output=True, text=True, timeout=120)
-        assert done.returncode == 0, done.stderr
-        shown = [line.split("# ", 1)[1] for line in block.splitlines() if line.startswith("print(") and "# " in line]
-        assert done.stdout.splitlines() == shown
+@pytest.mark.parametrize("block", [block for file in READMES for block in blocks("python", file)])
+def test_python_blocks_run_from_any_folder(block, tmp_path):
+    done = subprocess.run([sys.executable, "-c", block], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
+                          capture_output=True, text=True, timeout=120)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    shown = [line.split("# ", 1)[1] for line in block.splitlines() if line.startswith("print(") and "# " in line]
+    assert shown
+    assert done.stdout.splitlines() == shown
 
 
-def test_there_is_no_other_kind_of_block_and_the_integration_runs_the_set_up():
-    fences = re.findall(r"^```(.+)$", README.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    assert set(fences) <= {"sh", "console", "python"}
+@pytest.mark.parametrize("file", READMES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_there_is_no_other_kind_of_block(file):
+    fences = re.findall(r"^```(.+)$", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert set(fences) <= ({"sh", "console", "python"} if file == README else {"console", "python"})
+
+
+def test_the_integration_runs_the_set_up():
     integration = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     for n in range(len(blocks("sh"))):
         assert f"readme_block {n}\n" in integration
 
 
-def table(heading):
+def table(heading, file=README):
     """The rows of the first table below a heading, as lists of cells, without the line of titles."""
-    section = README.read_text(encoding="utf-8").split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+    section = file.read_text(encoding="utf-8").split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
     lines = [line for line in section.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
@@ -72,17 +83,76 @@ def test_the_table_of_variants():
     assert table("Variants") == expected
 
 
-def test_the_table_of_commands_names_them_all():
-    assert sorted(name.strip("`") for name, _ in table("Commands")) == COMMANDS
+def test_the_list_of_commands_has_them_all():
+    assert list(listed_commands()) == COMMANDS
+
+
+def rows_from_transformers(folder):
+    """The code on both sides of each row of the table for transformers' users, and the names that both of them use."""
+    path = str(pvt_numpy.SAMPLE_PICTURE)
+    for row, (theirs, ours, _) in enumerate(table("From transformers to here")):
+        model = pvt_numpy.load_model(None if "V2" in theirs else NANO)
+        export_hf(folder / f"{row}", model)
+        x = pvt_numpy.preprocess(path, **model.preprocessing)
+        names = {"folder": folder / f"{row}", "path": path, "model": model, "x": x, "y": np.array([3])}
+        yield theirs.strip("`"), ours.strip("`"), vars(pvt_numpy) | names | {"classify": classify}
+
+
+def test_what_transformers_users_find_here(tmp_path):
+    for _, ours, names in rows_from_transformers(tmp_path):
+        eval(ours, names)
+
+
+@pytest.mark.torch
+def test_what_transformers_users_find_here_is_what_they_had(tmp_path):
+    import torch
+    import transformers
+    from PIL import Image
+
+    def numbers(result):
+        result = getattr(result, "config", result)
+        result = getattr(result, "depths", result)
+        parts = result if isinstance(result, list | tuple) else [result]
+        if isinstance(parts[0], dict):
+            parts = [row.get("score", row.get("probability")) for row in parts]
+        return np.concatenate([np.ravel(part) for part in parts])
+
+    for theirs, ours, names in rows_from_transformers(tmp_path):
+        found = numbers(eval(ours, names))
+        names |= {name: getattr(transformers, name) for name in re.findall(r"Pvt\w+|pipeline", theirs)}
+        names["PvtImageProcessor"] = transformers.PvtImageProcessorPil  # what that name means without torchvision
+        names |= {name: torch.from_numpy(names[name]) for name in "xy"}
+        with torch.no_grad(), Image.open(names["path"]) as names["picture"]:
+            np.testing.assert_allclose(found, numbers(eval(theirs, names)), atol=1e-5, err_msg=theirs)
+
+
+@pytest.mark.torch
+def test_the_proof_is_what_the_command_writes(monkeypatch, capsys):
+    """For the first variant of each generation and the model that ships; the last digits are the machine's."""
+    expected = table("1. The proof", ROOT / "pvt_numpy" / "reference" / "README.md")
+    assert [row[0] for row in expected] == [*VARIANTS, "the model that ships"]
+    monkeypatch.setattr(validate, "VARIANTS", {name: VARIANTS[name] for name in ("pvt_tiny", "pvt_v2_b0")})
+    assert validate.main(["--variants"]) == 0
+    for line in capsys.readouterr().out.strip().splitlines()[-3:]:
+        name, layers, *differences, same_top = line.strip("| ").split(" | ")
+        (shown,) = (row for row in expected if row[0] == name)
+        assert [layers, same_top] == [shown[1], shown[-1]]
+        np.testing.assert_array_less(np.array(differences, float), 10 * np.array(shown[2:-1], float))
+
+
+def test_the_readme_is_short():
+    assert len(README.read_text(encoding="utf-8").split()) <= MOST_WORDS
 
 
 def test_no_figure_is_left_to_be_filled_in():
-    text = README.read_text(encoding="utf-8")
-    missing = [n for n, line in enumerate(text.splitlines(), 1) if "FIGURE" in line]
-    assert not missing, f"FIGURE stands in lines {missing}"
+    for file in READMES:
+        assert "FIGURE" not in file.read_text(encoding="utf-8"), file
 
 
-def test_links_lead_somewhere():
-    text = README.read_text(encoding="utf-8")
+@pytest.mark.parametrize("file", [*READMES, *ROOT.glob(".github/*.md")], ids=lambda file: str(file.relative_to(ROOT)))
+def test_links_lead_somewhere(file):
+    text = file.read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", text) + re.findall(r'src="(?!https?:)([^"]+)"', text):
-        assert (ROOT / target).exists(), target
+        assert (file.parent / target).exists(), target
+    headings = [heading.lower().replace(" ", "-") for heading in re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)]
+    assert set(re.findall(r"\]\(#([^)]+)\)", text)) <= set(headings)

@@ -5,15 +5,16 @@ The golden files (golden_gradients/) hold digests of what PyTorch computed, so t
 
 import json
 from dataclasses import replace
+from inspect import signature
 
 import numpy as np
 import pytest
 
-from pvt_numpy import forward, gradients
+from pvt_numpy import forward, gradients, model
 from pvt_numpy.gradients import loss_and_gradients, model_backward, stage_backward
 from pvt_numpy.layers import attention, layernorm, linear, mlp
 from pvt_numpy.layers.losses import loss_backward
-from pvt_numpy.model import stage
+from pvt_numpy.model import stage, start
 from pvt_numpy.parameters import flatten, unflatten
 from pvt_numpy.reference.golden import digest, params_hash
 from pvt_numpy.system.paths import GOLDEN_NUMBERS
@@ -91,10 +92,10 @@ def test_the_same_noise_backward_as_forward(name, noise):
     dy = rng.normal(size=forward(x, params, config).logits.shape)
 
     def loss(flat):
-        return (forward(x, unflatten(flat), config, rng=np.random.default_rng(9)).logits * dy).sum()
+        return (forward(x, unflatten(flat), config, seed=9).logits * dy).sum()
 
     assert loss(flat) != (forward(x, params, config).logits * dy).sum()
-    grads = flatten(model_backward(dy, x, params, config, np.random.default_rng(9))[1])
+    grads = flatten(model_backward(dy, x, params, config, seed=9)[1])
     for key in ("stages.0.patch_embed.proj.weight", "stages.1.blocks.1.attn.kv.weight", "stages.3.blocks.0.norm1.bias"):
         u = rng.normal(size=flat[key].shape)
         numeric = (loss(flat | {key: flat[key] + h * u}) - loss(flat | {key: flat[key] - h * u})) / (2 * h)
@@ -104,17 +105,25 @@ def test_the_same_noise_backward_as_forward(name, noise):
 @pytest.mark.parametrize("name", ["v1", "v2"])
 def test_a_stage_alone_computes_its_forward_pass_itself(name):
     config, params, x, _ = case(name)
-    seeds, picture = [1, 2], x.transpose(0, 2, 3, 1)
-    tokens = stage(picture, **params["stages"][0], config=config, i=0, seeds=seeds).tokens
+    config = replace(config, hidden_dropout_prob=0.3, drop_path_rate=0.3)
+    options, picture = {"config": config, "i": 0, "run": start(config, seed=1)}, x.transpose(0, 2, 3, 1)
+    tokens, _ = stage(picture, **params["stages"][0], **options)
     dy = np.random.default_rng(0).normal(size=tokens.shape)
-    dx, grads = stage_backward(dy, picture, **params["stages"][0], config=config, i=0, seeds=seeds)
+    dx, grads = stage_backward(dy, picture, **params["stages"][0], **options)
     assert dx.shape == picture.shape
     flat, h, key = flatten(params["stages"][0]), 1e-5, "blocks.0.attn.q.weight"
     u = np.random.default_rng(1).normal(size=flat[key].shape)
-    ends = [(stage(picture, **unflatten(flat | {key: flat[key] + s * h * u}), config=config, i=0, seeds=seeds).tokens
-             * dy).sum() for s in (1, -1)]  # fmt: skip
+    moved = [unflatten(flat | {key: flat[key] + step * u}) for step in (h, -h)]
+    ends = [(stage(picture, **params, **options)[0] * dy).sum() for params in moved]
     gradient = flatten(grads)[key]
     assert abs((ends[0] - ends[1]) / (2 * h) - (gradient * u).sum()) < 1e-6 * np.abs(gradient * u).sum()
+
+
+@pytest.mark.parametrize("part", ["embed", "block", "stage"])
+def test_a_part_of_the_model_takes_backward_what_it_takes_forward(part):
+    wanted = signature(getattr(model, part)).parameters
+    found = signature(getattr(gradients, f"{part}_backward")).parameters
+    assert [name for name in found if name not in ("middle", "halves")] == ["dy", *wanted]
 
 
 def test_label_smoothing_and_float32():

@@ -1,16 +1,13 @@
-"""01: from a photo to four maps of features and a label, one step at a time."""
-# ruff: noqa: B018, E402, E501
-
 # %% [markdown]
-# # 1 · An image becomes a pyramid
+# # 1 · A picture becomes a pyramid
 #
-# The Pyramid Vision Transformer (PVT; Wang et al., 2021) turns a picture into four maps of features, each half as wide as the one before. This notebook follows one photo through the whole network, with the numbers on the table.
+# The Pyramid Vision Transformer (PVT; Wang et al., 2021) turns a picture into four maps of features, each half as wide as the one before. This notebook follows one picture through the whole network and looks at the numbers on the way.
 #
-# **What you will do.** Prepare a photo, run the model, read its answer; open the four stages and look at them; walk through one stage by calling its parts; compare places of the picture by their features; write the classifier's last step with loops.
+# **What you will do.** Prepare a picture, run the model, read its answer; open the four stages and look at them; walk through one stage by calling its parts; compare places of the picture by their features; write the classifier's last step with loops.
 #
-# **What you will learn.** What a token is; why four stages and not one; which shapes occur where; what the pyramid is good for besides naming the picture.
+# **What you will learn.** What a token is; why four stages and not one; which shapes the arrays have; what the pyramid is good for besides naming the picture.
 #
-# **What you need.** NumPy, and a rough idea of neural networks: a layer is a function with learned numbers. No PyTorch, no network. About 20 minutes. Stages and blocks count from 0, as in the code; the paper counts stages from 1.
+# **What you need.** NumPy, and a rough idea of neural networks: a layer is a function with learned numbers. No PyTorch and no connection to the Internet. About 20 minutes. Stages, blocks and heads are counted from 1; the paper counts its stages in this way. Code counts from 0: `stages.0` is stage 1.
 
 # %%
 import sys
@@ -29,16 +26,16 @@ from pvt_numpy.layers.mlp import dwconv_mlp
 from pvt_numpy.layers.patch_embed import overlapping_patch_embed
 from pvt_numpy.layers.softmax import softmax
 
-PHOTO = "golf_ball.jpg"  # or a photo of yours: a church, a tench, a French horn ...
+PICTURE = "golf_ball.jpg"  # or a picture of yours: a church, a tench, a French horn ...
 
 model = pvt_numpy.load_model()  # PVT v2 b0, the model that ships: ten classes, 3.4 million numbers
 config, params = model.config, model.params
 print(model.labels)
 
 # %% [markdown]
-# ## From photo to numbers
+# ## From picture to numbers
 #
-# A network wants numbers of a known size and range. The model's *recipe* says which: resize to 224 × 224, divide by 255, subtract each colour's mean, divide by its standard deviation (both measured on ImageNet).
+# A network expects an array of a known size, with numbers of a known range. The model's *recipe* says which: resize to 224 × 224, divide by 255, subtract each colour's mean, divide by its standard deviation (both measured on ImageNet).
 
 
 # %%
@@ -52,15 +49,15 @@ def preprocess_by_hand(path):
     return pixels.transpose(2, 0, 1)[None]  # colours first, and a batch of one
 
 
-x = pvt_numpy.preprocess(PHOTO, **model.preprocessing)
-by_hand = preprocess_by_hand(PHOTO)
+x = pvt_numpy.preprocess(PICTURE, **model.preprocessing)
+by_hand = preprocess_by_hand(PICTURE)
 print(x.shape, x.dtype, "equals by hand:", np.allclose(x, by_hand, atol=1e-5))
 print(f"from {x.min():.2f} to {x.max():.2f}, mean {x.mean():.2f}")
 
 # %% [markdown]
 # ## The answer
 #
-# `forward` takes pixels, parameters and configuration. With a dict for `trace` it leaves every intermediate result there. The ten *logits* become probabilities by the softmax, $p_k = e^{z_k} / \sum_j e^{z_j}$.
+# `forward` takes pixels, parameters and configuration. If you give it a dict as `trace`, it leaves every intermediate result there. The ten *logits* become probabilities by the softmax, $p_k = e^{z_k} / \sum_j e^{z_j}$.
 
 # %%
 trace = {}
@@ -74,25 +71,25 @@ for k in np.argsort(-probabilities)[:5]:
 # %% [markdown]
 # ## The pyramid
 #
-# What happened on the way? Here is the photo with the four stages, once to scale (a token drawn as wide as a pixel of the photo) and once enlarged. A map has 32 to 256 channels; the colours show its three strongest directions (principal components), so *tokens of like colour have like features*. Colours of different stages cannot be compared.
+# What happened on the way? Here is the picture with the four stages, once to scale (a token drawn as wide as a pixel of the picture) and once enlarged. A map has 32 to 256 channels; the colours show its three strongest directions (principal components), so *tokens of similar colour have similar features*. Colours of different stages cannot be compared.
 
 # %%
-photo = plots.photo_of(x, **model.preprocessing)
+picture = plots.photo_of(x, **model.preprocessing)
 maps = pvt_numpy.pyramid(x, params, config)
-plots.pyramid(photo, maps)
+plots.pyramid(picture, maps)
 
 # %% [markdown]
-# A **token** is one cell of such a map: a vector of $C$ numbers that stands for a square of the photo. From stage to stage a token covers twice the width and height and has more channels:
+# A **token** is one cell of such a map: a vector of $C$ numbers that stands for a square of the picture. From stage to stage a token covers twice the width and height and has more channels:
 
 # %%
 print("stage   grid      tokens   channels   pixels per token   numbers in the map")
 for i, features in enumerate(maps):
     _, C, H, W = features.shape
     print(
-        f"{i}       {H:2} x {W:2}   {H * W:6}   {C:8}   "
+        f"{i + 1}       {H:2} x {W:2}   {H * W:6}   {C:8}   "
         f"{224 // H:7} x {224 // W:<6}   {features.size:11}"
     )
-print(f"the photo itself has {x.size} numbers")
+print(f"the picture itself has {x.size} numbers")
 
 # %% [markdown]
 # The Vision Transformer (ViT), which came before, keeps a single grid of $14 \times 14$ tokens from the first layer to the last. That is enough to name a picture. To *find* things in it, object detection and segmentation need a fine map, and networks for them expect what convolutional networks have always given: maps at strides 4, 8, 16 and 32.
@@ -110,12 +107,12 @@ print(f"the photo itself has {x.size} numbers")
 #
 # $$y = x + \mathrm{Attention}(\mathrm{LN}(x)), \qquad z = y + \mathrm{MLP}(\mathrm{LN}(y)).$$
 #
-# (PVT v2 ends a stage with one more norm.) Let us walk through stage 2 with the package's own layers. It receives the map of stage 1 and has two blocks.
+# (PVT v2 ends a stage with one more norm.) Let us walk through stage 3 with the package's own layers. It receives the map of stage 2 and has two blocks.
 
 # %%
-i = 2
+i = 2  # stage 3
 stage = params["stages"][i]
-below = maps[1].transpose(0, 2, 3, 1)  # (1, 28, 28, 64): inside, channels come last
+below = maps[i - 1].transpose(0, 2, 3, 1)  # (1, 28, 28, 64): inside, channels come last
 
 x_i, grid = overlapping_patch_embed(
     below, **stage["patch_embed"], stride=config.strides[i], eps=config.embed_eps
@@ -138,12 +135,12 @@ for block in stage["blocks"]:
 
 x_i = layer_norm(x_i, **stage["norm"], eps=config.layer_norm_eps)
 print(
-    "equals the model's stage 2:",
-    np.allclose(as_map(x_i, grid).transpose(0, 3, 1, 2), maps[2], atol=1e-4),
+    "equals the model's stage 3:",
+    np.allclose(as_map(x_i, grid).transpose(0, 3, 1, 2), maps[i], atol=1e-4),
 )
 
 # %% [markdown]
-# That is the whole network: four times this, with other numbers. Parameters are a nested dict, and a layer's arguments are named as its weights are, so `**block["attn"]` hands it all it needs.
+# That is the whole network: four times this, with other numbers. Parameters are a nested dict, and a layer's arguments are named as its weights are, so `**block["attn"]` gives the layer all that it needs.
 #
 # Tokens $(B, N, C)$ and maps $(B, H, W, C)$ are two views of the same memory, row by row:
 
@@ -154,7 +151,7 @@ print("there and back:", np.array_equal(tokens(as_map(x_i, grid)), x_i))
 # %% [markdown]
 # ## What the pyramid is good for
 #
-# Features can be compared. Take the token at one pixel and colour every other token by the cosine of the angle between the two vectors. Nobody told the model what belongs together in this photo.
+# Features can be compared. Take the token at one pixel and colour every other token by the cosine of the angle between the two vectors. Nobody told the model what belongs together in this picture.
 
 # %%
 PIXEL = 104, 100  # row and column, from 0 to 223
@@ -165,17 +162,17 @@ for i, features in enumerate(maps):
     directions = directions / np.linalg.norm(directions, axis=0)
     H, W = directions.shape[1:]
     chosen = directions[:, PIXEL[0] * H // 224, PIXEL[1] * W // 224]
-    similar[f"stage {i}"] = np.einsum("c,chw->hw", chosen, directions)
-plots.overlay(photo, similar, label="cosine with the token at the pixel", signed=True)
+    similar[f"stage {i + 1}"] = np.einsum("c,chw->hw", chosen, directions)
+plots.overlay(picture, similar, label="cosine with the token at the pixel", signed=True)
 
 # %% [markdown]
-# On the golf ball, stage 0 finds whatever is pale, some of the discs of light in the background included; the later stages find the ball, but on an ever coarser grid. Systems for detection and segmentation use all four at once. For them, `pvt_numpy.pyramid(x, params, config)` is all they need from this package.
+# On the golf ball, stage 1 finds whatever is pale, and some of the discs of light in the background with it; the later stages find the ball, but on an ever coarser grid. Systems for detection and segmentation use all four at once. For them, `pvt_numpy.pyramid(x, params, config)` is all they need from this package.
 #
 # It works at any size, and the picture need not be square:
 
 # %%
 recipe = model.preprocessing | {"size": {"height": 192, "width": 320}}
-wide = pvt_numpy.preprocess(PHOTO, **recipe)
+wide = pvt_numpy.preprocess(PICTURE, **recipe)
 plots.pyramid(plots.photo_of(wide, **recipe), pvt_numpy.pyramid(wide, params, config))
 
 # %% [markdown]
@@ -203,7 +200,7 @@ print(
 )
 print("by hand = package:   ", np.allclose(slow, mean_pool_head(last[None], **head)[0], atol=1e-4))
 
-# %% varies
+# %% tags=["varies"]
 import timeit
 
 ways = {
@@ -214,7 +211,7 @@ for name, function in ways.items():
     print(f"{name}: {min(timeit.repeat(function, number=1, repeat=3)) * 1e3:.3f} ms")
 
 # %% [markdown]
-# That is the pattern of all notebooks here: first loops that anybody can check, then the same in a line of NumPy, then the clock.
+# That is the pattern of all notebooks here: first loops that anybody can check, then the same in a line of NumPy, then a measurement of how long each takes.
 #
 # ## Exercises
 #
@@ -230,12 +227,12 @@ for name, function in ways.items():
 # print(sizes)
 # ```
 #
-# The last two stages, with 0.9 and 2.0 of 3.4 million: channels grow, and a matrix grows with their square. The *work*, on the other hand, is spread over all stages, because the early ones have so many more tokens (`python -m pvt_numpy.summary` counts both).
+# The last two stages, with 0.9 and 2.0 of 3.4 million: channels grow, and a matrix grows with their square. The *work*, on the other hand, is spread over all stages, because the first ones have so many more tokens (`python -m pvt_numpy.summary` counts both).
 #
 # </details>
 
 # %% [markdown]
-# **2.** Turn the photo upside down (`x[:, :, ::-1]`, then `np.ascontiguousarray`). Does the answer stay? Why is there no guarantee?
+# **2.** Turn the picture upside down (`x[:, :, ::-1]`, then `np.ascontiguousarray`). Does the answer stay the same? Why is there no guarantee?
 #
 # <details><summary>Solution</summary>
 #
@@ -243,12 +240,12 @@ for name, function in ways.items():
 # softmax(pvt_numpy.forward(np.ascontiguousarray(x[:, :, ::-1]), params, config).logits[0]).round(3)
 # ```
 #
-# Attention alone would not notice, but patches, the $3 \times 3$ convolutions and the border of zeros do (notebook 5), and training photos stood upright. A ball has no up and down, so the golf ball survives; try a church.
+# Attention alone would not notice. But patches, the $3 \times 3$ convolutions and the border of zeros do (notebook 5), and the model was trained on pictures that stood upright. A ball has no top and bottom, so the golf ball is still recognised; try a church.
 #
 # </details>
 
 # %% [markdown]
-# **3.** How many tokens would stage 0 have for a picture of 1024 × 1024 pixels, and how many numbers a full attention table between them?
+# **3.** How many tokens would stage 1 have for a picture of 1024 × 1024 pixels, and how many numbers would a full attention table between them hold?
 #
 # <details><summary>Solution</summary>
 #
@@ -262,7 +259,7 @@ for name, function in ways.items():
 # %%
 assert np.abs(x - by_hand).max() < 1e-5  # the recipe by hand
 assert [features.shape[2] for features in maps] == [56, 28, 14, 7]  # strides 4, 8, 16, 32
-# a stage is what we said it is
+# stage 3 is what we said it is
 assert np.abs(as_map(x_i, grid).transpose(0, 3, 1, 2) - maps[2]).max() < 1e-4
 assert np.abs(slow - output.logits[0]).max() < 1e-4  # and so is the head
 assert abs(probabilities.sum() - 1) < 1e-6

@@ -1,0 +1,37 @@
+"""The linear layer is y = x Wᵀ + b: against sums over single numbers, PyTorch, and differences.
+
+The matrix is (C', C), transposed in the forward pass and as it is in the backward pass. Only a square one can be taken
+the wrong way round without an error, so one case is square.
+"""
+
+import math
+
+import numpy as np
+
+from tests.layers.helpers import Case, Layer, proofs, weights
+
+
+def slow_linear(x, weight, bias=None):
+    y = np.zeros((*x.shape[:-1], len(weight)))
+    for n in np.ndindex(x.shape[:-1]):
+        for c, row in enumerate(weight):
+            y[n][c] = math.fsum(a * b for a, b in zip(x[n], row, strict=True)) + (0 if bias is None else bias[c])
+    return y
+
+
+def transposed(right, dy, x, weight):
+    return dy @ weight.T, right(dy, x, weight)[1]
+
+
+LINEAR = Layer("linear.linear", slow_linear, lambda F, *arrays, **weights: F.linear(*arrays, **weights))
+CASES = [
+    Case(LINEAR, {"x": (2, 5, 6), **weights(4, 6)}),
+    Case(LINEAR, {"x": (3, 6), **weights(4, 6, bias=False)}, label="no-bias"),
+    Case(LINEAR, {"x": (2, 3), **weights(3, 3, bias=False)}, label="square"),
+]
+MISTAKES = {
+    "no bias": ("linear", "linear.linear", lambda right, x, weight, bias: right(x, weight)),
+    "matrix not transposed": ("linear-square", "linear.linear", lambda right, x, weight: right(x, weight.T)),
+    "matrix transposed on the way back": ("linear-square", "linear.linear_backward", transposed),
+}
+test_loops, test_pytorch, test_gradients, test_mistakes = proofs(CASES, MISTAKES)
