@@ -26,8 +26,7 @@ __all__ = ["RECIPES", "SAMPLE_PICTURE", "VARIANTS", "Model", "Output", "PvtConfi
 
 
 def __getattr__(name):
-    """`pvt_numpy.explore` is a command and a function: its module can be called. It is imported when first asked for,
-    so that `python -m pvt_numpy.explore` does not find it imported already, which Python warns about."""
+    """`explore` is imported when first asked for: a page needs much that a forward pass does not."""
     if name == "explore":
-        return import_module(".explore", __name__)
+        return import_module(".explorer.page", __name__).explore
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,34 +3,9 @@
 Each contender runs in a process of its own with the same number of threads and waits its turn; the turns alternate, so
 that a machine that slows down slows both. Printed are medians and the ratio ours / PyTorch's. The third contender is
 the floor: the model's own matrix products, one BLAS call each, and nothing else. Below the table stands the cold start,
-from the shell prompt to the labels of one photo (`cold_start`).
+from the shell prompt to the labels of one picture (`cold_start`).
 
-Without PyTorch only our own times are shown. Left out: accuracy, which `validate` and `evaluate` measure, and training
-(`train --benchmark`).
-"""
-
-import argparse
-import json
-import time
-from contextlib import ExitStack
-from importlib.util import find_spec
-from statistics import median
-
-from .config import VARIANTS
-from .system.cli import LARGEST_SIDE, run, whole_number
-from .timing.cold_start import as_text, cold_start
-from .timing.processes import ask, running
-
-EPILOG = """columns, medians of the runs:
-  GMACs           billions of multiply-adds in this forward pass, as `summary` counts them
-  ours, PyTorch   milliseconds of a forward pass; PyTorch where requirements-torch.txt is installed
-  ratio           ours / PyTorch's, turn by turn
-  products        the model's matrix products alone, one BLAS call each
-  share           products / ours: 100 % would mean that nothing but BLAS takes time
-  ms/GMAC         ours / GMACs: where it stays the same, time grows as the theory says. Most GMACs grow with the batch
-                  and the pixels; SRA's score table, every token by every merged one, with the square of the pixels
-                  (but linear SRA's, in pvt_v2_b2_li, with the pixels)
-  memory          the largest that each process has had
+Without PyTorch only our own times are shown. Training has a measurement of its own, `train --benchmark`.
 
 examples:
   python -m pvt_numpy.benchmark                                              all of it, several minutes
@@ -38,7 +13,31 @@ examples:
   python -m pvt_numpy.benchmark --models pvt_tiny --batch-sizes 1 --image-sizes 128 256 512 1024 --only forward
   python -m pvt_numpy.benchmark --only cold-start --json
 
-exit status: 0 measured; 1 failed, said on stderr; 2 wrong usage; 130 stopped with Ctrl-C"""
+columns, medians of the runs:
+  GMACs           billions of multiply-adds in this forward pass, as `summary` counts them
+  ours, PyTorch   milliseconds of a forward pass; PyTorch if requirements-torch.txt is installed
+  ratio           ours / PyTorch's, turn by turn
+  products        the model's matrix products alone, one BLAS call each
+  share           products / ours: 100 % would mean that nothing but BLAS takes time
+  ms/GMAC         ours / GMACs: if it stays the same, time grows as the theory says. Most GMACs grow with the batch
+                  and the pixels; SRA's score table, every token by every merged one, with the square of the pixels
+                  (but linear SRA's, in pvt_v2_b2_li, with the pixels)
+  memory          the largest that each process has had
+
+exit status: 0 measured; 1 failed, said on stderr; 2 wrong usage; 130 stopped with Ctrl-C
+"""
+
+import json
+import time
+from contextlib import ExitStack
+
+from .config import VARIANTS
+from .reference.pytorch import missing_packages
+from .system.cli import LARGEST_SIDE, command_parser, run, whole_number
+from .timing.cold_start import as_text, cold_start
+from .timing.processes import ask, running
+from .timing.turns import compared, take_turns
+
 MODELS = ["pvt_tiny", "pvt_small", "pvt_v2_b0", "pvt_v2_b2", "pvt_v2_b2_li"]
 WARM_UP = 2  # runs that are not counted
 REST = 0.2  # seconds before each run: the threads of the one before still spin for a while, on the same cores
@@ -46,10 +45,7 @@ REST = 0.2  # seconds before each run: the threads of the one before still spin 
 
 def main(argv=None):
     """The command. Returns its exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m pvt_numpy.benchmark", description="Times this package and PyTorch side by side, float32.",
-        epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = command_parser("benchmark", __doc__)
     parser.add_argument("--models", metavar="NAME", nargs="+", choices=sorted(VARIANTS), default=MODELS,
                         help=f"variants, with random weights (default {' '.join(MODELS)})")  # fmt: skip
     parser.add_argument("--batch-sizes", metavar="B", nargs="+", type=whole_number(1), default=[1, 8],
@@ -64,7 +60,9 @@ def main(argv=None):
     parser.add_argument("--json", action="store_true", help="one JSON object per row and line, for programs")
     options = parser.parse_args(argv)
 
-    with_pytorch = not options.without_pytorch and all(map(find_spec, ("torch", "transformers")))
+    from tqdm import tqdm
+
+    with_pytorch = not (options.without_pytorch or missing_packages())
     contenders = ["pvt_numpy", "products"] + ["pytorch"] * with_pytorch
     rows = [(name, batch, size) for name in options.models for size in options.image_sizes
             for batch in options.batch_sizes if options.only != "cold-start"]  # fmt: skip
@@ -72,7 +70,7 @@ def main(argv=None):
     total += (1 + options.runs) * (1 + with_pytorch) * (options.only != "forward")
     if rows and not options.json:
         print(HEADER, flush=True)
-    with progress(total) as bar:
+    with tqdm(total=total, unit=" runs", leave=False, disable=None) as bar:  # on stderr, if that is a terminal
 
         def show(row, in_words):
             bar.clear()
@@ -86,42 +84,24 @@ def main(argv=None):
     return 0
 
 
-def progress(total):
-    """A progress bar on stderr, where that is a terminal."""
-    from tqdm import tqdm
-
-    return tqdm(total=total, unit=" runs", leave=False, disable=None)
-
-
-def measure(contenders, name, batch, image_size, runs, threads, tick):
+def measure(contenders, model, batch, image_size, runs, threads, tick):
     """Alternates the contenders; returns the medians in milliseconds, the ratios and the peak memory in MB.
 
     `tick` is called after every run.
     """
-    times = {contender: [] for contender in contenders}
     with ExitStack() as stack:
-        started = {}
-        for contender in contenders:
-            arguments = ["-m", "pvt_numpy.timing.contenders", contender, name, batch, image_size, threads]
-            started[contender] = stack.enter_context(running(contender, arguments, threads))
-        for turn in range(WARM_UP + runs):
-            for contender, process in started.items():
-                time.sleep(REST)
-                elapsed = ask(process, "run")
-                if turn >= WARM_UP:
-                    times[contender].append(elapsed)
-                tick()
-        gmacs = ask(started["products"], "gmacs")
-        peaks = {contender: ask(process, "peak") for contender, process in started.items()}
-    row = {"measured": "forward", "model": name, "batch": batch, "image_size": image_size, "threads": threads,
-           "runs": runs, "gmacs": gmacs}  # fmt: skip
-    for contender in contenders:
-        row[f"{contender}_ms"] = median(times[contender])
-    for contender in contenders[1:]:  # all but ourselves
-        row[f"ratio_to_{contender}"] = median(
-            ours / other for ours, other in zip(times["pvt_numpy"], times[contender], strict=True)
-        )
-    return row | {f"{contender}_peak_mb": peaks[contender] for contender in contenders if contender != "products"}
+
+        def work(contender):
+            arguments = ["-m", "pvt_numpy.timing.contenders", contender, model, batch, image_size, threads]
+            process = stack.enter_context(running(contender, arguments, threads))
+            return process, lambda: time.sleep(REST) or ask(process, "run")
+
+        started = {contender: work(contender) for contender in contenders}
+        times = take_turns({contender: once for contender, (_, once) in started.items()}, runs, WARM_UP, tick)
+        gmacs = ask(started["products"][0], "gmacs")
+        peaks = {name: ask(process, "peak") for name, (process, _) in started.items() if name != "products"}
+    return {"measured": "forward", "model": model, "batch": batch, "image_size": image_size, "threads": threads,
+            "runs": runs, "gmacs": gmacs, **compared(times, peaks)}  # fmt: skip
 
 
 HEADER = (
@@ -131,7 +111,7 @@ HEADER = (
 
 
 def as_line(row):
-    """One row of the table; dashes where PyTorch did not run."""
+    """One row of the table; dashes if PyTorch did not run."""
     torch = "pytorch_ms" in row
     theirs = f"{row['pytorch_ms']:>8.1f} ms {row['ratio_to_pytorch']:>5.2f}" if torch else f"{'-':>11} {'-':>5}"
     memory = f"{row['pytorch_peak_mb']:>5.0f} MB" if torch else f"{'-':>8}"

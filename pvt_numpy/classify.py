@@ -1,10 +1,17 @@
-"""`python -m pvt_numpy.classify IMAGE...`: photos in, their most likely labels out. The project's main job.
+"""`python -m pvt_numpy.classify IMAGE...`: pictures in, their most likely labels out. The project's main job.
 
 Each picture is prepared as the model's recipe says and run by itself; one that cannot be read is reported on stderr,
 and the others are still classified.
+
+examples:
+  python -m pvt_numpy.classify notebooks/golf_ball.jpg
+  python -m pvt_numpy.classify photos/ --top-k 1 --json > labels.jsonl
+  python -m pvt_numpy.classify photo.jpg --model pvt_v2_b2       (downloads it on first use)
+  cat photo.jpg | python -m pvt_numpy.classify -
+
+exit status: 0 all pictures classified; 1 some failed, said on stderr; 2 wrong usage
 """
 
-import argparse
 import io
 import json
 import os
@@ -12,32 +19,23 @@ import sys
 
 import numpy as np
 
-from .checkpoints.checkpoint import SHIPPED, describe
-from .options import add_model_options, model_from
+from .checkpoints.checkpoint import describe
+from .options import add_model_options, add_picture_options, classifier_from, model_name
 from .pictures.folders import find_images
-from .system.cli import complain, printable, run, whole_number
+from .system.cli import command_parser, complain, printable, run, whole_number
 
-EPILOG = """examples:
-  python -m pvt_numpy.classify notebooks/golf_ball.jpg
-  python -m pvt_numpy.classify photos/ --top-k 1 --json > labels.jsonl
-  python -m pvt_numpy.classify photo.jpg --model pvt_v2_b2       (downloads it on first use)
-  cat photo.jpg | python -m pvt_numpy.classify -
-
-exit status: 0 all pictures classified; 1 some failed, said on stderr; 2 wrong usage"""
 BAR = 30  # characters for 100 %
 
 
 def main(argv=None):
     """The command. Returns its exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m pvt_numpy.classify", description="Names what photos show.", epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = command_parser("classify", __doc__)
     parser.add_argument("images", metavar="IMAGE", nargs="*", help="a picture, a folder of pictures, or - for stdin")
     parser.add_argument("--top-k", metavar="K", type=whole_number(1), default=5, help="labels per picture (default 5)")
     parser.add_argument("--json", action="store_true", help="one JSON object per picture and line, for programs")
     parser.add_argument("--list-models", action="store_true", help="show the published models, and stop")
     add_model_options(parser)
+    add_picture_options(parser)
     options = parser.parse_args(argv)
     if options.list_models:
         from .checkpoints.hub import list_models
@@ -45,27 +43,23 @@ def main(argv=None):
         print(list_models())
         return 0
     if not options.images:
-        parser.error("no IMAGE given; try: python -m pvt_numpy.classify notebooks/golf_ball.jpg")
+        parser.error("IMAGE: found none; expected a picture, such as notebooks/golf_ball.jpg")
     if options.images.count("-") > 1:
-        parser.error("- is given more than once; standard input holds one picture")
+        parser.error("-: found more than once; expected once, as standard input holds one picture")
 
-    model = model_from(options)
-    if not model.config.num_labels:
-        raise ValueError(f"{options.model}: this model has no classifier (num_labels 0); expected one with labels")
+    model, name = classifier_from(options), model_name(options)
     if not options.json:
         print(printable(describe(model)))
     pictures, failed = expand(options.images)
     for picture in progress(pictures, quiet=options.json):
         try:
             predictions = classify(picture, model, options.top_k)
-        except (ValueError, OSError) as error:
-            complain("classify", error)
-            failed = True
-        except MemoryError as error:
-            complain("classify", f"{picture}: there is not enough memory for it ({error})")
+        except (ValueError, OSError, MemoryError) as error:
+            short = isinstance(error, MemoryError)
+            complain("classify", f"{picture}: there is not enough memory for it ({error})" if short else error)
             failed = True
         else:
-            print(as_json(picture, options.model, predictions) if options.json else as_table(picture, predictions))
+            print(as_json(picture, name, predictions) if options.json else as_table(picture, predictions))
     return 1 if failed else 0
 
 
@@ -73,13 +67,13 @@ def expand(arguments):
     """The pictures that the arguments name, folders opened, and whether an argument named none."""
     pictures, failed = [], False
     for argument in arguments:
-        if not os.path.isdir(argument):  # unlike Path's, no error where a name is too long
+        if not os.path.isdir(argument):  # unlike Path's, no error if a name is too long
             pictures.append(argument)
             continue
         found = find_images(argument)
         pictures += map(str, found)
         if not found:
-            complain("classify", f"{argument}: a folder without pictures; expected .jpg, .png or other image files")
+            complain("classify", f"{argument}: found a folder without pictures; expected .jpg, .png or others")
             failed = True
     return pictures, failed
 
@@ -89,6 +83,7 @@ def classify(picture, model, top_k=5):
 
     Returns dicts with index, label, logit and probability (the softmax over all labels).
     """
+    from .analysis.observe import check_finite
     from .layers.softmax import softmax
     from .model import forward
     from .pictures.processor import preprocess
@@ -98,25 +93,16 @@ def classify(picture, model, top_k=5):
         source = io.BytesIO(sys.stdin.buffer.read())
         source.name = "standard input"  # for messages
     logits = forward(preprocess(source, **model.preprocessing), model.params, model.config).logits[0]
-    if not np.isfinite(logits).all():
-        raise ValueError(f"{picture}: the model's outputs are not finite; expected numbers")
+    check_finite([logits], [picture])
     probabilities = softmax(logits.astype(np.float64))
     order = np.argsort(-logits, kind="stable")[:top_k]
-    return [
-        {
-            "index": int(i),
-            "label": model.label_names[i],
-            "logit": float(logits[i]),
-            "probability": float(probabilities[i]),
-        }
-        for i in order
-    ]
+    return [{"index": int(i), "label": model.label_names[i], "logit": float(logits[i]),
+             "probability": float(probabilities[i])} for i in order]  # fmt: skip
 
 
 def as_json(picture, source, predictions):
     """One line of JSON."""
-    record = {"image": picture, "model": source or SHIPPED.stem, "predictions": predictions}
-    return json.dumps(record, allow_nan=False)
+    return json.dumps({"image": picture, "model": source, "predictions": predictions}, allow_nan=False)
 
 
 def as_table(picture, predictions):
@@ -130,7 +116,7 @@ def as_table(picture, predictions):
 
 
 def bar(share):
-    """A bar of length `share` (0 to 1), in eighths of a character where the terminal can show them."""
+    """A bar of length `share` (0 to 1), in eighths of a character if the terminal can show them."""
     try:
         "█▏".encode(sys.stdout.encoding or "ascii")
     except (UnicodeEncodeError, LookupError):
@@ -140,7 +126,7 @@ def bar(share):
 
 
 def progress(pictures, quiet):
-    """`pictures` behind a progress bar, where stderr is a terminal and no results for people scroll past there."""
+    """`pictures` behind a progress bar, if stderr is a terminal and no results for people scroll past there."""
     if len(pictures) < 3 or (sys.stdout.isatty() and not quiet):
         return pictures
     from tqdm import tqdm  # not for one picture: importing it would be a tenth of the whole time

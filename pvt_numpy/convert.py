@@ -2,30 +2,28 @@
 
 Everything that `load_model` reads can be the source, the pickles of the official code included (those need PyTorch).
 Left out: training, and changing what a model computes; only precision, labels and the notes on its origin can change.
+
+examples:
+  python -m pvt_numpy.convert pvt_tiny                                 downloads it, writes pvt_tiny.safetensors
+  python -m pvt_numpy.convert pvt_v2_b2.pth -o b2.safetensors --dtype float16
+  python -m pvt_numpy.convert b2.safetensors --to hf -o b2-hf          a folder for from_pretrained
+
+exit status: 0 written; 1 failed, said on stderr; 2 wrong usage
 """
 
 import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from .checkpoints.checkpoint import describe, load_model, save_model
-from .system.cli import printable, run
-
-EPILOG = """examples:
-  python -m pvt_numpy.convert pvt_tiny                                 downloads it, writes pvt_tiny.safetensors
-  python -m pvt_numpy.convert pvt_v2_b2.pth -o b2.safetensors --dtype float16
-  python -m pvt_numpy.convert b2.safetensors --to hf -o b2-hf          a folder for from_pretrained
-
-exit status: 0 written; 1 failed, said on stderr; 2 wrong usage"""
+from .checkpoints.checkpoint import describe, save_model
+from .options import add_model_options, model_from
+from .system.cli import command_parser, printable, run
 
 
 def main(argv=None):
     """The command. Returns its exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m pvt_numpy.convert", epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Any public PVT checkpoint as our self-contained file, or back to PyTorch.",
-    )  # fmt: skip
-    parser.add_argument("source", metavar="SOURCE", help="a checkpoint: file, folder, published name or Hub id")
+    parser = command_parser("convert", __doc__)
+    add_model_options(parser, positional=True, required=True)
     parser.add_argument("-o", "--output", metavar="FILE", help="the file to write; with --to, the folder "
                         "(default: SOURCE's name, in the current folder)")  # fmt: skip
     parser.add_argument("--dtype", choices=("float32", "float16"), default="float32",
@@ -33,14 +31,11 @@ def main(argv=None):
     parser.add_argument("--labels", metavar="FILE", help="class names to put in: text, one per line, UTF-8")
     parser.add_argument("--origin", metavar="KEY=TEXT", type=note, action="append", default=[],
                         help="a note on where the model comes from, repeatable")  # fmt: skip
-    parser.add_argument(
-        "--to", choices=("hf", "timm"), help="write a folder for Hugging Face transformers or timm instead"
-    )
-    parser.add_argument("--local-files-only", action="store_true", help="never download")
+    parser.add_argument("--to", choices=("hf", "timm"), help="write a folder for transformers or timm instead")
     options = parser.parse_args(argv)
 
-    output = Path(options.output or _default_output(options.source, options.to))
-    model = load_model(options.source, local_files_only=options.local_files_only)
+    output = Path(options.output or _default_output(options.model, options.to))
+    model = model_from(options)
     if options.labels:
         model = replace(model, labels=read_labels(options.labels, model.config.num_labels))
     model = replace(model, origin=model.origin | dict(options.origin))
@@ -66,7 +61,7 @@ def note(text):
     """An argparse type: "KEY=TEXT" as (key, text)."""
     key, found, value = text.partition("=")
     if not found:
-        raise argparse.ArgumentTypeError(f"found {text!r}, expected KEY=TEXT")
+        raise argparse.ArgumentTypeError(f"found {text!r}; expected KEY=TEXT")
     return key, value
 
 
@@ -75,19 +70,19 @@ def read_labels(path, count):
     try:
         lines = [line.strip() for line in Path(path).read_text(encoding="utf-8-sig").rstrip().splitlines()]
     except UnicodeDecodeError:
-        raise ValueError(f"{path} is not UTF-8 text") from None
+        raise ValueError(f"{path}: found bytes that are no UTF-8; expected text") from None
     if len(lines) != count or not all(lines):
-        raise ValueError(f"{path} names {sum(map(bool, lines))} classes; expected {count}, one per line")
+        raise ValueError(f"{path}: found {sum(map(bool, lines))} class names; expected {count}, one per line")
     return tuple(lines)
 
 
 def _default_output(source, to):
-    """NAME.safetensors, NAME-hf or NAME-timm in the current folder, where it is free."""
+    """NAME.safetensors, NAME-hf or NAME-timm in the current folder, if it is free."""
     path = Path(source)
     name = path.stem if path.is_file() else path.resolve().name if path.is_dir() else source.rpartition("/")[2]
     output = Path(f"{name}-{to}" if to else f"{name}.safetensors")
     if output.exists():
-        raise ValueError(f"{output} exists already; say with -o what to write")
+        raise ValueError(f"{output}: found something of that name; expected a free one (-o says what to write)")
     return output
 
 

@@ -2,48 +2,43 @@
 
 Sub-folders are named by label (`golf ball`) or by WordNet's synset number (`n03445777`). Pictures that cannot be read
 are named and counted, and count neither as right nor as wrong.
+
+examples:
+  python -m pvt_numpy.evaluate photos/val                             photos/val/golf ball/1.jpg and so on
+  python -m pvt_numpy.evaluate imagenet/val --model pvt_v2_b2 --recipe official --limit 5000
+  python -m pvt_numpy.evaluate photos/val --confusion confusion.png --pytorch
+
+exit status: 0 all pictures counted; 1 some could not be read, named on stderr; 2 wrong usage
 """
 
-import argparse
 import json
 import warnings
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from . import plots
-from .checkpoints.checkpoint import SHIPPED, describe
+from .analysis.observe import check_finite
+from .checkpoints.checkpoint import describe
 from .model import forward
-from .options import add_model_options, model_from
+from .options import add_model_options, add_picture_options, classifier_from, model_name
 from .pictures.folders import class_folders
 from .pictures.imagenet import classes
 from .pictures.processor import preprocess
-from .pictures.recipes import at_size
-from .system.cli import complain, image_size, printable, run, whole_number
-
-EPILOG = """examples:
-  python -m pvt_numpy.evaluate photos/val                             photos/val/golf ball/1.jpg and so on
-  python -m pvt_numpy.evaluate imagenet/val --model pvt_v2_b2 --recipe official --limit 5000
-  python -m pvt_numpy.evaluate photos/val --confusion confusion.png --pytorch
-
-exit status: 0 all pictures counted; 1 some could not be read, named on stderr; 2 wrong usage"""
+from .reference.pytorch import hf_model, missing_packages
+from .system.cli import command_parser, complain, printable, run, whole_number
 
 
 def main(argv=None):
     """The command. Returns its exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m pvt_numpy.evaluate", description="Measures top-1 and top-5 accuracy over an image folder.",
-        epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = command_parser("evaluate", __doc__)
     parser.add_argument("folder", metavar="FOLDER", help="a sub-folder per class, named by label (golf ball) or "
                         "WordNet synset number (n03445777)")  # fmt: skip
     add_model_options(parser)
-    parser.add_argument("--image-size", metavar="HxW", type=image_size, help="pixels instead of the recipe's own, 224 "
-                        "or 224x320; a crop keeps its proportion")  # fmt: skip
+    add_picture_options(parser)
     parser.add_argument("--batch-size", metavar="N", type=whole_number(1), default=16,
                         help="pictures at once (default 16)")  # fmt: skip
     parser.add_argument("--workers", metavar="N", type=whole_number(1), default=2,
@@ -56,26 +51,21 @@ def main(argv=None):
 
     if options.confusion:
         check_writable(options.confusion)  # now, not after the work
-    model = model_from(options)
-    if not model.config.num_labels:
-        raise ValueError(f"{options.model}: this model has no classifier (num_labels 0); expected one with labels")
-    if options.image_size:
-        model = replace(model, preprocessing=at_size(model.preprocessing, options.image_size))
+    model = classifier_from(options)
     pictures = labelled_pictures(options.folder, model, options.limit)
-    reference = pytorch(model) if options.pytorch else None  # before the long work, which would be lost without PyTorch
-    logits, truth, names = run_all(pictures, model, options.batch_size, options.workers, ours(model))
+    models = [ours(model), *([pytorch(model)] if options.pytorch else [])]  # before the work, lost without PyTorch
+    (logits, *theirs), truth, names = run_all(pictures, model, options.batch_size, options.workers, models)
     if not names:
-        raise ValueError(f"{options.folder}: none of its {len(pictures)} pictures could be read")
-    if not np.isfinite(logits).all():
-        worst = names[int(np.argmin(np.isfinite(logits).all(axis=1)))]
-        raise ValueError(f"{worst}: the model's outputs are not finite; expected numbers")
-    result = {"model": options.model or SHIPPED.stem, "folder": options.folder,
+        raise ValueError(f"{options.folder}: found {len(pictures)} pictures, none of which can be read; expected some")
+    check_finite(logits, names)
+    result = {"model": model_name(options), "folder": options.folder,
               "unreadable": len(pictures) - len(names), **score(logits, truth, model)}  # fmt: skip
-    if reference:
-        readable = list(zip(names, truth, strict=True))
-        theirs, _, _ = run_all(readable, model, options.batch_size, options.workers, reference)
-        result["pytorch"] = score(theirs, truth, model) | {"differing": differing(names, logits, theirs)}
-        result["pytorch"]["largest_difference"] = float(np.abs(logits - theirs).max())
+    for other in theirs:
+        result["pytorch"] = score(other, truth, model) | {
+            "differing": [{"image": names[r], "ours": logits[r].tolist(), "pytorch": other[r].tolist()}
+                          for r in np.flatnonzero(logits.argmax(axis=1) != other.argmax(axis=1))],
+            "largest_difference": float(np.abs(logits - other).max()),
+        }  # fmt: skip
     print(json.dumps(result) if options.json else as_text(result, model))
     if options.confusion:
         draw_confusion(options.confusion, result, model)
@@ -86,17 +76,16 @@ def labelled_pictures(folder, model, limit=None):
     """(path, label index) of every picture, class by class; with a limit, the first ones of every class in turn."""
     folders = class_folders(folder)
     if not folders:
-        raise ValueError(f"{folder}: no sub-folders; expected one per class, named by label or synset number")
+        raise ValueError(f"{folder}: found no sub-folders; expected one per class, named by label or synset number")
     index = label_index(model)
     labels = {name: index.get(name, index.get(_plain(name))) for name in folders}
     unknown = [name for name, label in labels.items() if label is None]
     if unknown:
-        raise ValueError(f"{folder}: {unknown[0]!r} is no label of the model, or the name of more than one; expected "
-                         f"names such as {list(index)[:3]}")  # fmt: skip
+        raise ValueError(f"{folder}: found {unknown[0]!r}, which is no label of the model, or the name of more than "
+                         f"one; expected names such as {list(index)[:3]}")  # fmt: skip
     groups = [[(picture, labels[name]) for picture in found] for name, found in folders.items()]
-    total = sum(map(len, groups))
-    if not total:
-        raise ValueError(f"{folder}: no pictures in its {len(folders)} sub-folders")
+    if not any(groups):
+        raise ValueError(f"{folder}: found no pictures in its {len(folders)} sub-folders; expected some in each")
     turns = (group[turn] for turn in range(max(map(len, groups))) for group in groups if turn < len(group))
     return list(islice(turns, limit))
 
@@ -124,8 +113,9 @@ def _plain(name):
     return name.lower().replace("_", " ")
 
 
-def run_all(pictures, model, batch_size, workers, predict):
-    """The logits (n, num_labels), true labels and names of all pictures that can be read; the others are reported."""
+def run_all(pictures, model, batch_size, workers, models):
+    """The logits (n, num_labels) of each of `models` (functions of pixel values), the true labels, and the names of all
+    pictures that can be read; the others are reported."""
     from tqdm import tqdm
 
     def prepare(picture):
@@ -134,7 +124,7 @@ def run_all(pictures, model, batch_size, workers, predict):
         except (ValueError, OSError) as error:
             return error
 
-    logits, truth, names = [], [], []
+    logits, truth, names = [[] for _ in models], [], []
     with ThreadPoolExecutor(workers) as pool, tqdm(total=len(pictures), unit=" pictures", disable=None) as bar:
         for start in range(0, len(pictures), batch_size):
             chunk = pictures[start : start + batch_size]
@@ -146,11 +136,12 @@ def run_all(pictures, model, batch_size, workers, predict):
                 batch.append(pixels)
                 truth.append(label)
                 names.append(str(path))
-            if batch:
-                equal = len({pixels.shape for pixels in batch}) == 1  # not where a recipe keeps the photos' own shapes
-                logits += map(predict, [np.concatenate(batch)] if equal else batch)
+            if len({pixels.shape for pixels in batch}) == 1:  # not if a recipe keeps the pictures' own shapes
+                batch = [np.concatenate(batch)]
+            for rows, predict in zip(logits, models, strict=True):
+                rows += map(predict, batch)
             bar.update(len(chunk))
-    return np.concatenate(logits) if logits else None, np.array(truth), names
+    return [np.concatenate(rows) if rows else None for rows in logits], np.array(truth), names
 
 
 def ours(model):
@@ -160,12 +151,11 @@ def ours(model):
 
 def pytorch(model):
     """Pixel values -> logits, by transformers' model with the same parameters."""
-    try:
-        import torch
+    if missing := missing_packages():
+        raise ValueError(f"--pytorch: found no {' and no '.join(missing)}; expected both "
+                         "(pip install -r requirements-torch.txt)")  # fmt: skip
+    import torch
 
-        from .reference.pytorch import hf_model
-    except ImportError:
-        raise ValueError("--pytorch needs PyTorch: pip install -r requirements-torch.txt") from None
     reference = hf_model(model.params, model.config)
 
     def predict(x):
@@ -181,24 +171,15 @@ def score(logits, truth, model):
     K = model.config.num_labels
     confusion = np.zeros((K, K), int)
     np.add.at(confusion, (truth, order[:, 0]), 1)
-    seen = np.flatnonzero(confusion.sum(axis=1))
     names, often = model.label_names, Counter(model.label_names)
     return {
         "images": len(truth),
         "top1": float((order[:, 0] == truth).mean()),
         "top5": float((order[:, :5] == truth[:, None]).any(axis=1).mean()),
-        "per_class": {
-            names[i] if often[names[i]] == 1 else f"{names[i]} (label {i})": float(confusion[i, i] / confusion[i].sum())
-            for i in seen
-        },
+        "per_class": {names[i] + f" (label {i})" * (often[names[i]] > 1): float(confusion[i, i] / confusion[i].sum())
+                      for i in np.flatnonzero(confusion.any(axis=1))},
         "confusion": confusion.tolist(),
-    }
-
-
-def differing(names, logits, theirs):
-    """The pictures on which the two disagree, with both rows of logits."""
-    rows = np.flatnonzero(logits.argmax(axis=1) != theirs.argmax(axis=1))
-    return [{"image": names[r], "ours": logits[r].tolist(), "pytorch": theirs[r].tolist()} for r in rows]
+    }  # fmt: skip
 
 
 def as_text(result, model):
@@ -219,8 +200,10 @@ def as_text(result, model):
 
 def check_writable(path):
     """Refuses the name of a picture that could not be written."""
-    if Path(path).is_dir() or not Path(path).parent.is_dir():
-        raise FileNotFoundError(f"{path}: expected the name of a file in a folder that is there")
+    path = Path(path)
+    if path.is_dir() or not path.parent.is_dir():
+        found = "a folder" if path.is_dir() else f"no such folder as {path.parent}"
+        raise FileNotFoundError(f"{path}: found {found}; expected the name of a file to write")
     plots.file_kind(path)
 
 

@@ -1,28 +1,58 @@
 """How a command names and loads a model: the options that all of them share."""
 
+import argparse
 from dataclasses import replace
 
 from .checkpoints.checkpoint import load_model
-from .pictures.recipes import RECIPES
+from .pictures.recipes import RECIPES, at_size
+from .system.cli import image_size
+from .system.paths import SHIPPED
 
 
-def add_model_options(parser):
-    """--model, --recipe and --local-files-only, which every command that runs a model has."""
-    parser.add_argument(
+def add_model_options(parser, positional=False, required=False):
+    """--model and --local-files-only, which every command that loads a model has; positional: the model is also what
+    stands without an option's name. Returns the group of the ways to name a model, of which one may be used."""
+    one_of = parser.add_mutually_exclusive_group(required=required)
+    if positional:
+        one_of.add_argument("model", metavar="SOURCE", nargs="?", default=argparse.SUPPRESS,
+                            help="the same as --model SOURCE")  # fmt: skip
+    one_of.add_argument(
         "--model", metavar="SOURCE",
         help="a checkpoint file, a Hugging Face or timm folder, a published name (pvt_tiny; classify --list-models "
-             "shows all) or a Hub id; by default the model that ships in weights/",
+             "shows all) or a Hub id" + "; by default the model that ships in weights/" * (not required),
     )  # fmt: skip
+    parser.add_argument("--local-files-only", action="store_true", help="never download")
+    return one_of
+
+
+def add_picture_options(parser):
+    """--recipe and --image-size, for commands that show pictures to the model."""
     parser.add_argument(
         "--recipe", choices=sorted(RECIPES), help="how pictures are prepared; by default the model's own way"
     )
-    parser.add_argument("--local-files-only", action="store_true", help="never download")
+    parser.add_argument("--image-size", metavar="HxW", type=image_size, help="pixels instead of the recipe's own, 224 "
+                        "or 224x320; a crop keeps its proportion")  # fmt: skip
 
 
-def model_from(options):
-    """The model that the options of `add_model_options` ask for."""
-    model = load_model(options.model, local_files_only=options.local_files_only)
-    if options.recipe:
+def model_from(options, dtype="float32"):
+    """The model that the options ask for, with the recipe that they ask for."""
+    model = load_model(options.model, dtype, options.local_files_only)
+    if getattr(options, "recipe", None):
         note = f"{options.recipe}, as asked for"
         model = replace(model, preprocessing=RECIPES[options.recipe], origin=model.origin | {"recipe": note})
+    if getattr(options, "image_size", None):
+        model = replace(model, preprocessing=at_size(model.preprocessing, options.image_size))
+    return model
+
+
+def model_name(options):
+    """What the user calls the model."""
+    return options.model or SHIPPED.stem
+
+
+def classifier_from(options):
+    """The same model, which must have a classifier."""
+    model = model_from(options)
+    if not model.config.num_labels:
+        raise ValueError(f"{model_name(options)}: found no classifier (num_labels 0); expected a model with labels")
     return model

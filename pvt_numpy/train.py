@@ -1,9 +1,17 @@
-"""Trains a small PVT v1 from nothing, in NumPy alone.
+"""`python -m pvt_numpy.train DATA -o FOLDER`: trains a small PVT v1 from nothing, in NumPy alone.
 
-DATA is a folder with one subfolder of photos for each class, or the word `shapes`: coloured shapes, drawn as they are
+DATA is a folder with one subfolder of pictures for each class, or the word `shapes`: coloured shapes, drawn as they are
 needed. The output folder gets checkpoint.safetensors (all that --resume needs, after every epoch), log.csv, curve.png
 and at the end model.safetensors, which every other command reads. Ctrl-C saves and stops.
-"""  # shown by --help
+
+examples:
+  python -m pvt_numpy.train shapes -o runs/shapes --image-size 32 --epochs 8
+  python -m pvt_numpy.train photos/train --val photos/val -o runs/photos
+  python -m pvt_numpy.train --resume runs/photos
+  python -m pvt_numpy.train --benchmark --threads 1
+
+exit status: 0 trained to the end; 1 failed, said on stderr; 2 wrong usage; 130 stopped (Ctrl-C, SIGTERM) and saved
+"""
 
 import argparse
 import shlex
@@ -17,32 +25,42 @@ from . import plots
 from .checkpoints.checkpoint import Model, save_model
 from .config import PvtConfig
 from .parameters import unflatten
-from .system.cli import LARGEST_SIDE, run, whole_number
+from .system.cli import LARGEST_SIDE, command_parser, run, whole_number
 from .timing import training_step
 from .training import data, loop, report, state
-
-EPILOG = """examples:
-  python -m pvt_numpy.train shapes -o runs/shapes --image-size 32 --epochs 8
-  python -m pvt_numpy.train photos/train --val photos/val -o runs/photos
-  python -m pvt_numpy.train --resume runs/photos
-  python -m pvt_numpy.train --benchmark --threads 1
-
-exit status: 0 trained to the end; 1 failed, said on stderr; 2 wrong usage; 130 stopped (Ctrl-C, SIGTERM) and saved"""
-# an option's name where it is not the setting's own
-FLAGS = {
-    "validation": "--val",
-    "batch": "--batch-size",
-    "microbatch": "--microbatch-size",
-    "rate": "--learning-rate",
-    "decay": "--weight-decay",
-    "smoothing": "--label-smoothing",
-}
 
 NANO = {"hidden_sizes": (32, 64, 128, 192), "depths": (2, 2, 2, 2), "num_attention_heads": (1, 2, 4, 4),
         "mlp_ratios": (4, 4, 4, 4), "sequence_reduction_ratios": (4, 2, 1, 1), "patch_sizes": (4, 2, 2, 1),
         "strides": (4, 2, 2, 1), "layer_norm_eps": 1e-6}  # fmt: skip
 
 WRITTEN = ("checkpoint.safetensors", "log.csv", "model.safetensors", "curve.png")
+
+
+SIDE, COUNT = whole_number(1, LARGEST_SIDE), whole_number(0)  # `Settings` knows the limits of each
+OPTIONS = (  # the setting, its option, what stands behind it, how that is read, what it is
+    ("output", "--output", "FOLDER", str, "the folder to write into; made if it is missing"),
+    ("resume", "--resume", "FOLDER", str, "go on with the training in this folder, with its settings"),
+    ("validation", "--val", "FOLDER", str, "pictures to measure with, never trained on; a subfolder a class"),
+    ("image_size", "--image-size", "N", SIDE, "the model reads N x N pixels"),
+    ("epochs", "--epochs", "N", COUNT, "times that every picture is seen"),
+    ("minutes", "--minutes", "M", float, "end the schedule after this time in training steps, measuring not counted"),
+    ("batch", "--batch-size", "N", COUNT, "pictures whose mean gradient makes one step"),
+    ("microbatch", "--microbatch-size", "N", COUNT, "pictures computed at a time: fewer need less memory"),
+    ("rate", "--learning-rate", "X", float, "how far a step goes at most: after the warm-up, before it falls to 0"),
+    ("warmup", "--warmup", "X", float, "share of the training in which the learning rate rises"),
+    ("decay", "--weight-decay", "X", float, "how strongly each step pulls the matrices towards 0"),
+    ("clip", "--clip", "X", float, "a longer gradient is shortened to this length"),
+    ("smoothing", "--label-smoothing", "X", float, "share of the truth spread over all labels, against overconfidence"),
+    ("averaging", "--averaging", "X", float, "how much of the averaged weights stays at each step"),
+    ("drop_path", "--drop-path", "X", float, "how often the last block is skipped; earlier blocks less often"),
+    ("smallest_crop", "--smallest-crop", "X", float, "least share of a picture's area that is cut out"),
+    ("jitter", "--jitter", "X", float, "how much brightness, contrast and saturation vary"),
+    ("keep_size", "--keep-size", "N", SIDE, "pictures kept in memory at N x N pixels (default 3/2 of --image-size)"),
+    ("measure_every", "--measure-every", "N", COUNT, "epochs from one measurement to the next"),
+    ("drawn", "--drawn", "N", COUNT, "pictures an epoch of shapes"),
+    ("seed", "--seed", "N", COUNT, "where random numbers start: the same seed, the same training"),
+)  # fmt: skip
+FLAGS = {name: flag for name, flag, *_ in OPTIONS}
 
 
 def nano_config(image_size, num_labels, drop_path_rate=0.1):
@@ -58,32 +76,31 @@ def main(argv=None):
     parser = make_parser()
     options = vars(parser.parse_args(argv))  # holds only what was given, but for data, benchmark and threads
     source, timed, threads = (options.pop(key) for key in ("data", "benchmark", "threads"))
-    others = [source] * bool(source) + [_flag(name) for name in options if name != "resume"]
+    others = [source] * bool(source) + [FLAGS[name] for name in options if name != "resume"]
     if timed:
         if others or "resume" in options:
             found = (others or ["--resume"])[0]
-            parser.error(f"--benchmark trains a model of its own; expected --threads at most beside it, found {found}")
+            parser.error(f"--benchmark: found {found} beside it; expected --threads at most")
         training_step.benchmark(nano_config(training_step.SIZE, 10), threads)
         return 0
     if "resume" in options:
         if others:
-            parser.error(f"--resume goes on with its own settings; expected nothing beside it, found {others[0]}")
+            parser.error(f"--resume: found {others[0]} beside it; expected nothing, for its settings are its own")
         folder = Path(options["resume"])
         training = state.read_state(folder / "checkpoint.safetensors")
         task = make_task(training.settings, training.config.image_size)
         if len(task.labels) != training.config.num_labels:
-            raise ValueError(f"{training.settings.data}: {len(task.labels)} classes; this training began with "
-                             f"{training.config.num_labels}")  # fmt: skip
+            raise ValueError(f"{training.settings.data}: found {len(task.labels)} classes; expected the "
+                             f"{training.config.num_labels} with which this training began")  # fmt: skip
     else:
         if not (source and options.get("output")):
-            parser.error("expected either DATA with --output FOLDER, or --resume FOLDER")
+            parser.error("DATA: found too little; expected either DATA with --output FOLDER, or --resume FOLDER")
         folder = Path(options.pop("output"))
         for name in WRITTEN:
             if (folder / name).exists():
-                raise ValueError(f"{folder}: holds a training already ({name}); go on with --resume, or choose "
-                                 "another folder")  # fmt: skip
+                raise ValueError(f"{folder}: found a training already ({name}); expected an empty folder, or --resume")
         if source == "shapes" and "validation" in options:
-            parser.error("shapes are measured on shapes; expected no --val beside it")
+            parser.error("--val: found it beside shapes, which are measured on shapes; expected a folder as DATA")
         image_size, drop_path = options.pop("image_size", 64), options.pop("drop_path", 0.1)
         settings = state.Settings(source, **options)
         task = make_task(settings, image_size)
@@ -94,50 +111,19 @@ def main(argv=None):
 
 def make_parser():
     """The command's arguments; those of a training itself have the names and defaults of `Settings`."""
-    parser = argparse.ArgumentParser(
-        prog="python -m pvt_numpy.train", description=__doc__, epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,  # a setting may be added whose name begins as another's does
-    )  # fmt: skip
-    parser.add_argument("data", nargs="?", metavar="DATA", help="a folder of photos, or the word shapes")
+    # no abbreviations: a setting may be added whose name begins as another's does
+    parser = command_parser("train", __doc__, allow_abbrev=False)
+    parser.add_argument("data", nargs="?", metavar="DATA", help="a folder of pictures, or the word shapes")
     parser.add_argument("--benchmark", action="store_true", help="time a training step, PyTorch beside it, and stop")
     parser.add_argument("--threads", type=whole_number(1, 256), metavar="N", default=2,
                         help="pieces of a batch computed side by side (default 2); "
                              "set OPENBLAS_NUM_THREADS=1 beside it")  # fmt: skip
-    size, count = whole_number(1, LARGEST_SIDE), whole_number(0)  # `Settings` knows the limits of each
     defaults = {f.name: f.default for f in fields(state.Settings)} | {"image_size": 64, "drop_path": 0.1}
-    for name, metavar, kind, text in (
-        ("output", "FOLDER", str, "the folder to write into; made where it is missing"),
-        ("resume", "FOLDER", str, "go on with the training in this folder, with its settings"),
-        ("validation", "FOLDER", str, "photos to measure with, never trained on; a subfolder a class, as in DATA"),
-        ("image_size", "N", size, "the model reads N x N pixels"),
-        ("epochs", "N", count, "times that every picture is seen"),
-        ("minutes", "M", float, "end the schedule after so much time in training steps; measuring is not counted"),
-        ("batch", "N", count, "pictures whose mean gradient makes one step"),
-        ("microbatch", "N", count, "pictures computed at a time; fewer need less memory, the gradients are summed"),
-        ("rate", "X", float, "how far a step goes; the highest, after the warm-up and before it falls to 0"),
-        ("warmup", "X", float, "share of the training in which the learning rate rises"),
-        ("decay", "X", float, "how strongly each step pulls the matrices towards 0"),
-        ("clip", "X", float, "a longer gradient is shortened to this length"),
-        ("smoothing", "X", float, "share of the truth that is spread over all labels, against overconfidence"),
-        ("averaging", "X", float, "how much of the averaged weights stays at each step"),
-        ("drop_path", "X", float, "how often the last block is skipped; earlier blocks less often"),
-        ("smallest_crop", "X", float, "least share of a photo's area that is cut out"),
-        ("jitter", "X", float, "how much brightness, contrast and saturation vary"),
-        ("keep_size", "N", size, "photos are kept in memory at N x N pixels (default 3/2 of the image size)"),
-        ("measure_every", "N", count, "epochs from one measurement to the next"),
-        ("drawn", "N", count, "pictures an epoch of shapes"),
-        ("seed", "N", count, "where random numbers start: the same seed, the same training"),
-    ):
-        flags = ["-o"] * (name == "output") + [_flag(name)]
+    for name, flag, metavar, read, text in OPTIONS:
         shown = text if defaults.get(name) is None else f"{text} (default {defaults[name]})"
-        parser.add_argument(*flags, dest=name, metavar=metavar, type=kind, default=argparse.SUPPRESS, help=shown)
+        parser.add_argument(*["-o"] * (name == "output"), flag, dest=name, metavar=metavar, type=read,
+                            default=argparse.SUPPRESS, help=shown)  # fmt: skip
     return parser
-
-
-def _flag(name):
-    """The option that sets `name`."""
-    return FLAGS.get(name, "--" + name.replace("_", "-"))
 
 
 def make_task(settings, image_size):
@@ -149,10 +135,11 @@ def make_task(settings, image_size):
 
 
 def work(training, task, folder, threads):
-    """Trains, writes after every epoch, and returns 0, or 130 where Ctrl-C stopped it."""
+    """Trains, writes after every epoch, and returns 0, or 130 if Ctrl-C stopped it."""
     settings, checkpoint = training.settings, folder / "checkpoint.safetensors"
     asked = []
-    handlers = {kind: signal.signal(kind, lambda *_: asked.append(True)) for kind in (signal.SIGINT, signal.SIGTERM)}
+    stops = (signal.SIGINT, signal.SIGTERM)
+    handlers = {stop: signal.signal(stop, lambda *_: asked.append(True)) for stop in stops}
     count = sum(p.size for p in training.arrays["params"].values())
     print(f"{count:,} parameters, {len(task.labels)} classes, {task.size:,} pictures an epoch; writing to {folder}",
           flush=True)  # fmt: skip
@@ -164,7 +151,7 @@ def work(training, task, folder, threads):
         if sys.stdout.isatty():
             speed = pictures / (time.perf_counter() - clock)
             mean = training.sums[0] / training.sums[2]
-            print(f"\rstep {training.step}  loss {mean:.3f}  {speed:.0f} images/s ", end="", flush=True)
+            print(f"\rstep {training.step}  loss {mean:.3f}  {speed:.0f} pictures/s ", end="", flush=True)
 
     def after_epoch(training):
         nonlocal clock, pictures
@@ -182,14 +169,12 @@ def work(training, task, folder, threads):
     except FloatingPointError as error:
         raise ValueError(str(error)) from None
     finally:
-        for kind, handler in handlers.items():
-            signal.signal(kind, handler)
+        for stop, handler in handlers.items():
+            signal.signal(stop, handler)
     save(training)
     if not complete:
-        print(
-            f"\nstopped after step {training.step}, saved; "
-            f"go on with: python -m pvt_numpy.train --resume {shlex.quote(str(folder))}"
-        )
+        print(f"\nstopped after step {training.step}, saved; go on with: python -m pvt_numpy.train --resume "
+              f"{shlex.quote(str(folder))}")  # fmt: skip
         return 130
     finish(training, task, folder)
     return 0

@@ -30,11 +30,11 @@ def summarise(config, image_hw=None):
     forward(np.zeros((1, config.num_channels, H, W), np.float32), unflatten(zeros), config, trace=trace)
     rows = []
     for name, shape in shapes.items():
-        layer, _, kind = name.rpartition(".")
-        if kind == "bias":
+        layer, _, leaf = name.rpartition(".")
+        if leaf == "bias":
             rows[-1]["parameters"] += math.prod(shape)
         else:
-            rows.append(_layer_row(layer if kind == "weight" else name, shape, trace))
+            rows.append(_layer_row(layer if leaf == "weight" else name, shape, trace))
         if name.endswith(".attn.kv.weight"):
             products = _product_rows(layer.removesuffix(".kv"), trace)
         if name.endswith(".attn.proj.weight"):
@@ -69,28 +69,25 @@ def _layer_row(layer, weight, trace):
 def _output_shape(layer, trace):
     """Where the trace shows what `layer` puts out, as (tokens, channels)."""
     parent, _, last = layer.rpartition(".")
-    if layer == "head":
-        return list(trace["logits"].shape[1:])
-    if last in ("pos_embed", "cls_token"):
-        return list(trace[f"{parent}.tokens"].shape[1:])
     if last in ("q", "kv"):
         _, heads, tokens, d = trace[f"{parent}.{last[0]}"].shape
         return [tokens, heads * d * len(last)]
-    if last in ("sr", "norm") and parent.endswith("attn"):
-        return list(trace[f"{parent}.reduced"].shape[1:])
-    if last == "fc2" or parent.endswith("patch_embed") or layer.endswith("attn.proj"):
-        return list(trace[parent].shape[1:])
-    return list(trace[layer].shape[1:])
+    if parent.endswith(".attn"):
+        shown = parent if last == "proj" else f"{parent}.reduced"  # else: sr or norm
+    elif parent.endswith(".patch_embed"):
+        shown = parent
+    else:
+        tokens = f"{parent}.tokens"
+        others = {"head": "logits", "fc2": parent, "pos_embed": tokens, "cls_token": tokens}
+        shown = others.get(last, layer)
+    return list(trace[shown].shape[1:])
 
 
 def _product_rows(attn, trace):
     """The two products of an attention layer: queries with keys, and probabilities with values."""
     _, heads, N, M = trace[f"{attn}.scores"].shape
     d = trace[f"{attn}.q"].shape[-1]
-    rows = []
-    for name, output in ((f"{attn}.q kᵀ", [heads, N, M]), (f"{attn}.probs v", [heads, N, d])):
-        full = heads * N * N if name.endswith("kᵀ") else heads * N * d
-        rows.append({"name": name, "output": output, "parameters": 0, "macs": heads * N * M * d,
-                     "bytes": math.prod(output) * BYTES, "full_macs": heads * N * N * d,
-                     "full_bytes": full * BYTES})  # fmt: skip
-    return rows
+    return [{"name": f"{attn}.{name}", "output": [heads, N, columns], "parameters": 0, "macs": heads * N * M * d,
+             "bytes": heads * N * columns * BYTES, "full_macs": heads * N * N * d,
+             "full_bytes": heads * N * full_columns * BYTES}
+            for name, columns, full_columns in (("q kᵀ", M, N), ("probs v", d, d))]  # fmt: skip

@@ -1,12 +1,15 @@
-"""The explorer: one self-contained HTML page in which a reader points at a photo and sees what that token attends to.
+"""The page on which a reader points at a picture and sees what that token attends to; this room draws what it is given.
 
+page.py      `explore`: the facts around the numbers, and the insertion of everything into template.html
 pack.py      q, k and features of one forward pass, rounded until they fit in a page, and how far rounding moves them
-picture.py   the part of the photo that the model sees, in the photo's own resolution
-page.py      the facts around the numbers, and the insertion of everything into template.html
+picture.py   the part of the picture that the model sees, in the picture's own resolution
 template.html, style.css    the skeleton and the look
 
-The page's own code, in this order and without any library:
-numbers.js   q and k become scores and shares            arithmetic.js  one query, down to its products
-paint.js     values become colours and lit areas         facts.js       what stays the same while one looks
-views.js     the photos, the small pictures, the words   controls.js    pointer, keys and buttons
+The page's own code, without any library; inserted in this order, each script may use those before it:
+numbers.js     q and k become scores and shares
+paint.js       values become colours and lit areas
+views.js       the picture, the small maps, the words
+arithmetic.js  one query, down to its products
+facts.js       what stays the same while one looks
+controls.js    pointer, keys and buttons
 """

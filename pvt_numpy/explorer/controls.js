@@ -132,7 +132,7 @@ function onKey(event) {
   event.preventDefault();
 }
 
-/* Among the small pictures one Tab stop is enough; arrow keys move from there. */
+/* Among the small maps one Tab stop is enough; arrow keys move from there. */
 function onMultiplesKey(event) {
   const columns = state.stage.heads > 1 ? state.stage.heads + 1 : 1;
   const by = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns }[event.key];
@@ -171,7 +171,7 @@ function start() {
   const { picture } = page;
   document.documentElement.style.setProperty("--ratio", picture.width / picture.height);
   document.querySelectorAll(".frame img").forEach((image) => { image.src = picture.src; });
-  photo.setAttribute("aria-label", "Photo: move with the arrow keys to choose a query token, Enter pins it");
+  photo.setAttribute("aria-label", "Picture: move with the arrow keys to choose a query token, Enter pins it");
   showFacts();
   showPredictions();
   showPrecision();

@@ -1,4 +1,4 @@
-/* What does not change while the reader moves about: names, the answer, rollout, the pyramid's pictures, precision. */
+/* What does not change while the reader moves about: names, the answer, rollout, the pyramid, precision. */
 "use strict";
 
 function showFacts() {
@@ -11,9 +11,9 @@ function showFacts() {
   const facts = {
     model: model.name, variant: `${model.variant} (PVT v${model.version})`,
     parameters: model.parameters.toLocaleString("en"), ...model.origin,
-    photo: `${model.preprocessing}; the model reads ${times(W, H)} pixels`,
+    picture: `${model.preprocessing}; the model reads ${times(W, H)} pixels`,
   };
-  if (page.picture.squashed) facts.shown = "in the photo's own proportions; the model saw it squashed, so tokens are no squares here";
+  if (page.picture.squashed) facts.shown = "in the picture's own proportions; the model saw it squashed, so tokens are no squares here";
   if (model.version === 2) facts.tokens = "v2's patches overlap; a token is drawn as the square around which it looks";
   find("#facts").replaceChildren(...Object.entries(facts).flatMap(([name, value]) =>
     [element("dt", {}, name), element("dd", {}, value)]));
@@ -46,7 +46,7 @@ function showPrecision() {
     element("tbody", {}, ...rows.map((row) => element("tr", {}, ...row.map((cell) => element("td", {}, String(cell)))))));
 }
 
-/* The photo at each stage's own resolution, all to one scale: a button each. */
+/* The picture at each stage's own resolution, all to one scale: a button each. */
 function buildPyramid(image, onChoose) {
   const largest = Math.max(...page.stages[0].grid);
   find("#pyramid").replaceChildren(...page.stages.map((stage) => {

@@ -6,7 +6,7 @@ does softmax(q kᵀ / sqrt(d)) itself, so that a reader can follow every number 
 Rounding: each token's q (and k) of one head is divided by its largest number and stored in 16 or 8 bits. Where that is
 too much and there are fewer keys than channels, the scores take their place. What the rounding does to the
 probabilities is measured here against the forward pass, for all of them, and shown on the page.
-Left out: values and everything behind the probabilities, which the page does not show.
+Left out: values and everything behind the probabilities; the page does not show them.
 """
 
 import base64
@@ -96,8 +96,8 @@ def shares(stages, budget=BUDGET):
     while sum(map(Stage.cost, stages, chosen)) > budget:
         givers = [i for i, stage in enumerate(stages) if stage.smaller(chosen[i])]
         if not givers:
-            raise ValueError("the model's queries and keys do not fit in a page, however few are kept; expected a "
-                             "smaller picture or model")  # fmt: skip
+            raise ValueError("the model: found more queries and keys than fit in a page, with as few as may be kept; "
+                             "expected a smaller picture or model")  # fmt: skip
         i = min(givers, key=lambda i: (stages[i].smaller(chosen[i]).level, -stages[i].cost(chosen[i])))
         chosen[i] = stages[i].smaller(chosen[i])
     return chosen
@@ -165,7 +165,7 @@ def _pack_features(features, grid_tokens):
 
 
 def cosines(a, b):
-    """The cosine of the angle between every row of a and every row of b; 0 where a row is all zeros."""
+    """The cosine of the angle between every row of a and every row of b; 0 if a row is all zeros."""
     a, b = (x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), np.finfo(np.float64).tiny) for x in (a, b))
     return a @ b.T
 

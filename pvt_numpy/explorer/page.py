@@ -1,4 +1,4 @@
-"""One photo and one model in, one HTML text out: the forward pass, the facts, and their insertion into the template.
+"""`explore`: one picture and one model in, one HTML page out, with the facts put into the template.
 
 Nothing that comes from outside (a file's name, a label, a model's origin) reaches the page as HTML: all of it goes
 through one JSON block in which no `<` survives, and the page's code puts it in place as text.
@@ -6,55 +6,90 @@ through one JSON block in which no `<` survives, and the page's code puts it in 
 
 import json
 import re
+from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 
 import numpy as np
 
+from ..analysis.observe import observe
 from ..analysis.rollout import cell_sizes, pyramid_rollout
+from ..checkpoints.checkpoint import Model, load_model
 from ..config import variant_name
 from ..layers.activations import sigmoid
 from ..layers.attention import POOLED
 from ..layers.losses import loss_kind
-from ..layers.run import Only
 from ..layers.softmax import softmax
-from ..model import forward
 from ..parameters import flatten
 from ..pictures.recipes import at_size
+from ..system.files import atomic_file
 from ..system.paths import EXPLORER
 from .pack import WANTED, encode, pack
-from .picture import LARGEST_INPUT, as_photo, preprocess, shown_picture
+from .picture import LARGEST_INPUT, one_picture, preprocess, shown_picture
 
 SCRIPTS = ("numbers.js", "paint.js", "views.js", "arithmetic.js", "facts.js", "controls.js")
 SHOWN_CLASSES = 5
 
 
-def build(image, model, name, size=None):
-    """The page as text.
+@dataclass(frozen=True, repr=False)
+class Page:
+    """A finished page: `html` is its text. A notebook shows it in place."""
 
-    image  one photo: a path, a binary file, a Pillow image or an array
-    model  a `Model`
-    name   of the photo, for the page's title
-    size   pixels on a side, or (height, width), instead of the recipe's own
+    name: str
+    html: str
+
+    def __repr__(self):
+        return f"<explorer page for {self.name}, {len(self.html.encode()) / 1e6:.2f} MB>"
+
+    def _repr_html_(self):
+        """The page in a frame of its own, so that it and the notebook leave each other's style alone."""
+        style = 'style="width:100%;height:900px;border:0" loading="lazy"'
+        return f'<iframe title="Attention explorer" srcdoc="{escape(self.html)}" {style}></iframe>'
+
+    def save(self, path):
+        """Writes the page; the file appears at `path` whole or not at all."""
+        with atomic_file(path) as file:
+            file.write(self.html.encode("utf-8"))
+
+
+def explore(image, model=None, path=None, *, size=None, name=None):
+    """A `Page` on what the tokens of `image` attend to, in every head of every block.
+
+    image  a path, a binary file, a Pillow image or an array
+    model  a `Model`, or what `load_model` takes; None: the model that ships
+    path   where to write the page; None: nowhere
+    size   pixels on a side (at most 512), or (height, width), instead of the recipe's own; a crop keeps its proportion
+    name   to show for the picture; None: the file's
     """
+    if not isinstance(model, Model):
+        model = load_model(model)
+    if name is None:
+        source = getattr(image, "name", image)  # of a path or a file, its name; else only a text says one
+        name = Path(source).name if isinstance(source, str) else "picture"
+    name = name.encode("utf-8", "replace").decode()  # a file's name may hold bytes that are no text
+    page = Page(name, build(image, model, name, size))
+    if path is not None:
+        page.save(path)
+    return page
+
+
+def build(image, model, name, size=None):
+    """The page as text; the arguments are those of `explore`, the model loaded and the name known."""
     recipe = at_size(model.preprocessing, None if size is None else sides(size))
-    photo = as_photo(image, recipe)
-    pixel_values = preprocess(photo, **recipe | {"data_format": "channels_first"})
+    picture = one_picture(image, recipe)
+    pixel_values = preprocess(picture, **recipe | {"data_format": "channels_first"})
     H, W = pixel_values.shape[2:]
     if max(H, W) > LARGEST_INPUT:
-        raise ValueError(f"{name}: the model reads {W} x {H} pixels; expected at most {LARGEST_INPUT} on a side "
+        raise ValueError(f"{name}: found {W} x {H} pixels for the model; expected at most {LARGEST_INPUT} on a side "
                          f"(give a size)")  # fmt: skip
-    dtype = model.params["stages"][0]["patch_embed"]["proj"]["weight"].dtype
-    trace = Only(WANTED)
-    logits = forward(pixel_values.astype(dtype), model.params, model.config, trace=trace).logits[0]
-    if not np.isfinite(logits).all():
-        raise ValueError(f"{name}: the model's outputs are not finite; expected numbers")
-    uri, width, height, squashed = shown_picture(photo, recipe, H, W)
+    logits, trace = observe(model, pixel_values, name, WANTED)
+    uri, width, height, squashed = shown_picture(picture, recipe, H, W)
     return insert(name, {
         "file": name,
         "picture": {"src": uri, "width": width, "height": height, "squashed": squashed},
         "input": [H, W],
         "model": model_facts(model, recipe),
-        "predictions": predictions(logits, model),
+        "predictions": predictions(logits[0], model),
         "stages": [stage | geometry(model.config, i, (H, W)) for i, stage in enumerate(pack(trace, model.config))],
         "rollout": [packed_map(share) for share in pyramid_rollout(trace, model.config)],
     })  # fmt: skip
@@ -64,54 +99,48 @@ def sides(size):
     """(height, width) of a size that the explorer takes."""
     hw = size if isinstance(size, tuple) else (size, size)
     if len(hw) != 2 or not all(isinstance(n, int) and 1 <= n <= LARGEST_INPUT for n in hw):
-        raise ValueError(f"size is {size!r}; expected a whole number of pixels from 1 to {LARGEST_INPUT}, "
+        raise ValueError(f"size: found {size!r}; expected a whole number of pixels from 1 to {LARGEST_INPUT}, "
                          "or (height, width) of such")  # fmt: skip
     return hw
 
 
 def geometry(config, i, input_hw):
     """Where stage i's tokens and keys lie, in fractions of the picture: token (r, c) starts at (r * cell[0], …)."""
-    H, W = input_hw
-    side = cell_sizes(config)[i]
-    return {
-        "cell": [side / H, side / W],
-        "ratio": config.sr_ratios[i],
-        "pooled": POOLED if config.linear_attention else 0,
-    }
+    cell = [cell_sizes(config)[i] / n for n in input_hw]
+    return {"cell": cell, "ratio": config.sr_ratios[i], "pooled": POOLED if config.linear_attention else 0}
 
 
 def predictions(logits, model):
-    """The five largest logits, and the chance each stands for where the outputs mean chances; [] without a head."""
+    """The five largest logits, and the chance each stands for if the outputs mean chances; [] without a head."""
     config = model.config
     if not config.num_labels:
         return []
-    kind = loss_kind(config.num_labels, np.zeros(1, int), config.problem_type)  # unless told otherwise, one label each
+    problem = loss_kind(config.num_labels, np.zeros(1, int), config.problem_type)  # unless told otherwise: one label
     logits = logits.astype(np.float64)
     chances = {
         "single_label_classification": lambda: softmax(logits).tolist(),
         "multi_label_classification": lambda: sigmoid(logits).tolist(),
         "regression": lambda: [None] * len(logits),
-    }[kind]()
+    }[problem]()
     best = np.argsort(-logits, kind="stable")[:SHOWN_CLASSES]
     return [{"label": model.label_names[n], "logit": float(logits[n]), "probability": chances[n]} for n in best]
 
 
 def model_facts(model, recipe):
     """Name, size, origin and recipe of the model, for people."""
-    config = model.config
-    count = sum(array.size for array in flatten(model.params).values())
+    variant = variant_name(model.config) or model.config.model_type
     return {
-        "name": model.origin.get("source") or variant_name(config) or config.model_type,
-        "variant": variant_name(config) or config.model_type,
-        "version": 1 if config.model_type == "pvt" else 2,
-        "parameters": count,
+        "name": model.origin.get("source") or variant,
+        "variant": variant,
+        "version": 1 if model.config.model_type == "pvt" else 2,
+        "parameters": sum(array.size for array in flatten(model.params).values()),
         "origin": {key: value for key, value in model.origin.items() if key != "source"},
         "preprocessing": in_words(recipe),
     }
 
 
 def in_words(recipe):
-    """What the recipe does to a photo.
+    """What the recipe does to a picture.
 
     >>> in_words(at_size({}))
     'squashed to 224 × 224 (bicubic)'

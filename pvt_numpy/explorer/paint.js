@@ -1,8 +1,8 @@
-/* Painting: values become colours, small pictures and the lit areas over the photo. Knows nothing of state or text. */
+/* Painting: values become colours, small maps and the lit areas over the picture. Knows nothing of state or text. */
 "use strict";
 
 const INKS = { query: "#59e3ff", pin: "#ff8ac2", key: "#ffffff" };
-const VEIL = [9, 12, 26]; // over the parts of the photo that get nothing
+const VEIL = [9, 12, 26]; // over the parts of the picture that get nothing
 const VEIL_ALPHA = 0.84;
 const GLOW = [255, 196, 77]; // a hint of it over the parts that get most
 const GLOW_ALPHA = 0.1;
@@ -10,7 +10,7 @@ const GLOW_ALPHA = 0.1;
 /* From dark to light in even steps of brightness, so that it also reads in grey. */
 const RAMP = [[13, 14, 34], [58, 30, 98], [122, 38, 108], [188, 57, 90], [237, 105, 66], [251, 170, 70], [252, 241, 190]];
 
-/* Brightness 0..1 as a colour [r, g, b, alpha 0..255], for small pictures and for the veil over the photo, which is
+/* Brightness 0..1 as a colour [r, g, b, alpha 0..255], for small maps and for the veil over the picture, which is
    dark and opens where the brightness is high. Both as tables of 256, since they are looked up for every pixel. */
 function rampColour(t) {
   const at = t * (RAMP.length - 1);
@@ -43,7 +43,7 @@ function spanned(values) {
   return values.map((value) => (value - low) / (high - low || 1));
 }
 
-/* Cosines as brightness: from the smallest in the picture to 1. */
+/* Cosines as brightness: from the smallest in the map to 1. */
 function cosineShades(cosines) {
   const low = Math.min(minimum(cosines), 0.999);
   return cosines.map((value) => ((value - low) / (1 - low)) ** 2);
@@ -96,7 +96,7 @@ function fit(canvas) {
 
 const scratch = document.createElement("canvas");
 
-/* Brightness of `rows` x `columns` cells, each `cell` [height, width] of the picture, as a veil over the photo; what
+/* Brightness of `rows` x `columns` cells, each `cell` [height, width] of the picture, as a veil over it; what
    the cells do not reach stays dark. */
 function paintVeil({ context, width, height }, brightness, rows, columns, cell) {
   const [areaHeight, areaWidth] = [rows * cell[0] * height, columns * cell[1] * width];
@@ -124,7 +124,7 @@ function line(context, x0, y0, x1, y1) {
   context.lineTo(x1, y1);
 }
 
-/* A box around one cell, readable on any photo: a dark rim outside, the ink inside. Small cells get a larger box. */
+/* A box around one cell, readable on any picture: a dark rim outside, the ink inside. Small cells get a larger box. */
 function paintBox({ context, width, height }, row, column, cell, ink) {
   let [x, y, w, h] = [column * cell[1] * width, row * cell[0] * height, cell[1] * width, cell[0] * height];
   const least = width < 300 ? 8 : 12;

@@ -20,12 +20,13 @@ function element(name, attributes = {}, ...children) {
   return made;
 }
 
-/* **bold** parts of a sentence of ours; everything, labels included, is inserted as text. */
+/* A sentence of ours, parts of it bold or code; everything, labels included, is inserted as text. */
 function say(target, ...parts) {
-  target.replaceChildren(...parts.map((part) => (typeof part === "string" ? part : element("b", {}, part.bold))));
+  target.replaceChildren(...parts);
 }
 
-const bold = (text) => ({ bold: text });
+const bold = (text) => element("b", {}, text);
+const code = (text) => element("code", {}, text);
 const percent = (share) => `${(100 * share).toFixed(share < 0.0995 ? 2 : 1)}\u00a0%`;
 const times = (...sizes) => sizes.join("\u00a0×\u00a0");
 
@@ -78,7 +79,7 @@ function paintPlace(surface, place, ink) {
   paintBox(surface, token.row, token.column, reverse ? stage.keyCell : stage.cell, ink);
 }
 
-/* One photo with its veil, the grids and the marked places; in white the key picked in the arithmetic. Returns the values it shows. */
+/* One picture with its veil, the grids and the marked places; in white the key picked in the arithmetic. Returns the values it shows. */
 function showAttention(canvas, place, marks) {
   const { stage, block, head, reverse } = state;
   const surface = fit(canvas);
@@ -106,7 +107,7 @@ function showPinned() {
   const canvas = find("#pinned canvas");
   if (!state.pin) {
     fit(canvas);
-    say(find("#pinned-caption"), "Click the photo, or press Enter on it, to keep a query here and compare it with others.");
+    say(find("#pinned-caption"), "Click the picture, or press Enter on it, to keep a query here and compare it with others.");
     return;
   }
   const values = showAttention(canvas, state.pin, [[state.pin, INKS.pin]]);
@@ -200,7 +201,7 @@ function smallMultiple(block, head) {
   return { button, canvas, block, head };
 }
 
-/* Scrolls the box of small pictures, and nothing else, so that this one can be seen. */
+/* Scrolls the box of small maps, and nothing else, so that this one can be seen. */
 function reveal(button) {
   const box = find("#multiples");
   const top = button.offsetTop - box.offsetTop;
@@ -241,7 +242,8 @@ function showShapes() {
   find("#reduction i").style.width = `${100 * Math.min(1, M / N)}%`;
   find("#reduction").setAttribute("aria-label", `The score table drawn to scale: ${times(N, M)} inside ${times(N, N)}`);
   say(find("#shapes-note"), `Heads × rows × columns, in each of the ${stage.depth} blocks of stage ${stage.index + 1}: `,
-    `${heads} ${heads > 1 ? "heads" : "head"} of ${d} channels. `, ...keptOf(stage));
+    `${heads} ${heads > 1 ? "heads" : "head"} of ${d} channels. In the code this stage is `, code(`stages.${stage.index}`), ". ",
+    ...keptOf(stage));
 }
 
 /* What of the stage is not on this page. */

@@ -1,4 +1,4 @@
-"""The pictures. Each function takes arrays or a trace of `forward` and returns a matplotlib Figure.
+"""Figures for people, drawn from what a function is given (arrays, or a trace of `forward`): nothing here runs a model.
 
     photo = plots.photo_of(x, **model.preprocessing)       # the picture as the model sees it
     plots.pyramid(photo, maps)                             # photo and four stages, to scale
@@ -16,24 +16,25 @@
     plots.curves(history)                                  # a training's loss and accuracy
     plots.overlay(photo, {"title": map}, label="…")        # any maps of your own over the photo
 
-A notebook shows a Figure that ends a cell; `save` writes one to a file; `python -m pvt_numpy.plots --help` draws from
-the shell. Stages, blocks and heads count from 0, as in the trace; a query is a pixel (y, x), the same in all stages.
-matplotlib is imported when the first picture is drawn, and pyplot never: no display is needed.
+A notebook shows a Figure that ends a cell; `save` writes one into a file; `python -m pvt_numpy.plots --help` draws from
+the shell. Arguments count stages, blocks and heads from 0, as the names in the trace do; what a figure says counts from
+1, as the paper does. A query is a pixel (y, x), the same in all stages. matplotlib is imported when the first figure is
+drawn, and pyplot never: no display is needed.
 """
 
 from .attention import attention, attention_stages, class_attention, key_boxes, statistics
 from .confusion import confusion
 from .cost import attention_cost, cost
 from .curves import curves
-from .difference import difference, from_golden, live
+from .difference import difference
+from .figures import file_kind, save
 from .overlay import overlay
 from .patches import kernels, patches, seen_pixels
+from .photo import photo_of
 from .positions import position_similarity, positions
 from .pyramid import pca_colours, pyramid
 from .rollout import rollout
-from .style import file_kind, photo_of, save
 
 __all__ = ["attention", "attention_cost", "attention_stages", "class_attention", "confusion", "cost", "curves",
-           "difference", "file_kind", "from_golden", "key_boxes", "kernels", "live", "overlay", "patches",
-           "pca_colours", "photo_of", "position_similarity", "positions", "pyramid", "rollout", "save", "seen_pixels",
-           "statistics"]  # fmt: skip
+           "difference", "file_kind", "key_boxes", "kernels", "overlay", "patches", "pca_colours", "photo_of",
+           "position_similarity", "positions", "pyramid", "rollout", "save", "seen_pixels", "statistics"]  # fmt: skip

@@ -3,23 +3,9 @@
 import numpy as np
 
 from ..analysis.rollout import cell_sizes, head_statistics, key_blocks
-from .style import (
-    GREY,
-    MARKERS,
-    STAGE_COLOURS,
-    WIDEST,
-    cells_of,
-    check_block,
-    heat,
-    mark_query,
-    middle,
-    new_figure,
-    picture,
-    scale_bar,
-    show_photo,
-    times,
-    token_at,
-)
+from .figures import drawing, new_figure
+from .photo import cells_of, checked, mark_query, middle, panels, show_photo, token_at
+from .style import GREY, MARKERS, STAGE_COLOURS, heat, scale_bar, times
 
 
 def key_boxes(grid, config, stage):
@@ -53,25 +39,27 @@ def shade(axes, photo, boxes, weights, largest):
     return drawn
 
 
+def _block(config, stage, block):
+    return checked("block", block, config.depths[stage], -config.depths[stage], f" in stages.{stage}")
+
+
 def _read(trace, config, stage, block, head, pixel):
     """What one query reads: its token (row, column), the boxes of the keys, rows of probs (heads, M), their titles."""
-    cell, block = cells_of(config, stage), check_block(config, stage, block)
-    grid = trace[f"stages.{stage}.grid"]
-    probs = trace[f"stages.{stage}.blocks.{block}.attn.probs"][0]
+    cell, grid = cells_of(config, stage), trace[f"stages.{stage}.grid"]
+    probs = trace[f"stages.{stage}.blocks.{_block(config, stage, block)}.attn.probs"][0]
     token = token_at(pixel, grid, cell)
-    special = probs.shape[1] - grid[0] * grid[1]  # v1's class token, which is no place in the picture
+    special = probs.shape[1] - grid[0] * grid[1]  # 1 for v1's class token, which is no place in the picture
     rows = probs[:, special + token[0] * grid[1] + token[1], special:]
-    titles = [f"head {h}" for h in range(len(rows))]
+    titles = [f"head {h + 1}" for h in range(len(rows))]
     if head is not None:
-        if not 0 <= head < len(rows):
-            raise ValueError(f"head is {head}; expected 0 to {len(rows) - 1} in stage {stage}")
-        rows, titles = rows[head : head + 1], titles[head : head + 1]
+        head = checked("head", head, len(rows), where=f" in stages.{stage}")
+        rows, titles = rows[[head]], [titles[head]]
     elif len(rows) > 1:
         rows, titles = np.concatenate([rows, rows.mean(axis=0, keepdims=True)]), [*titles, "mean of the heads"]
     return token, key_boxes(grid, config, stage), rows, titles
 
 
-@picture
+@drawing
 def attention(photo, trace, config, *, stage=0, block=0, head=None, pixel=None):
     """One token's attention in one block: every head and their mean, the keys as boxes over the photo.
 
@@ -82,12 +70,9 @@ def attention(photo, trace, config, *, stage=0, block=0, head=None, pixel=None):
     token, boxes, rows, titles = _read(trace, config, stage, block, head, middle(photo, pixel))
     cell, (H, W) = cells_of(config, stage), trace[f"stages.{stage}.grid"]
     h, w = (len(np.unique(boxes[:, side])) for side in (1, 0))
-    panels = len(rows) + 1
-    columns = panels if panels <= 4 else -(-panels // 2)
-    lines = -(-panels // columns)
-    side = min(3.4, (WIDEST - 0.9) / columns)
-    figure = new_figure(columns * side + 0.9, lines * (side * photo.shape[0] / photo.shape[1] + 0.35) + 0.65)
-    axes = figure.subplots(lines, columns, squeeze=False)
+    count = len(rows) + 1
+    columns = count if count <= 4 else -(-count // 2)
+    figure, axes = panels(photo, -(-count // columns), columns, 3.4)
     show_photo(axes[0, 0], photo)
     mark_query(axes[0, 0], token, cell)
     axes[0, 0].set_title("who asks")
@@ -95,66 +80,59 @@ def attention(photo, trace, config, *, stage=0, block=0, head=None, pixel=None):
         drawn = shade(panel, photo, boxes, weights, rows.max())
         mark_query(panel, token, cell)
         panel.set_title(title)
-    for panel in axes.flat[panels:]:
+    for panel in axes.flat[count:]:
         panel.set_visible(False)
-    figure.suptitle(f"stage {stage}, block {check_block(config, stage, block)}: token ({token[0]}, {token[1]}) of "
-                    f"{times(H, W)} asks {times(h, w)} keys")  # fmt: skip
+    figure.suptitle(f"stage {stage + 1}, block {_block(config, stage, block) + 1}: the token in row {token[0] + 1}, "
+                    f"column {token[1] + 1} of {times(H, W)} asks {times(h, w)} keys")  # fmt: skip
     scale_bar(figure, drawn, axes, "attention probability")
     return figure
 
 
-@picture
+@drawing
 def attention_stages(photo, trace, config, *, block=-1, pixel=None):
     """The same place asks in all stages: the mean over the heads, side by side.
 
     block  which one in every stage; negative ones count from the last. The rest as in `attention`.
     """
     pixel = middle(photo, pixel)
-    stages = range(config.num_encoder_blocks)
-    read = [_read(trace, config, i, block, None, pixel) for i in stages]
-    side = min(3.2, (WIDEST - 0.8) / len(read))
-    figure = new_figure(side * len(read) + 0.8, side * photo.shape[0] / photo.shape[1] + 1.2)
-    panels = figure.subplots(1, len(read), squeeze=False)[0]
+    read = [_read(trace, config, i, block, None, pixel) for i in range(config.num_encoder_blocks)]
+    figure, axes = panels(photo, 1, len(read))
     largest = max(rows[-1].max() for _, _, rows, _ in read)
-    for i, panel, (token, boxes, rows, _) in zip(stages, panels, read, strict=True):
+    for i, (panel, (token, boxes, rows, _)) in enumerate(zip(axes[0], read, strict=True)):
         drawn = shade(panel, photo, boxes, rows[-1], largest)
         mark_query(panel, token, cells_of(config, i))
-        j = check_block(config, i, block)
+        j = _block(config, i, block)
         N, M = trace[f"stages.{i}.blocks.{j}.attn.probs"].shape[-2:]
         without = "\n(class token not shown)" if len(boxes) < M else ""
-        panel.set_title(f"stage {i}, block {j}\n{times(N, M)} scores{without}")
+        panel.set_title(f"stage {i + 1}, block {j + 1}\n{times(N, M)} scores{without}")
     figure.suptitle("the same place asks in every stage (mean of the heads)")
-    scale_bar(figure, drawn, panels, "attention probability")
-    return figure
-
-
-@picture
-def class_attention(photo, trace, config):
-    """What v1's class token reads in each block of the last stage: a row a block, a column a head, and the mean."""
-    stage = config.num_encoder_blocks - 1
-    if config.model_type != "pvt":
-        raise ValueError("this model has no class token; expected PVT v1 (v2 averages its tokens instead)")
-    depth = config.depths[stage]
-    tables = [trace[f"stages.{stage}.blocks.{j}.attn.probs"][0, :, 0] for j in range(depth)]
-    heads = len(tables[0])
-    boxes = key_boxes(trace[f"stages.{stage}.grid"], config, stage)
-    side = min(2.4, (WIDEST - 0.9) / (heads + 1))
-    figure = new_figure((heads + 1) * side + 0.9, depth * (side * photo.shape[0] / photo.shape[1] + 0.6) + 0.6)
-    axes = figure.subplots(depth, heads + 1, squeeze=False)
-    largest = max(table[:, 1:].max() for table in tables)
-    for j, table in enumerate(tables):
-        for h, panel in enumerate(axes[j]):
-            weights = table.mean(axis=0) if h == heads else table[h]
-            drawn = shade(panel, photo, boxes, weights[1:], largest)
-            panel.set_title(f"{'mean' if h == heads else f'head {h}'}\nitself {weights[0]:.2f}", fontsize=10)
-        axes[j, 0].set_ylabel(f"block {j}")
-    H, W = trace[f"stages.{stage}.grid"]
-    figure.suptitle(f"what the class token reads in stage {stage}: itself and {times(H, W)} tokens")
     scale_bar(figure, drawn, axes, "attention probability")
     return figure
 
 
-@picture
+@drawing
+def class_attention(photo, trace, config):
+    """What v1's class token reads in each block of the last stage: a row a block, a column a head, and the mean."""
+    if config.model_type != "pvt":
+        raise ValueError("model: found a PVT v2, which has no class token but averages its tokens; expected PVT v1")
+    stage = config.num_encoder_blocks - 1
+    tables = [trace[f"stages.{stage}.blocks.{j}.attn.probs"][0, :, 0] for j in range(config.depths[stage])]
+    boxes = key_boxes(trace[f"stages.{stage}.grid"], config, stage)
+    figure, axes = panels(photo, len(tables), len(tables[0]) + 1, 2.4)
+    largest = max(table[:, 1:].max() for table in tables)
+    for j, table in enumerate(tables):
+        titles = [*(f"head {h + 1}" for h in range(len(table))), "mean"]
+        for panel, weights, title in zip(axes[j], [*table, table.mean(axis=0)], titles, strict=True):
+            drawn = shade(panel, photo, boxes, weights[1:], largest)
+            panel.set_title(f"{title}\nitself {weights[0]:.2f}", fontsize=10)
+        axes[j, 0].set_ylabel(f"block {j + 1}")
+    H, W = trace[f"stages.{stage}.grid"]
+    figure.suptitle(f"what the class token reads in stage {stage + 1}: itself and {times(H, W)} tokens")
+    scale_bar(figure, drawn, axes, "attention probability")
+    return figure
+
+
+@drawing
 def statistics(trace, config):
     """Entropy and mean attention distance of every head of every block, and what a head that looks everywhere has."""
     found = head_statistics(trace, config)
@@ -165,11 +143,11 @@ def statistics(trace, config):
         for i in range(config.num_encoder_blocks):
             mine = [s for s in found if s.stage == i]
             places = [layers.index((s.stage, s.block)) for s in mine]
-            look = {"color": STAGE_COLOURS[i % 4], "alpha": 0.8, "markersize": 8, "label": f"stage {i}"}
+            look = {"color": STAGE_COLOURS[i % 4], "alpha": 0.8, "markersize": 8, "label": f"stage {i + 1}"}
             axes.plot(places, [getattr(s, name) for s in mine], MARKERS[i % 4], clip_on=False, **look)
         level = [next(getattr(s, f"uniform_{name}") for s in found if (s.stage, s.block) == layer) for layer in layers]
         axes.plot(level, "--", color=GREY, linewidth=1.2, drawstyle="steps-mid", label="looks everywhere alike")
         axes.set(xticks=range(len(layers)), xlabel="stage.block", ylabel=label, ylim=(0, None))
-        axes.set_xticklabels([f"{i}.{j}" for i, j in layers], rotation=90 if len(layers) > 16 else 0)
+        axes.set_xticklabels([f"{i + 1}.{j + 1}" for i, j in layers], rotation=90 if len(layers) > 16 else 0)
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=5)
     return figure

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from .style import new_figure, picture
+from .figures import drawing, new_figure
 
 MOST_NAMED = 30  # with more classes, names and counts would be too small to read
 
 
-@picture
+@drawing
 def confusion(counts, names):
     """The confusion matrix: a row per true class, coloured by share of the row, with the counts in it.
 

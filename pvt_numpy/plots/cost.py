@@ -6,7 +6,8 @@ Left out: softmax, norms and pooling, which are small, and everything outside th
 
 from ..config import stage_grids
 from ..layers.attention import POOLED
-from .style import BLUE, GREEN, GREY, RED, WIDEST, new_figure, picture
+from .figures import drawing, new_figure
+from .style import BLUE, GREEN, GREY, RED, WIDEST
 
 KINDS = {"full": RED, "SRA": BLUE, "linear SRA": GREEN}
 SIZES = tuple(range(128, 1025, 32))
@@ -35,7 +36,7 @@ def attention_cost(config, image_hw, kind):
     return macs, largest
 
 
-@picture
+@drawing
 def cost(config, sizes=SIZES, *, title=""):
     """Multiply-adds of all attention layers, and memory of the largest score table, over the side of the picture."""
     figure = new_figure(WIDEST, 4.3, title or "what attention costs as the picture grows")

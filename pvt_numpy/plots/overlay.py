@@ -2,10 +2,12 @@
 
 import numpy as np
 
-from .style import WIDEST, balance, bare, heat, mark_query, new_figure, picture, scale_bar, show_photo, times
+from .figures import drawing
+from .photo import mark_query, panels, show_photo
+from .style import balance, bare, heat, scale_bar, times
 
 
-@picture
+@drawing
 def overlay(photo, maps, *, label, signed=False, marked=None):
     """Each map (H, W) stretched over the whole photo, all in one scale.
 
@@ -16,10 +18,7 @@ def overlay(photo, maps, *, label, signed=False, marked=None):
     """
     H, W = photo.shape[:2]
     columns = min(len(maps), 5)
-    rows = -(-len(maps) // columns)
-    side = min(3.2, (WIDEST - 0.9) / columns)
-    figure = new_figure(columns * side + 0.9, rows * (side * H / W + 0.55) + 0.2)
-    axes = figure.subplots(rows, columns, squeeze=False)
+    figure, axes = panels(photo, -(-len(maps) // columns), columns)
     largest = max(np.abs(values).max() for values in maps.values()) or 1
     for panel, (title, values) in zip(axes.flat, maps.items(), strict=False):
         show_photo(panel, photo, grey=True)

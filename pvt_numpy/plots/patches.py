@@ -2,20 +2,9 @@
 
 import numpy as np
 
-from .style import (
-    BLUE,
-    GREY,
-    ORANGE,
-    STAGE_COLOURS,
-    WIDEST,
-    bare,
-    cells_of,
-    middle,
-    new_figure,
-    picture,
-    show_photo,
-    times,
-)
+from .figures import drawing, new_figure
+from .photo import cells_of, middle, show_photo
+from .style import BLUE, GREY, ORANGE, STAGE_COLOURS, WIDEST, bare, times
 
 AROUND = 12  # pixels shown on every side of a patch
 
@@ -47,7 +36,7 @@ def _frame(axes, box, colour, **options):
     return axes.add_patch(Rectangle((left, top), right - left, bottom - top, edgecolor=colour, **options))
 
 
-@picture
+@drawing
 def patches(photo, configs, *, pixel=None):
     """For each configuration: one token's patch and its right neighbour's close up, and what a token sees by stage.
 
@@ -77,7 +66,7 @@ def patches(photo, configs, *, pixel=None):
         for i in range(config.num_encoder_blocks):
             cell = cells_of(config, i)
             box = seen_pixels(config, i, (pixel[0] // cell, pixel[1] // cell))
-            _frame(far, box, STAGE_COLOURS[i % 4], label=f"stage {i}: {times(box[2] - box[0], box[3] - box[1])}")
+            _frame(far, box, STAGE_COLOURS[i % 4], label=f"stage {i + 1}: {times(box[2] - box[0], box[3] - box[1])}")
         far.set(xlim=(0, W), ylim=(H, 0), title=f"{label}: what a token is made from\n(patch embeddings alone)")
         far.legend(loc="upper center", bbox_to_anchor=(0.5, 0), ncols=2, fontsize=9, handlelength=1, columnspacing=1)
     return figure
@@ -90,11 +79,11 @@ def kernel_images(weight):
     return 0.5 + 0.5 * images / np.where(largest > 0, largest, 1)
 
 
-@picture
+@drawing
 def kernels(weight):
     """The first patch embedding's kernels (C, 3, k, k), one small colour picture for each channel they make."""
     if weight.shape[1] != 3:
-        raise ValueError(f"the kernels read {weight.shape[1]} channels; expected 3, red, green and blue")
+        raise ValueError(f"weight: found kernels of {weight.shape[1]} channels; expected 3, red, green and blue")
     images = kernel_images(weight)
     columns = 8 if len(images) <= 32 else 16
     rows = -(-len(images) // columns)

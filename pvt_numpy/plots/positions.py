@@ -3,7 +3,8 @@
 import numpy as np
 
 from ..layers.position import resize_positions
-from .style import WIDEST, bare, new_figure, picture, scale_bar, similarity, times
+from .figures import drawing, new_figure
+from .style import WIDEST, bare, scale_bar, similarity, times
 
 TILES = 8  # at most so many positions by the side get a tile
 ZOOM = 4
@@ -33,7 +34,7 @@ def mosaic(alike):
     return canvas, rows, columns
 
 
-@picture
+@drawing
 def positions(pos_embed, stored_grid, grid, *, title=""):
     """Each tile: how alike one position is to all others. Left the learned table, right the same on another grid.
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from .style import GREY, STAGE_COLOURS, WIDEST, bare, new_figure, picture, times
+from .figures import drawing, new_figure
+from .style import GREY, STAGE_COLOURS, WIDEST, bare, times
 
 
 def pca_colours(features):
@@ -23,7 +24,7 @@ def pca_colours(features):
     return np.clip((y - low) / np.where(high > low, high - low, 1), 0, 1).reshape(H, W, 3)
 
 
-@picture
+@drawing
 def pyramid(photo, maps):
     """The photo and every stage's map, once in true proportion (a token as wide as a pixel) and once enlarged.
 
@@ -53,7 +54,7 @@ def pyramid(photo, maps):
         for x0, x1, y1, y0 in (true, large):
             axes.imshow(colours, extent=(x0, x1, y1, y0))
             axes.plot([x0, x1, x1, x0, x0], [y0, y0, y1, y1, y0], color=frame, linewidth=1.5)
-        axes.annotate(f"stage {i}\n{times(h, w)} tokens × {C}", (middle, H), **caption)
+        axes.annotate(f"stage {i + 1}\n{times(h, w)} tokens × {C}", (middle, H), **caption)
     note = "above: to scale, a token as wide as a pixel; below: enlarged. Like colours, like features (PCA)"
     axes.annotate(note, (W + gap, H), **caption | {"xytext": (0, -46), "ha": "left"}, color=GREY, fontsize=10)
     axes.set(xlim=(-2, total + 2), ylim=(H + 1, -2), aspect="equal", anchor="N")

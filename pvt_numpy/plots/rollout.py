@@ -3,56 +3,47 @@
 import numpy as np
 
 from ..analysis.rollout import pyramid_rollout
-from .style import (
-    WIDEST,
-    balance,
-    bare,
-    cells_of,
-    mark_query,
-    middle,
-    new_figure,
-    picture,
-    scale_bar,
-    show_photo,
-    times,
-    token_at,
-)
+from .figures import drawing
+from .photo import cells_of, mark_query, middle, panels, show_photo, token_at
+from .style import balance, bare, scale_bar, times
 
 RANGE = 4.0  # shares from a quarter to four times the mean have a colour of their own
 
 
-@picture
+@drawing
 def rollout(photo, trace, config, *, stage=None, pixel=None):
     """The shares of `pyramid_rollout` in every stage, last stage first: red has more than the mean, blue less.
 
-    stage  whose token at `pixel` (y, x) is followed back; None: what the head reads. The rest as in `attention`.
+    stage, pixel  the token there, at (y, x), is followed back; a pixel alone: in the last stage; a stage alone: its
+                  middle; neither: what the head reads
     """
     from matplotlib.colors import LogNorm
 
     query = None
+    if stage is None and pixel is not None:
+        stage = config.num_encoder_blocks - 1
     if stage is not None:
         cell = cells_of(config, stage)
         query = (stage, *token_at(middle(photo, pixel), trace[f"stages.{stage}.grid"], cell))
     maps = pyramid_rollout(trace, config, query=query)
-    side = min(2.75, (WIDEST - 0.8) / (len(maps) + 1))
-    figure = new_figure(side * (len(maps) + 1) + 0.8, side * photo.shape[0] / photo.shape[1] + 1.1)
-    panels = figure.subplots(1, len(maps) + 1)
-    show_photo(panels[0], photo)
-    panels[0].set_title("picture\n" + times(*photo.shape[:2]))
+    figure, axes = panels(photo, 1, len(maps) + 1, 2.75)
+    first, *others = axes[0]
+    show_photo(first, photo)
+    first.set_title("picture\n" + times(*photo.shape[:2]))
     if query:
-        mark_query(panels[0], query[1:], cell)
-    for i, panel in zip(reversed(range(len(maps))), panels[1:], strict=True):
+        mark_query(first, query[1:], cell)
+    for i, panel in zip(reversed(range(len(maps))), others, strict=True):
         relative = np.clip(maps[i] * maps[i].size, 1 / RANGE, RANGE)
         show_photo(panel, photo, grey=True)
         (H, W), cell = maps[i].shape, cells_of(config, i)
         norm = LogNorm(1 / RANGE, RANGE)
         drawn = panel.imshow(relative, extent=(0, W * cell, H * cell, 0), cmap=balance(), norm=norm)
-        panel.set(title=f"entering stage {i}\n{times(H, W)}", xlim=(0, photo.shape[1]), ylim=(photo.shape[0], 0))
+        panel.set(title=f"entering stage {i + 1}\n{times(H, W)}", xlim=(0, photo.shape[1]), ylim=(photo.shape[0], 0))
         bare(panel)
     start = "the class token" if config.model_type == "pvt" else "the mean over all tokens"
-    start = start if query is None else f"token ({query[1]}, {query[2]}) of stage {stage}"
+    start = start if query is None else f"the token in row {query[1] + 1}, column {query[2] + 1} of stage {stage + 1}"
     figure.suptitle(f"pyramid rollout: what {start} could have come from")
-    bar = scale_bar(figure, drawn, panels, "share, times the mean")
+    bar = scale_bar(figure, drawn, axes, "share, times the mean")
     bar.set_ticks([1 / 4, 1 / 2, 1, 2, 4], labels=["¼", "½", "1", "2", "4"])
     bar.minorticks_off()
     return figure

@@ -87,11 +87,11 @@ def digests(trace, config):
 def read_golden(name, folder=None):
     """The golden file of a case (a variant, `pvt_tiny_resized`, `shipped`) as a dict.
 
-    Raises FileNotFoundError where the checkout's tests are not there.
+    Raises FileNotFoundError if there is none.
     """
     path = Path(folder or GOLDEN_NUMBERS) / f"{name}.json"
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: the golden numbers are part of the checkout's tests")
+        raise FileNotFoundError(f"{path}: found no such file; expected the golden numbers, part of the package")
     golden = json.loads(path.read_text(encoding="utf-8"))
     golden["numbers"] = {key: np.array(values) for key, values in golden["numbers"].items()}
     return golden

@@ -15,68 +15,64 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..checkpoints.checkpoint import Model, load_model
 from ..config import VARIANTS, config_to_dict
 from ..parameters import flatten
 from ..system.files import atomic_file
 from ..system.paths import GOLDEN_NUMBERS
 from .golden import digests, params_hash, seeded_params, seeded_pixels
+from .pytorch import hf_model, hf_trace
 
-SHAPES = {"pvt_tiny": (1, 3, 224, 224), "pvt_v2_b0": (1, 3, 224, 224), "pvt_v2_b2_li": (2, 3, 50, 67)}
-V1_SHAPE, V2_SHAPE = (2, 3, 64, 64), (2, 3, 75, 101)
 RESIZED, SHIPPED = "pvt_tiny_resized", "shipped"
+SHAPES = {"pvt_tiny": (1, 3, 224, 224), "pvt_v2_b0": (1, 3, 224, 224), "pvt_v2_b2_li": (2, 3, 50, 67),
+          RESIZED: (2, 3, 98, 79), SHIPPED: (1, 3, 224, 224)}  # fmt: skip
+V1_SHAPE, V2_SHAPE = (2, 3, 64, 64), (2, 3, 75, 101)  # of the others
+FUNCTIONAL = "PyTorch's F.conv2d, F.layer_norm, F.interpolate and F.softmax: pvt_numpy/reference/v1_functional.py"
 
 
-def case(name, number):
-    """(config, shape of the picture, seed) of a case."""
-    if name == RESIZED:  # tables for 64 x 64 pixels, a picture of 98 x 79
-        return replace(VARIANTS["pvt_tiny"], image_size=64), (2, 3, 98, 79), number
-    config = VARIANTS[name]
+def case(name, seed):
+    """(Model, shape of the picture) of a case."""
+    if name == SHIPPED:
+        return load_model(dtype=np.float64), SHAPES[name]
+    config = VARIANTS["pvt_tiny" if name == RESIZED else name]
     if config.model_type == "pvt":
         shape = SHAPES.get(name, V1_SHAPE)
-        return replace(config, image_size=shape[2]), shape, number
-    return replace(config, patch_norm_eps=1e-5), SHAPES.get(name, V2_SHAPE), number
+        config = replace(config, image_size=64 if name == RESIZED else shape[2])
+    else:
+        shape = SHAPES.get(name, V2_SHAPE)
+        config = replace(config, patch_norm_eps=1e-5)
+    return Model(config, seeded_params(config, seed)), shape
 
 
-def compute(name, number):
+def compute(name, seed):
     """The golden file of a case, as a dict."""
     import torch
     import transformers
 
-    from .pytorch import hf_model, hf_trace
     from .v1_functional import v1_functional
 
-    if name == SHIPPED:
-        from ..checkpoints.checkpoint import load_model
-
-        model = load_model(dtype=np.float64)
-        config, params, shape, seed = model.config, model.params, (1, 3, 224, 224), number
-    else:
-        config, shape, seed = case(name, number)
-        params = seeded_params(config, seed)
+    model, shape = case(name, seed)
     x = seeded_pixels(shape, seed + 100)
     if name == RESIZED:
-        reference = (
-            "PyTorch's F.conv2d, F.layer_norm, F.interpolate and F.softmax: pvt_numpy/reference/v1_functional.py"
-        )
-        flat = {key: torch.from_numpy(value) for key, value in flatten(params).items()}
-        trace = {key: value.numpy() for key, value in v1_functional(torch.from_numpy(x), flat, config).items()}
+        reference = FUNCTIONAL
+        flat = {key: torch.from_numpy(value) for key, value in flatten(model.params).items()}
+        trace = {key: value.numpy() for key, value in v1_functional(torch.from_numpy(x), flat, model.config).items()}
     else:
-        module = hf_model(params, config)
+        module = hf_model(model.params, model.config)
         reference = f"transformers {type(module).__name__}, eval mode, float64"
-        trace, _ = hf_trace(module, x, config)
-    versions = {"python": platform.python_version(), "numpy": np.__version__,
-                "torch": torch.__version__, "transformers": transformers.__version__}  # fmt: skip
+        trace, _ = hf_trace(module, x, model.config)
     return {
         "model": name,
         "reference": reference,
         "written_by": "pvt_numpy/reference/make_golden.py",
-        "versions": versions,
-        "config": config_to_dict(config),
+        "versions": {"python": platform.python_version(), "numpy": np.__version__,
+                     "torch": torch.__version__, "transformers": transformers.__version__},
+        "config": config_to_dict(model.config),
         "params": "weights/" if name == SHIPPED else {"seed": seed},
-        "params_sha256": params_hash(params),
+        "params_sha256": params_hash(model.params),
         "pixels": {"shape": shape, "seed": seed + 100},
-        "numbers": {key: value.tolist() for key, value in digests(trace, config).items()},
-    }
+        "numbers": {key: value.tolist() for key, value in digests(trace, model.config).items()},
+    }  # fmt: skip
 
 
 def write(path, golden):

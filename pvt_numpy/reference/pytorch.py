@@ -7,6 +7,8 @@ torch and transformers are imported inside the functions; without them these rai
 Left out: v1 at other sizes than the configured one, where Hugging Face's model raises.
 """
 
+from importlib.util import find_spec
+
 import numpy as np
 
 from ..checkpoints.export import hf_fields
@@ -14,8 +16,13 @@ from ..checkpoints.names import file_names
 from ..parameters import flatten
 
 
+def missing_packages():
+    """Which of the packages that everything here needs are not installed."""
+    return [name for name in ("torch", "transformers") if find_spec(name) is None]
+
+
 def hf_config(config):
-    """Hugging Face's configuration object for ours; a ValueError where it cannot express it."""
+    """Hugging Face's configuration object for ours; a ValueError if it cannot express it."""
     from transformers import PvtConfig, PvtV2Config
 
     return (PvtConfig if config.model_type == "pvt" else PvtV2Config)(**hf_fields(config))
@@ -25,10 +32,9 @@ def hf_state_dict(params, config):
     """Hugging Face's names -> tensors that share memory with our arrays."""
     import torch
 
-    kind = "hf-v1" if config.model_type == "pvt" else "hf-v2"
     state = {}
     for name, array in flatten(params).items():
-        names = file_names(name, kind)
+        names = file_names(name, "hf-v1" if config.model_type == "pvt" else "hf-v2")
         parts = np.split(np.require(array, requirements="CW"), len(names))
         state.update((theirs, torch.from_numpy(part)) for theirs, part in zip(names, parts, strict=True))
     return state
@@ -39,9 +45,9 @@ def hf_model(params, config):
     import torch
     from transformers import PvtForImageClassification, PvtV2ForImageClassification
 
-    kind = PvtForImageClassification if config.model_type == "pvt" else PvtV2ForImageClassification
+    hugging_face = PvtForImageClassification if config.model_type == "pvt" else PvtV2ForImageClassification
     with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
-        model = kind(hf_config(config))
+        model = hugging_face(hf_config(config))
     model.load_state_dict(hf_state_dict(params, config), strict=True, assign=True)
     for name, module in model.named_modules():
         if name.endswith("layer_norm") and ("patch_embedding" in name or ".attention." in name):
@@ -56,13 +62,16 @@ def hf_trace(model, pixel_values, config):
     """
     import torch
 
-    seen, hooks = {}, []
+    seen, hooks = {"pixel_values": torch.from_numpy(pixel_values)}, []
 
-    def keep(name, module, pick=lambda inputs, output: output):
+    def keep(name, module=None, pick=lambda inputs, output: output):
+        seen[name] = None  # its place in the order; without a module its value comes later
+
         def hook(_, inputs, output):
             seen[name] = pick(inputs, output)
 
-        hooks.append(module.register_forward_hook(hook))
+        if module is not None:
+            hooks.append(module.register_forward_hook(hook))
 
     v1 = config.model_type == "pvt"
     for i in range(config.num_encoder_blocks):
@@ -70,7 +79,6 @@ def hf_trace(model, pixel_values, config):
     if v1:
         keep("norm", model.pvt.encoder.layer_norm)
     keep("pooled", model.classifier, lambda inputs, _: inputs[0])
-    seen["pixel_values"] = torch.from_numpy(pixel_values)
     try:
         with torch.no_grad():
             output = model(seen["pixel_values"], output_attentions=True, output_hidden_states=True)
@@ -83,12 +91,12 @@ def hf_trace(model, pixel_values, config):
 
 
 def _hook_stage(model, v1, i, heads, keep):
-    """Hooks on every module of stage i whose output our trace has a name for."""
+    """Hooks on every module of stage i whose output our trace has a name for, in the order of the computation."""
     encoder = model.pvt.encoder if v1 else model.pvt_v2.encoder
     embedding = encoder.patch_embeddings[i] if v1 else encoder.layers[i].patch_embedding
+    keep(f"stages.{i}.grid", embedding, lambda _, output: output[1:])
     keep(f"stages.{i}.patch_embed", embedding.layer_norm)
     keep(f"stages.{i}.tokens", embedding, lambda _, output: output[0])
-    keep(f"stages.{i}.grid", embedding, lambda _, output: output[1:])
 
     def split(_, output):
         return output.unflatten(-1, (heads, -1)).transpose(1, 2)
@@ -100,6 +108,7 @@ def _hook_stage(model, v1, i, heads, keep):
         keep(f"{name}.attn.q", core.query, split)
         keep(f"{name}.attn.k", core.key, split)
         keep(f"{name}.attn.v", core.value, split)
+        keep(f"{name}.attn.scores")
         keep(f"{name}.attn.probs", core, lambda _, output: output[1])
         keep(f"{name}.attn", block.attention, lambda _, output: output[0])
         keep(f"{name}.residual1", block.layer_norm_2, lambda inputs, _: inputs[0])
@@ -112,39 +121,19 @@ def _hook_stage(model, v1, i, heads, keep):
         keep(name, block, lambda _, output: output[0])
     if not v1:
         keep(f"stages.{i}.norm", encoder.layers[i].layer_norm)
+    keep(f"stages.{i}")
 
 
 def _finish(seen, config):
-    """What the modules do not show: the scores, and each stage's map; then arrays, in the order of computation."""
-    trace = {}
-    for name in _order(config):
+    """The values as arrays, and what the modules do not show: the scores, and each stage's map."""
+    for name, value in seen.items():
         if name.endswith(".scores"):
             q, k = seen[name[:-6] + "q"], seen[name[:-6] + "k"]
             value = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
-        elif name in seen:
-            value = seen[name]
-        else:  # stages.{i}: its last tokens as a map, without the class token
+        elif value is None:  # stages.{i}: its last tokens as a map, without the class token
             i = int(name.split(".")[1])
             last = f"{name}.blocks.{config.depths[i] - 1}" if config.model_type == "pvt" else f"{name}.norm"
             H, W = seen[f"{name}.grid"]
             value = seen[last][:, -H * W :].transpose(1, 2).unflatten(2, (H, W))
-        trace[name] = value if isinstance(value, tuple) else value.numpy()
-    return trace
-
-
-def _order(config):
-    """The names of our trace, in the order in which a reader follows the computation."""
-    v1 = config.model_type == "pvt"
-    attention = [f"attn{part}" for part in (".reduced", ".q", ".k", ".v", ".scores", ".probs", "")]
-    mlp = ["mlp.fc1", *([] if v1 else ["mlp.dwconv"]), "mlp.act", "mlp"]
-    yield "pixel_values"
-    for i, depth in enumerate(config.depths):
-        yield from (f"stages.{i}.{part}" for part in ("grid", "patch_embed", "tokens"))
-        for j in range(depth):
-            yield from (f"stages.{i}.blocks.{j}.{part}" for part in ("norm1", *attention, "residual1", "norm2", *mlp))
-            yield f"stages.{i}.blocks.{j}"
-        if not v1:
-            yield f"stages.{i}.norm"
-        yield f"stages.{i}"
-    yield from (["norm"] if v1 else [])
-    yield from ("pooled", "logits")
+        seen[name] = value
+    return {name: value if isinstance(value, tuple) else value.numpy() for name, value in seen.items()}

@@ -19,6 +19,15 @@ LONGEST_LINE = 4000  # characters of an error
 EXTRAS = {"huggingface_hub": "hub", "matplotlib": "plots", "torch": "torch", "transformers": "torch"}
 
 
+def command_parser(name, doc, choices="", **options):
+    """The parser of `python -m pvt_numpy.NAME`. Its help is the module's docstring: the options stand before the
+    examples in it, and what there is to choose from, if anything, between the two."""
+    about, examples = doc.split("\nexamples:\n")
+    return argparse.ArgumentParser(prog=f"python -m pvt_numpy.{name}", description=about,
+                                   epilog=f"{choices}examples:\n{examples}",
+                                   formatter_class=argparse.RawDescriptionHelpFormatter, **options)  # fmt: skip
+
+
 def run(main, name):
     """Calls `main()`, which returns an exit status, and leaves the process with it.
 
@@ -100,11 +109,9 @@ def whole_number(low, high=10**18):
 def image_size(text):
     """An argparse type: "224" or "224x320" as (height, width)."""
     sides = text.lower().split("x")
-    if len(sides) > 2 or not all(map(_is_side, sides)):
+    if len(sides) > 2 or not all(side.isdecimal() and len(side) < 9 for side in sides):
+        sides = ["0"]
+    if not all(1 <= int(side) <= LARGEST_SIDE for side in sides):
         expected = f"pixels such as 224 or 224x320, at most {LARGEST_SIDE}"
         raise argparse.ArgumentTypeError(f"found {text[:40]!r}; expected {expected}")
     return int(sides[0]), int(sides[-1])
-
-
-def _is_side(text):
-    return text.isdecimal() and len(text) < 9 and 1 <= int(text) <= LARGEST_SIDE

@@ -1,6 +1,7 @@
-"""Keeps a C library from writing to stderr: what it would say becomes one of our own lines, or is of no use to anyone.
+"""A `with` block in which nothing reaches stderr, not even what a C library prints past Python.
 
-libtiff, inside Pillow, prints what it finds wrong with a file, past Python. Left out: any other library; none does.
+libtiff, inside Pillow, does that when it meets a damaged file. What it says is of no use to anyone: the command says in
+a line of its own what is wrong with the file.
 """
 
 import contextlib

@@ -1,1 +1,1 @@
-"""."""
+"""The processes that `benchmark` and `train --benchmark` measure, and what runs inside them."""

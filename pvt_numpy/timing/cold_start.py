@@ -1,20 +1,22 @@
-"""From the shell prompt to the labels of one photo: `python -m pvt_numpy.classify` against a script for transformers.
+"""From the shell prompt to the labels of one picture: `python -m pvt_numpy.classify` against a script for transformers.
 
 Both start as fresh processes, do the same job with the same weights and the same threads, and take turns; measured is
 until the process has ended, as a shell's `time` does. The script is the shortest that transformers' documentation
 suggests; its model is ours, written as transformers' folder by `convert --to hf` beforehand. Each has run once before
-the counted runs, so that both find their files in the system's cache. Left out: downloads.
+the counted runs, so that both find their files in the system's cache. Nothing is downloaded.
 """
 
 import re
 import tempfile
+from functools import partial
 from pathlib import Path
 from statistics import median
 
-from ..checkpoints.checkpoint import SHIPPED
+from ..system.paths import SAMPLE_PICTURE, SHIPPED
 from .processes import run_once
+from .turns import compared, take_turns
 
-PHOTO = "notebooks/golf_ball.jpg"
+PHOTO = "/".join(SAMPLE_PICTURE.parts[-2:])  # its name in the checkout
 TRANSFORMERS = """
 import sys
 import torch
@@ -35,29 +37,23 @@ for chance, index in zip(*logits.softmax(-1).topk(5)):
 def cold_start(runs, threads, with_pytorch, tick):
     """Medians of time and peak memory of both, and the ratio of the times turn by turn, as a row for JSON.
 
-    `tick` is called after every process. Raises ValueError where one fails, or the two name the photo differently.
+    `tick` is called after every process. Raises ValueError if one fails, or if the two name the picture differently.
     """
     with tempfile.TemporaryDirectory() as folder:
-        commands = {"pvt_numpy": ["-m", "pvt_numpy.classify", PHOTO]}
+        commands = {"pvt_numpy": ["-m", "pvt_numpy.classify", SAMPLE_PICTURE]}
         if with_pytorch:
             model = Path(folder, "model")
             run_once("convert", ["-m", "pvt_numpy.convert", SHIPPED, "--to", "hf", "-o", model], threads)
-            commands["pytorch"] = ["-c", TRANSFORMERS, model, PHOTO]
-        measured = {name: [] for name in commands}
-        for _ in range(1 + runs):
-            for name, command in commands.items():
-                measured[name].append(run_once(name, command, threads))
-                tick()
-    labels = {name: first_label(runs[0][2]) for name, runs in measured.items()}
+            commands["pytorch"] = ["-c", TRANSFORMERS, model, SAMPLE_PICTURE]
+        jobs = {name: partial(run_once, name, command, threads) for name, command in commands.items()}
+        measured = take_turns(jobs, runs, 1, tick)
+    labels = {name: first_label(results[0][2]) for name, results in measured.items()}
     if len(set(labels.values())) > 1:
-        raise ValueError(f"{PHOTO}: the first labels differ, so this is not the same job: {labels}")
-    row = {"measured": "cold start", "model": SHIPPED.stem, "photo": PHOTO, "label": labels["pvt_numpy"],
-           "threads": threads, "runs": runs}  # fmt: skip
-    times = {name: [time for time, _, _ in runs[1:]] for name, runs in measured.items()}
-    row |= {f"{name}_ms": median(values) for name, values in times.items()}
-    if with_pytorch:
-        row["ratio_to_pytorch"] = median(a / b for a, b in zip(times["pvt_numpy"], times["pytorch"], strict=True))
-    return row | {f"{name}_peak_mb": median(peak for _, peak, _ in runs[1:]) for name, runs in measured.items()}
+        raise ValueError(f"{PHOTO}: found other first labels: {labels}; expected the same, or it is not the same job")
+    times = {name: [time for time, _, _ in results] for name, results in measured.items()}
+    peaks = {name: median(peak for _, peak, _ in results) for name, results in measured.items()}
+    return {"measured": "cold start", "model": SHIPPED.stem, "photo": PHOTO, "label": labels["pvt_numpy"],
+            "threads": threads, "runs": runs, **compared(times, peaks)}  # fmt: skip
 
 
 def first_label(printed):

@@ -4,12 +4,11 @@
     pytorch     transformers', in eval and inference mode
     products    the floor: the matrix products of the same model, one BLAS call each, and nothing else
 
-Random weights, random pictures, float32. Left out: the processes themselves (`processes`).
+Random weights, random pictures, float32. How they are started and asked: `processes`.
 """
 
 import math
 import sys
-import time
 from dataclasses import replace
 from functools import cache
 
@@ -18,24 +17,20 @@ import numpy as np
 from ..config import VARIANTS
 from ..parameters import init_params
 from .processes import own_peak
+from .turns import timed
 
 
 def serve(contender, model, batch, image_size, threads):
     """Prepares the work, then answers the questions on stdin, a number a line, until there are no more."""
     batch, image_size, threads = int(batch), int(image_size), int(threads)
-    work = {"pvt_numpy": _ours, "products": _products, "pytorch": _pytorch}[contender](
-        model, batch, image_size, threads
-    )
+    prepare = {"pvt_numpy": _ours, "products": _products, "pytorch": _pytorch}[contender]
+    answers = {
+        "run": timed(prepare(model, batch, image_size, threads)),
+        "peak": own_peak,
+        "gmacs": lambda: batch * _counted(model, image_size)["macs"] / 1e9,
+    }
     for question in map(str.strip, sys.stdin):
-        if question == "run":
-            start = time.perf_counter()
-            work()
-            answer = (time.perf_counter() - start) * 1e3
-        elif question == "peak":
-            answer = own_peak()
-        elif question == "gmacs":
-            answer = batch * _counted(model, image_size)["macs"] / 1e9
-        print(answer, flush=True)
+        print(answers[question](), flush=True)
 
 
 def _model(name, image_size):

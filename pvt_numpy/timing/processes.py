@@ -4,7 +4,7 @@ Each has a process group of its own, so that Ctrl-C reaches the command alone, w
 on stderr is kept back, for the one line that reports a process which failed.
 
 On Linux a process's peak memory begins with that of the process which started it: a command that measures others must
-itself stay smaller than they are, and leave all computing to them. Left out: what is computed (`contenders`).
+itself stay smaller than they are, and leave all computing to them. What is computed: `contenders`.
 """
 
 import contextlib
@@ -15,9 +15,8 @@ import tempfile
 import time
 from typing import IO, NamedTuple
 
-from ..checkpoints.checkpoint import SHIPPED
+from ..system.paths import PACKAGE
 
-ROOT = SHIPPED.parent.parent  # the project's folder, in which every command of the README is given
 THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
@@ -36,9 +35,9 @@ def running(name, arguments, threads):
     windows = sys.platform == "win32"
     group = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP} if windows else {"start_new_session": True}
     with tempfile.TemporaryFile() as complaints:
-        process = subprocess.Popen([sys.executable, *map(str, arguments)], cwd=ROOT, env=os.environ | settings,
-                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, encoding="utf-8",
-                                   errors="replace", **group)  # fmt: skip
+        process = subprocess.Popen([sys.executable, *map(str, arguments)], env=os.environ | settings,
+                                   cwd=PACKAGE.parent, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                   stderr=complaints, encoding="utf-8", errors="replace", **group)  # fmt: skip
         try:
             yield Running(name, process, complaints)
         finally:
@@ -50,7 +49,7 @@ def running(name, arguments, threads):
 
 
 def ask(contender, question):
-    """The number that the process prints in answer to one line; ValueError with its last words where it is gone."""
+    """The number that the process prints in answer to one line; ValueError with its last words if it is gone."""
     with contextlib.suppress(BrokenPipeError):  # it is gone: then there is no answer either
         print(question, file=contender.process.stdin, flush=True)
     answer = contender.process.stdout.readline()
@@ -77,7 +76,7 @@ def run_once(name, arguments, threads):
 
 
 def own_peak():
-    """The most memory that this very process has had, in MB; 0 where the system does not tell."""
+    """The most memory that this very process has had, in MB; 0 if the system does not tell."""
     try:
         import resource
     except ImportError:  # Windows

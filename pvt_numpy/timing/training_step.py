@@ -1,22 +1,21 @@
 """One training step, ours and PyTorch's, side by side: `python -m pvt_numpy.train --benchmark`.
 
 Both take the same AdamW step (loss, gradients, clipping, update; ours also averages the weights) for the nano model on
-the same 32 pictures of 64 x 64 with the same number of threads, in float32, PyTorch in eager mode. The turns alternate
-within one process, so that a machine that slows down slows both; printed are medians. Without PyTorch only ours.
+the same 32 pictures of 64 x 64 with the same number of threads, in float32, PyTorch in eager mode. They take turns
+within one process; printed are medians. Without PyTorch only ours.
 """
 
-import time
 from concurrent.futures import ThreadPoolExecutor
-from importlib.util import find_spec
-from statistics import median
 
 import numpy as np
 
 from ..gradients import loss_and_gradients
 from ..model import forward
 from ..parameters import unflatten
+from ..reference.pytorch import hf_model, missing_packages
 from ..training.loop import step
 from ..training.state import Settings, fresh
+from .turns import compared, take_turns, timed
 
 BATCH, SIZE, WARM_UP = 32, 64, 3
 
@@ -32,34 +31,25 @@ def benchmark(config, threads, runs=15):
     piece = pixels[: settings.microbatch], labels[: settings.microbatch]
     with ThreadPoolExecutor(threads) as pool:
         contenders = {
-            "ours": lambda: step(state, pixels, labels, settings.rate, pool),
+            "pvt_numpy": lambda: step(state, pixels, labels, settings.rate, pool),
             "forward": lambda: forward(piece[0], nested, config),
             "both ways": lambda: loss_and_gradients(piece[0], nested, config, piece[1]),
         }
-        if find_spec("torch") and find_spec("transformers"):
+        if not missing_packages():
             contenders["PyTorch"] = torch_step(config, nested, pixels, labels, settings, threads)
-        times = {name: [] for name in contenders}
-        for _ in range(WARM_UP + runs):
-            for name, call in contenders.items():
-                started = time.perf_counter()
-                call()
-                times[name].append(1000 * (time.perf_counter() - started))
-    middle = {name: median(values[WARM_UP:]) for name, values in times.items()}
+        times = take_turns({name: timed(work) for name, work in contenders.items()}, runs, WARM_UP)
+    row = compared(times, {})
     print(f"one step, {BATCH} pictures of {SIZE} x {SIZE}, {threads} threads, median of {runs}")
-    print(f"pvt_numpy  {middle['ours']:7.1f} ms  {1000 * BATCH / middle['ours']:6.0f} images/s")
-    if "PyTorch" in middle:
-        ratio = middle["ours"] / middle["PyTorch"]
-        speed = 1000 * BATCH / middle["PyTorch"]
-        print(f"PyTorch    {middle['PyTorch']:7.1f} ms  {speed:6.0f} images/s   ratio {ratio:.2f}")
-    share = middle["forward"] / middle["both ways"]
+    for name in ("pvt_numpy", *(["PyTorch"] if "PyTorch" in times else [])):
+        elapsed, ratio = row[f"{name}_ms"], row.get(f"ratio_to_{name}", 1)
+        print(f"{name:<9}  {elapsed:7.1f} ms  {1000 * BATCH / elapsed:6.0f} pictures/s   ratio {ratio:.2f}")
+    share = row["forward_ms"] / row["both ways_ms"]
     print(f"forward alone is {share:.0%} of forward and backward: about what computing it again costs")
 
 
 def torch_step(config, nested, pixels, labels, settings, threads):
     """The same step with transformers' model, as a function without arguments."""
     import torch
-
-    from ..reference.pytorch import hf_model
 
     torch.set_num_threads(threads)
     model = hf_model(nested, config).train()

@@ -8,15 +8,15 @@ from ..system.files import atomic_file
 COLUMNS = ("epoch", "step", "seconds", "learning_rate", "train_loss", "train_accuracy", "val_loss", "val_accuracy")
 
 
-def epoch_line(row, images_per_second):
+def epoch_line(row, pictures_per_second):
     """One finished epoch in one line.
 
     >>> epoch_line({"epoch": 3, "train_loss": 1.2345, "train_accuracy": 0.5, "val_accuracy": 0.625}, 100.4)
-    'epoch   3  loss 1.234  right 50.0 %  validation 62.5 %  100 images/s'
+    'epoch   3  loss 1.234  right 50.0 %  validation 62.5 %  100 pictures/s'
     """
     measured = f"  validation {row['val_accuracy']:.1%}".replace("%", " %") if "val_accuracy" in row else ""
     right = f"{row['train_accuracy']:.1%}".replace("%", " %")
-    speed = f"{images_per_second:.0f} images/s"
+    speed = f"{pictures_per_second:.0f} pictures/s"
     return f"epoch {row['epoch']:3d}  loss {row['train_loss']:.3f}  right {right}{measured}  {speed}"
 
 

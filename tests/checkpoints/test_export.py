@@ -149,8 +149,8 @@ def test_retype_relabel_and_note(tmp_path, run):
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(b"a\nb\nc\n", "names 3 classes; expected 4"), (b"a\n\nb\nc\n", "names 3 classes; expected 4"),
-     (b"a\nb\nc\n\xff\n", "is not UTF-8 text")],
+    [(b"a\nb\nc\n", "found 3 class names; expected 4"), (b"a\n\nb\nc\n", "found 3 class names; expected 4"),
+     (b"a\nb\nc\n\xff\n", "no UTF-8; expected text")],
 )  # fmt: skip
 def test_labels_that_do_not_fit(tmp_path, content, said):
     (tmp_path / "labels.txt").write_bytes(content)
@@ -169,7 +169,7 @@ def test_default_output_overwrites_nothing(tmp_path, run, monkeypatch, options, 
     shown = run(source, *options)
     assert f"wrote: {name}" in shown
     assert_same_params(load_model(tmp_path / name).params, load_model(source).params)
-    with pytest.raises(ValueError, match=f"{name} exists already; say with -o what to write"):
+    with pytest.raises(ValueError, match=f"{name}: found something of that name; expected a free one"):
         convert.main([str(source), *options])
 
 

@@ -6,19 +6,14 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
-from pathlib import Path
+from importlib import import_module
 
 import pytest
 
 from pvt_numpy.pictures.folders import class_folders, find_images
 from pvt_numpy.system.cli import complain, run, say_working, whole_number
-
-ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = sorted(
-    path.stem if path.parent.name == "pvt_numpy" else path.parent.name
-    for path in [*ROOT.glob("pvt_numpy/*.py"), *ROOT.glob("pvt_numpy/*/__main__.py")]
-    if "run(main, " in path.read_text(encoding="utf-8") and path.stem != "cli"
-)
+from tests.commands import command_line
+from tests.commands.command_line import BALL, COMMANDS, ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -39,32 +34,30 @@ def test_ctrl_c_after_the_work_is_too_late():
         "atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))\n"
         "run(lambda: 0, 'job')"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert command_line.run("-c", code) == (0, "", "")
 
 
 @pytest.mark.parametrize(
     ("error", "status", "said"),
     [
-        (ValueError("two\nlines \x1b[31m"), 1, "job: error: two lines \\x1b[31m\n"),
-        (FileNotFoundError(2, "No such file", "a b.jpg"), 1, "job: error: a b.jpg: No such file\n"),
-        (KeyboardInterrupt(), 130, "job: stopped\n"),
-        (MemoryError(), 1, "job: error: MemoryError\n"),
-        (BrokenPipeError(), 0, ""),
+        (repr(ValueError("two\nlines \x1b[31m")), 1, "job: error: two lines \\x1b[31m\n"),
+        ("FileNotFoundError(2, 'No such file', 'a b.jpg')", 1, "job: error: a b.jpg: No such file\n"),
+        ("KeyboardInterrupt", 130, "job: stopped\n"),
+        ("MemoryError", 1, "job: error: MemoryError\n"),
+        ("BrokenPipeError", 0, ""),
     ],
 )  # fmt: skip
 def test_errors_become_one_line_and_a_status(error, status, said):
-    code = f"import sys; from pvt_numpy.system.cli import run\ndef main():\n    raise {error!r}\nrun(main, 'job')"
-    if isinstance(error, FileNotFoundError):
-        code = code.replace(repr(error), "FileNotFoundError(2, 'No such file', 'a b.jpg')")
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert done.returncode == status
-    assert done.stderr == said
+    code = f"import sys; from pvt_numpy.system.cli import run\ndef main():\n    raise {error}\nrun(main, 'job')"
+    assert command_line.run("-c", code) == (status, "", said)
 
 
-def test_a_bug_still_shows_its_traceback():
+def test_a_bug_still_shows_its_traceback_and_the_status_of_main_is_that_of_the_process():
     with pytest.raises(KeyError):
         run(lambda: {}["bug"], "job")
+    with pytest.raises(SystemExit) as stopped:
+        run(lambda: 1, "job")
+    assert stopped.value.code == 1
 
 
 def test_a_missing_package_is_named(monkeypatch, capsys):
@@ -83,24 +76,14 @@ def test_a_missing_package_is_named(monkeypatch, capsys):
     )
 
 
-def test_status_of_main_is_the_status_of_the_process():
-    with pytest.raises(SystemExit) as stopped:
-        run(lambda: 1, "job")
-    assert stopped.value.code == 1
-
-
-def test_complain_writes_to_stderr(capsys):
-    complain("job", "what was wrong")
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err == "job: error: what was wrong\n"
-
-
-def test_a_line_is_no_megabyte(capsys):
-    complain("job", "model.bin: " + "\x1b" * 10**6)
-    said = capsys.readouterr().err
-    assert said.startswith("job: error: model.bin: \\x1b\\x1b")
-    assert said.endswith(" more characters)\n")
+@pytest.mark.parametrize(("error", "start", "end"), [
+    ("what was wrong", "job: error: what was wrong\n", "wrong\n"),
+    ("model.bin: " + "\x1b" * 10**6, "job: error: model.bin: \\x1b\\x1b", " more characters)\n"),
+])  # fmt: skip
+def test_complain_writes_a_line_that_is_no_megabyte_to_stderr(capsys, error, start, end):
+    complain("job", error)
+    out, said = capsys.readouterr()
+    assert (out, said[: len(start)], said[-len(end) :]) == ("", start, end)
     assert len(said) < 4100
 
 
@@ -164,8 +147,8 @@ def test_whole_numbers_have_limits():
 @pytest.mark.parametrize(("closed", "status"), [("<&-", 1), (">&-", 0), ("2>&-", 0)])
 def test_closed_streams_are_no_traceback(closed, status):
     image = "-" if closed == "<&-" else "notebooks/golf_ball.jpg"
-    command = f'"{sys.executable}" -m pvt_numpy.classify {image} {closed}'
-    done = subprocess.run(["sh", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    line = f'"{sys.executable}" -m pvt_numpy.classify {image} {closed}'
+    done = subprocess.run(["sh", "-c", line], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == status
     assert "Traceback" not in done.stderr
     assert len(done.stderr.splitlines()) == status
@@ -181,8 +164,7 @@ def test_a_terminated_command_clears_away_what_is_half_written(tmp_path):
         "        time.sleep(60)\n"
         "run(main, 'job')"
     )
-    command = [sys.executable, "-c", code, str(tmp_path / "out")]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with command_line.start("-c", code, tmp_path / "out") as process:
         assert process.stdout.readline() == "writing\n"
         assert len(list(tmp_path.iterdir())) == 1
         process.send_signal(signal.SIGTERM)
@@ -193,12 +175,56 @@ def test_a_terminated_command_clears_away_what_is_half_written(tmp_path):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_of_every_command(command):
-    done = subprocess.run([sys.executable, "-m", f"pvt_numpy.{command}", "--help"], cwd=ROOT, capture_output=True,
-                          text=True, timeout=60)  # fmt: skip
-    assert done.returncode == 0
-    assert done.stderr == ""
-    assert f"pvt_numpy.{command}" in done.stdout
+    status, out, err = command_line.command(command, "--help")
+    assert (status, err) == (0, "")
+    assert f"pvt_numpy.{command}" in out
+    assert ("--model SOURCE" in out) == (command not in ("benchmark", "train"))  # these two make models of their own
 
 
 def test_the_list_of_commands_is_not_empty():
     assert {"classify", "convert", "evaluate", "summary", "benchmark"} <= set(COMMANDS)
+
+
+WRONG_SIZES = ["0", "224x", "axb", "1x2x3", "20000", "9" * 5000]
+WRONG_USAGE = [
+    ("benchmark", ["--models", "pvt_v3"], "--models"),
+    ("benchmark", ["--image-sizes", "8"], "--image-sizes"),
+    ("benchmark", ["--only", "lunch"], "--only"),
+    ("benchmark", ["--runs", "0"], "--runs"),
+    ("classify", [], "IMAGE: found none"),
+    ("classify", [BALL, "--top-k", "0"], "--top-k: found '0'; expected a whole number from 1 on"),
+    ("classify", [BALL, "--top-k", "x"], "--top-k"),
+    ("classify", [BALL, "--recipe", "mine"], "--recipe"),
+    ("classify", ["-", "-"], "more than once"),
+    ("convert", [], "one of the arguments SOURCE --model is required"),
+    ("convert", ["x", "--model", "y"], "--model: not allowed with argument SOURCE"),
+    ("convert", ["x", "--origin", "y"], "--origin: found 'y'; expected KEY=TEXT"),
+    ("plots", ["attention"], "IMAGE: found none; expected a picture"),
+    ("plots", ["nonsense"], "FIGURE: invalid choice"),
+    ("plots", ["attention", "x.jpg", "--query", "3"], "--query: found '3'; expected a pixel's row and column"),
+    ("plots", ["attention", "x.jpg", "--query", "-3,4"], "--query"),
+    *(("summary", ["pvt_tiny", "--image-size", size], "expected pixels") for size in WRONG_SIZES),
+    ("validate", ["--random", "pvt_tiny", "x"], "SOURCE"),
+    ("validate", ["--variants", "--break", "kv"], "--variants"),
+    ("validate", ["--variants", "--random", "pvt_tiny"], "--variants"),
+    ("validate", ["--dtype", "half"], "--dtype"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("command", "arguments", "said"), WRONG_USAGE)
+def test_wrong_usage_is_status_2(command, arguments, said, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        import_module(f"pvt_numpy.{command}" + ".__main__" * (command == "plots")).main(list(map(str, arguments)))
+    assert stopped.value.code == 2
+    usage, found = capsys.readouterr().err.split("error: ")
+    assert usage.startswith("usage: ")
+    assert said in found
+
+
+@pytest.mark.parametrize("command", ["convert", "summary", "validate"])
+@pytest.mark.parametrize("option", [[], ["--model"]])
+def test_a_model_is_named_with_or_without_the_option_and_a_mistake_is_one_line(command, option):
+    status, out, err = command_line.command(command, *option, "no-such-file.safetensors")
+    assert (status, out) == (1, "")
+    assert err.startswith(f"{command}: error: no-such-file.safetensors: ")
+    assert err.count("\n") == 1

@@ -1,4 +1,6 @@
-"""`python -m pvt_numpy.plots`: every picture from the shell, and every refusal."""
+"""`python -m pvt_numpy.plots`: every figure from the shell, and every refusal."""
+
+import sys
 
 import numpy as np
 import pytest
@@ -8,15 +10,15 @@ from PIL import Image
 
 from pvt_numpy import init_params, plots
 from pvt_numpy.checkpoints.checkpoint import Model, save_model
-from pvt_numpy.plots.__main__ import PICTURES, main
-from pvt_numpy.reference.comparison import Difference
-from tests.plots.plot_cases import GOLF_BALL, V1
+from pvt_numpy.plots.__main__ import FIGURES, main
+from tests.commands.command_line import BALL as GOLF_BALL
+from tests.plots.plot_cases import V1
 
 
-@pytest.mark.parametrize("name", [name for name in PICTURES if name not in ("class-token", "positions", "difference")])
-def test_every_picture_from_the_shell(name, tmp_path, capsys):
+@pytest.mark.parametrize("name", [name for name in FIGURES if name not in ("class-token", "positions", "difference")])
+def test_every_figure_from_the_shell(name, tmp_path, capsys):
     output = tmp_path / "out.png"
-    image = [str(GOLF_BALL)] if PICTURES[name][0] else []
+    image = [str(GOLF_BALL)] if FIGURES[name][0] else []
     assert main([name, *image, "--image-size", "64x96", "--query", "40,70", "-o", str(output)]) == 0
     assert capsys.readouterr().out.strip() == str(output)
     with Image.open(output) as picture:
@@ -24,7 +26,7 @@ def test_every_picture_from_the_shell(name, tmp_path, capsys):
         assert np.asarray(picture.convert("L")).std() > 5
 
 
-def test_v1_pictures_from_the_shell(tmp_path):
+def test_v1_figures_from_the_shell(tmp_path):
     save_model(tmp_path / "v1.safetensors", Model(V1, init_params(V1, np.random.default_rng(0))))
     for name in ("class-token", "positions", "rollout"):
         output = tmp_path / f"{name}.svg"
@@ -42,29 +44,44 @@ def test_refusals_of_the_command(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("arguments", [["attention"], ["nonsense"], ["attention", "x.jpg", "--query", "3"],
-                                       ["attention", "x.jpg", "--query", "-3,4"]])  # fmt: skip
-def test_wrong_usage_is_status_2(arguments, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        main(arguments)
-    assert stopped.value.code == 2
-    assert "error:" in capsys.readouterr().err
+def test_stages_blocks_and_heads_count_from_1(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(plots, "attention", lambda *_, **options: drawn.append(options))
+    monkeypatch.setattr(plots, "save", lambda *_: None)
+    assert main(["attention", str(GOLF_BALL), "--stage", "3", "--block", "2", "--head", "5", "--query", "0,9"]) == 0
+    assert main(["attention", str(GOLF_BALL), "--block", "-1"]) == 0
+    assert drawn == [{"stage": 2, "block": 1, "head": 4, "pixel": (0, 9)}, {"block": -1}]
+    for wrong, said in ((["--stage", "5"], "--stage: found 5; expected 1 to 4"),
+                        (["--stage", "0"], "--stage: found 0; expected 1 to 4"),
+                        (["--block", "3"], "--block: found 3; expected 1 to 2"),
+                        (["--stage", "4", "--head", "9"], "--head: found 9; expected 1 to 8"),
+                        (["--head", "-1"], "--head: found -1; expected 1 to 1")):  # fmt: skip
+        with pytest.raises(ValueError, match=f"^{said}$"):
+            main(["attention", str(GOLF_BALL), *wrong])
 
 
-def test_difference_without_pytorch_takes_the_golden_numbers(tmp_path, monkeypatch):
-    def missing(*_):
-        raise ImportError("No module named 'torch'")
+@pytest.fixture
+def compared(monkeypatch):
+    """(labels, title) of every figure of differences that is drawn."""
+    found = []
+    monkeypatch.setattr(plots, "difference", lambda lines, title: found.append((list(lines), title)))
+    monkeypatch.setattr(plots, "save", lambda *_: None)
+    return found
 
-    asked = []
 
-    def golden(name, load):
-        asked.append((name, load(np.float64)[0]["head"]["weight"].dtype))
-        return {"NumPy, float64": [Difference("logits", 1e-15, 1e-16, 1e-15)]}
+@pytest.mark.torch
+def test_difference_with_pytorch_is_live(compared):
+    assert main(["difference", str(GOLF_BALL), "--image-size", "64"]) == 0
+    assert compared == [(["NumPy, float64", "NumPy, float32", "PyTorch, float32"],
+                         "difference to PyTorch, layer by layer")]  # fmt: skip
 
-    monkeypatch.setattr(plots, "live", missing)
-    monkeypatch.setattr(plots, "from_golden", golden)
-    assert main(["difference", str(GOLF_BALL), "-o", str(tmp_path / "x.png")]) == 0
-    assert asked == [("shipped", np.float64)]
+
+def test_difference_without_pytorch_takes_the_golden_numbers(tmp_path, monkeypatch, compared):
+    monkeypatch.setitem(sys.modules, "torch", None)  # importing it now raises ImportError
+    assert main(["difference", str(GOLF_BALL)]) == 0
+    ((labels, title),) = compared
+    assert labels == ["NumPy, float64", "NumPy, float32"]
+    assert ": golden numbers, for torch is not installed\npvt_v2_b0" in title
     save_model(tmp_path / "v1.safetensors", Model(V1, init_params(V1, np.random.default_rng(0))))
-    with pytest.raises(ValueError, match="needs PyTorch"):
+    with pytest.raises(ValueError, match="found no golden numbers; expected a published architecture, or PyTorch"):
         main(["difference", str(GOLF_BALL), "--model", str(tmp_path / "v1.safetensors")])

@@ -2,10 +2,8 @@
 
 import os
 import signal
-import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -13,24 +11,19 @@ from PIL import Image
 from pvt_numpy.checkpoints.checkpoint import load_model
 from pvt_numpy.training.shapes import SHAPES
 from pvt_numpy.training.state import read_state
+from tests.commands import command_line
+from tests.commands.command_line import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 SMALL = ["shapes", "--image-size", "16", "--drawn", "64", "--seed", "3", "--batch-size", "32",
          "--microbatch-size", "16"]  # fmt: skip
 
 
 def start(*arguments):
-    """The command in a process of its own."""
-    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen([sys.executable, "-m", "pvt_numpy.train", *map(str, arguments)], cwd=ROOT, env=environment,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
+    return command_line.start("-m", "pvt_numpy.train", *arguments)
 
 
 def train(*arguments):
-    """(exit status, what it printed, what it complained)."""
-    process = start(*arguments)
-    out, err = process.communicate(timeout=300)
-    return process.returncode, out, err
+    return command_line.command("train", *arguments)
 
 
 def wait_for(path, process):
@@ -101,7 +94,7 @@ def test_resuming_a_finished_training_changes_nothing(whole):
     (["shapes", "--output", "x", "--image-size", "100000"], 2, "--image-size"),
     (["shapes", "--output", "x", "--keep-size", "0"], 2, "--keep-size"),
     (["shapes", "--out", "x"], 2, "unrecognized arguments: --out x"),
-    (["shapes", "--output", "x", "--val", "photos"], 2, "shapes are measured on shapes"),
+    (["shapes", "--output", "x", "--val", "photos"], 2, "--val: found it beside shapes"),
     (["--resume", "x", "--batch-size", "3"], 2, "found --batch-size"),
     (["--benchmark", "--epochs", "3"], 2, "found --epochs"),
     (["--benchmark", "--resume", "x"], 2, "found --resume"),
@@ -127,17 +120,12 @@ def test_a_reader_that_leaves_does_not_cost_the_epoch(tmp_path):
     assert read_state(tmp_path / "checkpoint.safetensors").history
 
 
-def test_a_folder_that_holds_a_training_is_left_alone(whole):
-    status, _, err = train(*SMALL, "--output", whole)
-    assert status == 1
-    assert "holds a training already (checkpoint.safetensors)" in err
-
-
-def test_a_folder_that_holds_another_model_is_left_alone(tmp_path):
-    (tmp_path / "model.safetensors").write_bytes(b"mine")
+@pytest.mark.parametrize("name", ["checkpoint.safetensors", "model.safetensors"])
+def test_a_folder_that_holds_a_training_or_another_model_is_left_alone(tmp_path, name):
+    (tmp_path / name).write_bytes(b"mine")
     status, _, err = train(*SMALL, "--output", tmp_path)
     assert status == 1
-    assert "holds a training already (model.safetensors)" in err
+    assert f"found a training already ({name}); expected an empty folder, or --resume" in err
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"mine"]
 
 
@@ -151,4 +139,4 @@ def test_a_training_whose_classes_have_changed_does_not_go_on(tmp_path):
     Image.new("RGB", (16, 16)).save(tmp_path / "data" / "c" / "1.png")
     status, _, err = train("--resume", tmp_path / "out")
     assert status == 1
-    assert "3 classes; this training began with 2" in err
+    assert "found 3 classes; expected the 2 with which" in err

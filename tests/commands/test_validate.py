@@ -1,10 +1,9 @@
 """`python -m pvt_numpy.validate`: its verdicts, its exit status, its report, with PyTorch and without."""
 
 import json
-import subprocess
 import sys
+from argparse import Namespace
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,12 +12,14 @@ import pytest
 from pvt_numpy import VARIANTS, validate
 from pvt_numpy.checkpoints.checkpoint import Model, load_model, save_model
 from pvt_numpy.parameters import flatten
-from pvt_numpy.reference.comparison import MISTAKES, TOLERANCES, Difference, broken, differences, first_departure
+from pvt_numpy.reference.cases import golden_case
+from pvt_numpy.reference.comparison import TOLERANCES, Difference, differences, first_departure
 from pvt_numpy.reference.golden import seeded_params, seeded_pixels
+from pvt_numpy.reference.mistakes import MISTAKES, broken
+from tests.commands.command_line import BALL
 
-ROOT = Path(__file__).resolve().parents[2]
-SAMPLE = str(ROOT / "notebooks" / "golf_ball.jpg")
-FIRST = {"eps": "norm1", "gelu": "mlp.act", "kv": "attn.k"}
+SAMPLE = str(BALL)
+GOLDEN = Namespace(json=False, model=None, local_files_only=True)
 
 
 @pytest.fixture
@@ -33,13 +34,13 @@ def answer(capsys, *arguments):
     return status, json.loads(capsys.readouterr().out)
 
 
-def small_model(tmp_path, **changes):
-    """A file with a narrow model of random weights."""
+def small_model(tmp_path, size=(64, 64), **changes):
+    """A file with a narrow model of random weights, and a recipe that makes pictures of this size."""
     narrow = {"image_size": 64, "hidden_sizes": (8, 16, 24, 32), "num_attention_heads": (1, 2, 3, 4), "num_labels": 5}
     config = replace(VARIANTS["pvt_tiny"], **narrow | changes)
-    size = {"do_resize": True, "size": {"height": 64, "width": 64}}
+    recipe = {"do_resize": True, "size": dict(zip(("height", "width"), size, strict=True))}
     path = tmp_path / "small.safetensors"
-    save_model(path, Model(config, seeded_params(config, 3, np.float32), preprocessing=size))
+    save_model(path, Model(config, seeded_params(config, 3, np.float32), preprocessing=recipe))
     return str(path)
 
 
@@ -58,18 +59,14 @@ def test_the_shipped_model_agrees_with_pytorch_on_the_sample(capsys, dtype):
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize("mistake", FIRST)
-def test_a_mistake_is_found_where_it_was_made(capsys, mistake, tmp_path):
-    status, result = answer(capsys, small_model(tmp_path, patch_norm_eps=1e-5), "--break", mistake, "--image", SAMPLE)
-    assert status == 1
-    assert result["first_departure"] == f"stages.0.blocks.0.{FIRST[mistake]}"
-
-
-@pytest.mark.torch
-def test_a_misread_position_table_is_found(capsys, tmp_path):
-    status, result = answer(capsys, small_model(tmp_path), "--break", "pos", "--image", SAMPLE)
-    assert status == 1
-    assert result["first_departure"] == "stages.0.tokens"
+@pytest.mark.parametrize(("mistake", "eps", "first"), [
+    ("eps", 1e-5, "blocks.0.norm1"), ("gelu", 1e-5, "blocks.0.mlp.act"), ("kv", 1e-5, "blocks.0.attn.k"),
+    ("pos", None, "tokens"),
+])  # fmt: skip
+def test_a_mistake_is_found_where_it_was_made(capsys, mistake, eps, first, tmp_path):
+    model = small_model(tmp_path, patch_norm_eps=eps)
+    status, result = answer(capsys, "--model", model, "--break", mistake, "--image", SAMPLE)
+    assert (status, result["first_departure"]) == (1, f"stages.0.{first}")
 
 
 @pytest.mark.torch
@@ -79,35 +76,25 @@ def test_the_official_pair_of_epsilons_is_the_references_too(capsys, tmp_path):
 
 @pytest.mark.torch
 def test_a_picture_that_hugging_faces_v1_cannot_take_is_refused(tmp_path):
-    model = load_model(small_model(tmp_path))
-    path = tmp_path / "large.safetensors"
-    save_model(path, replace(model, preprocessing={"size": {"height": 96, "width": 64}}))
-    with pytest.raises(
-        ValueError, match="picture is 96 x 64 pixels for the model; Hugging Face's PVT v1 runs at 64 x 64"
-    ):
-        validate.main([str(path), "--image", SAMPLE])
+    with pytest.raises(ValueError, match="picture: found 96 x 64 pixels; expected 64 x 64, as Hugging Face's PVT v1"):
+        validate.main([small_model(tmp_path, (96, 64)), "--image", SAMPLE])
 
 
 @pytest.mark.torch
 def test_random_weights_of_a_variant(capsys):
     status, result = answer(capsys, "--random", "pvt_v2_b0", "--dtype", "float32")
-    assert status == 0
-    assert result["model"] == "pvt_v2_b0, random weights; picture: noise"
+    assert (status, result["model"]) == (0, "pvt_v2_b0, random weights; picture: noise")
 
 
 def test_without_pytorch_the_shipped_models_own_golden_numbers_are_checked(capsys, no_torch):
-    assert validate.main([]) == 0
+    assert validate.main(["--image", SAMPLE]) == 0
     text = capsys.readouterr().out
     assert text.startswith("not installed: torch, transformers; checking golden numbers instead, written once")
+    assert f"{SAMPLE} is not used" in text
     assert "golden numbers in golden_numbers/shipped.json, by transformers PvtV2ForImageClassification" in text
     assert "\nall 26 agree; the largest relative difference is" in text
     status, result = answer(capsys)
     assert (status, result["golden"], result["layers"][-1]["name"]) == (0, True, "logits")
-
-
-def test_without_pytorch_a_picture_is_said_to_be_unused(capsys, no_torch):
-    assert validate.main(["--image", SAMPLE]) == 0
-    assert f"{SAMPLE} is not used" in capsys.readouterr().out
 
 
 def test_other_weights_of_a_published_variant_are_checked_with_its_golden_numbers(capsys, tmp_path):
@@ -122,9 +109,7 @@ def test_other_weights_of_a_published_variant_are_checked_with_its_golden_number
 
 
 def test_an_architecture_without_golden_numbers_is_said_so(tmp_path):
-    with pytest.raises(
-        ValueError, match="golden numbers for the published architectures only; .* requirements-torch.txt"
-    ):
+    with pytest.raises(ValueError, match="found no golden numbers; expected a published.* requirements-torch.txt"):
         validate.main([small_model(tmp_path), "--golden"])
 
 
@@ -132,13 +117,14 @@ def test_an_architecture_without_golden_numbers_is_said_so(tmp_path):
                                                 ("kv", "blocks.0.attn.probs"), ("pos", "tokens")])  # fmt: skip
 @pytest.mark.parametrize("variant", ["pvt_small", "pvt_v2_b1"])
 def test_golden_numbers_find_a_mistake_too(capsys, mistake, first, variant):
+    arguments = ["--random", variant, "--golden", "--break", mistake]
     if (mistake, variant) == ("pos", "pvt_v2_b1"):
-        with pytest.raises(ValueError, match="found PVT v2, which has no position table; expected v1"):
-            validate.main(["--random", variant, "--golden", "--break", mistake])
+        with pytest.raises(ValueError, match="pos: found a PVT v2, which has no position table; expected a v1 model"):
+            validate.main(arguments)
         return
     if (mistake, variant) == ("eps", "pvt_small"):
         first = "tokens"  # its one epsilon is that of the patch embedding too
-    status, result = answer(capsys, "--random", variant, "--golden", "--break", mistake)
+    status, result = answer(capsys, *arguments)
     assert (status, result["first_departure"]) == (1, f"stages.0.{first}")
 
 
@@ -146,17 +132,16 @@ def test_the_report_marks_the_first_departure_and_those_after_it(capsys):
     assert validate.main(["--golden", "--break", "kv"]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert "mistake put in: the joint matrix of keys and values is read values first" in lines
-    assert sum(line.endswith("<- first to depart") for line in lines) == 1
-    first = next(k for k, line in enumerate(lines) if line.endswith("<- first to depart"))
-    assert lines[first].startswith("stages.0.blocks.0.attn.probs ")
-    assert lines[first - 1].startswith("stages.0.tokens ")
+    (first,) = (k for k, line in enumerate(lines) if line.endswith("<- first to depart"))
+    assert [line.split(" ")[0] for line in lines[first - 1 : first + 1]] == ["stages.0.tokens",
+                                                                            "stages.0.blocks.0.attn.probs"]  # fmt: skip
     assert lines[first + 1].endswith("  departs")
-    assert lines[-1].startswith("first layer that departs: stages.0.blocks.0.attn.probs, by ")
+    assert lines[-1].startswith("first layer that departs: stages.0.blocks.0.attn.probs (stage 1, block 1), by ")
 
 
 def test_the_table_has_a_line_for_every_variant_and_the_shipped_model(capsys, monkeypatch):
     monkeypatch.setattr(validate, "VARIANTS", {name: VARIANTS[name] for name in ("pvt_tiny", "pvt_v2_b0")})
-    assert validate.table(live=False) == 0
+    assert validate.table(GOLDEN, live=False) == 0
     first, empty, *lines = capsys.readouterr().out.splitlines()
     assert (first, empty) == ("reference: golden numbers, written once by PyTorch", "")
     assert [line.split(" | ")[0] for line in lines[2:]] == ["| pvt_tiny", "| pvt_v2_b0", "| the model that ships"]
@@ -167,31 +152,14 @@ def test_the_table_has_a_line_for_every_variant_and_the_shipped_model(capsys, mo
 def test_the_table_fails_where_a_row_does(capsys, monkeypatch):
     monkeypatch.setattr(validate, "VARIANTS", {})
     monkeypatch.setitem(TOLERANCES, "float32", 1e-12)
-    assert validate.table(live=False) == 1
+    assert validate.table(GOLDEN, live=False) == 1
 
 
 def test_a_different_order_of_the_top_labels_is_seen(capsys):
-    case = validate.golden_case(load_model(), None, None, "float32")
+    case = golden_case(load_model(), "float32")
     assert validate.same_top(case)
     case.expected["logits"] = case.expected["logits"][:, ::-1]
     assert not validate.same_top(case)
-
-
-def test_one_line_and_exit_status_1_for_a_users_mistake():
-    done = subprocess.run([sys.executable, "-m", "pvt_numpy.validate", "no-such-file.safetensors"], cwd=ROOT,
-                          capture_output=True, text=True, encoding="utf-8", check=False)  # fmt: skip
-    assert done.returncode == 1
-    assert done.stderr.startswith("validate: error: ")
-    assert done.stderr.count("\n") == 1
-
-
-@pytest.mark.parametrize(
-    "arguments", [["--random", "pvt_tiny", "x"], ["--variants", "--break", "kv"], ["--dtype", "half"]]
-)
-def test_wrong_usage_is_exit_status_2(arguments, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        validate.main(arguments)
-    assert stopped.value.code == 2
 
 
 def test_differences_are_what_they_are_called():
@@ -208,9 +176,9 @@ def test_nan_departs():
 
 
 def test_missing_names_and_other_shapes_are_errors():
-    with pytest.raises(ValueError, match="logits is in the reference and not here"):
+    with pytest.raises(ValueError, match="logits: found in the reference only; expected in both"):
         differences({}, {"logits": np.zeros(2)})
-    with pytest.raises(ValueError, match=r"logits has shape \(2, 1\); expected \(2,\), as in the reference"):
+    with pytest.raises(ValueError, match=r"logits: found shape \(2, 1\); expected \(2,\), as in the reference"):
         differences({"logits": np.zeros((2, 1))}, {"logits": np.zeros(2)})
 
 
@@ -226,7 +194,7 @@ def test_a_mistake_leaves_the_model_itself_alone(mistake):
 
 
 def test_a_model_with_another_activation_has_no_tanh_gelu_mistake():
-    with pytest.raises(ValueError, match="hidden_act: found 'relu'; expected 'gelu'"):
+    with pytest.raises(ValueError, match="mistake gelu: found hidden_act 'relu'; expected a model with 'gelu'"):
         broken("gelu", replace(VARIANTS["pvt_tiny"], hidden_act="relu"), {})
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 import pvt_numpy
 from pvt_numpy import Model, PvtConfig, PvtV2Config, init_params
-from pvt_numpy.explore import explore
+from pvt_numpy.explorer.page import explore
 
 GOLF_BALL = Path(__file__).parents[2] / "notebooks" / "golf_ball.jpg"
 NASTY_LABELS = ("</script><b>x", 'a "quoted" label', "it's <!-- -->", "&amp; \u2028 é")
@@ -21,8 +21,10 @@ SMALL = {"depths": (2, 1, 2), "num_encoder_blocks": 3, "hidden_sizes": (8, 16, 6
 
 
 @cache
-def small_model(kind):
-    """ "v1", "v2" or "linear", with labels that would break a careless page."""
+def model_of(kind):
+    """ "v1", "v2" or "linear", small and with labels that would break a careless page; or "shipped"."""
+    if kind == "shipped":
+        return pvt_numpy.load_model()
     if kind == "v1":
         config = PvtConfig(**SMALL, patch_sizes=(4, 2, 2), sequence_reduction_ratios=(4, 2, 1))
     else:
@@ -36,21 +38,15 @@ def small_model(kind):
 
 
 @cache
-def shipped():
-    return pvt_numpy.load_model()
-
-
-@cache
 def page_of(kind):
-    """The page of the sample picture and a small model, or of "shipped"."""
-    return explore(GOLF_BALL, shipped() if kind == "shipped" else small_model(kind))
+    """The page of the sample picture and a model."""
+    return explore(GOLF_BALL, model_of(kind))
 
 
 @cache
 def trace_of(kind):
     """The forward pass that `page_of(kind)` must show."""
-    model = shipped() if kind == "shipped" else small_model(kind)
-    trace = {}
+    model, trace = model_of(kind), {}
     pixel_values = pvt_numpy.preprocess(GOLF_BALL, **model.preprocessing)
     pvt_numpy.forward(pixel_values, model.params, model.config, trace=trace)
     return trace

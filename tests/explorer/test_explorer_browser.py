@@ -6,12 +6,12 @@ Skipped where there is no Chromium with chromedriver and selenium; with PVT_REQU
 import numpy as np
 import pytest
 
-from pvt_numpy import explore
 from pvt_numpy.explorer import page as page_module
 from pvt_numpy.explorer.pack import cosines, pack
+from pvt_numpy.explorer.page import explore
 from tests.explorer import browser
 from tests.explorer.browser import click, point, press, text
-from tests.explorer.explorer_pages import GOLF_BALL, data_of, kept_queries, page_of, small_model, trace_of
+from tests.explorer.explorer_pages import GOLF_BALL, data_of, kept_queries, model_of, page_of, trace_of
 
 pytestmark = pytest.mark.browser
 
@@ -28,11 +28,7 @@ def table_of(driver):
 
 
 def number(shown):
-    return float(shown.replace("−", "-"))
-
-
-def percent(shown):
-    return float(shown.replace("%", "").strip()) / 100
+    return float(shown.replace("−", "-").replace("%", "").strip())
 
 
 # Numbers
@@ -68,12 +64,8 @@ def test_the_reverse_view_is_a_column_of_the_forward_pass_s_table(view, kind):
         for m in (0, stage["keys"] // 2, stage["keys"] - 1):
             for head in (0, stage["heads"] - 1, -1):
                 shown = driver.execute_script(
-                    "const stage = page.stages[arguments[0]];"
-                    "return Array.from(readersOf(stage, stage.blocks[0], arguments[1], arguments[2]))",
-                    i,
-                    head,
-                    m,
-                )
+                    """const [i, head, m] = arguments, stage = page.stages[i];
+                    return Array.from(readersOf(stage, stage.blocks[0], head, m))""", i, head, m)  # fmt: skip
                 exact = probs[:, :, m].mean(0) if head == -1 else probs[head, :, m]
                 assert np.abs(np.array(shown) - exact).max() <= stage["errors"]["probability"] + 1e-6
 
@@ -84,11 +76,8 @@ def test_similarity_is_the_cosine_of_the_map(view, kind):
     for i, stage in enumerate(data_of(page_of(kind).html)["stages"]):
         features = trace_of(kind)[f"stages.{i}"][0].reshape(stage["channels"], -1).T.astype(np.float64)
         n = len(features) // 2
-        shown = driver.execute_script(
-            "const stage = page.stages[arguments[0]];return Array.from(cosinesOf(stage, stage.special + arguments[1]))",
-            i,
-            n,
-        )
+        cosines_of = "const s = page.stages[arguments[0]];return Array.from(cosinesOf(s, s.special + arguments[1]))"
+        shown = driver.execute_script(cosines_of, i, n)
         assert np.abs(np.array(shown) - cosines(features[n : n + 1], features)[0]).max() < 0.02
         assert np.argmax(shown) == n
 
@@ -158,8 +147,8 @@ def test_the_mouse_moves_the_query_and_a_click_pins_it(view):
     strongest = int(np.argmax(values))
     assert f"row {strongest // 7 + 1}, column {strongest % 7 + 1}" in text(driver, "#caption")
     assert text(driver, "#legend-high") in text(driver, "#caption")
-    assert abs(percent(text(driver, "#legend-high")) - values.max()) < 6e-4
-    assert text(driver, "#pinned-caption").startswith("Click the photo")
+    assert abs(number(text(driver, "#legend-high")) / 100 - values.max()) < 6e-4
+    assert text(driver, "#pinned-caption").startswith("Click the picture")
     point(driver, 0.1, 0.2, press_too=True)
     kept = text(driver, "#pinned-caption")
     assert kept.startswith("Query row 6, column 3 reads most")
@@ -168,7 +157,7 @@ def test_the_mouse_moves_the_query_and_a_click_pins_it(view):
     assert text(driver, "#caption").startswith("Query row 20, column 17")
     assert "The pinned query, row 6, column 3" in text(driver, "#arithmetic-subject")
     click(driver, "#pin-button")
-    assert text(driver, "#pinned-caption").startswith("Click the photo")
+    assert text(driver, "#pinned-caption").startswith("Click the picture")
     assert "under the pointer, row 20, column 17" in text(driver, "#arithmetic-subject")
 
 
@@ -208,7 +197,7 @@ def test_the_keyboard_does_everything(view):
     assert text(driver, "#pinned-caption").startswith("Query row 28, column 18")
     browser.wait(lambda: text(driver, "#live").startswith("Pinned. Stage 2"))
     press(driver, Keys.ESCAPE)
-    assert text(driver, "#pinned-caption").startswith("Click the photo")
+    assert text(driver, "#pinned-caption").startswith("Click the picture")
     for keys, expected in [("4", "Stage 4 · block 2 · mean of 8 heads"), ("h", "Stage 4 · block 2 · head 1"),
                            ("hh", "Stage 4 · block 2 · head 3"), ("H", "Stage 4 · block 2 · head 2"),
                            ("b", "Stage 4 · block 1 · head 2"), ("m", "Stage 4 · block 1 · mean of 8 heads"),
@@ -315,10 +304,15 @@ def test_rollout_is_shown_for_every_model(view):
     assert not driver.find_element("id", "class-token").is_displayed()
 
 
+def lacking(monkeypatch, kind, budget):
+    """The page of a small model with so little room, and its stages."""
+    monkeypatch.setattr(page_module, "pack", lambda trace, config: pack(trace, config, budget))
+    page = explore(GOLF_BALL, model_of(kind))
+    return page, data_of(page.html)["stages"]
+
+
 def test_a_page_that_lacks_something_says_so_and_stays_true(view, monkeypatch):
-    monkeypatch.setattr(page_module, "pack", lambda trace, config: pack(trace, config, 9_000))
-    page = explore(GOLF_BALL, small_model("v2"))
-    stages = data_of(page.html)["stages"]
+    page, stages = lacking(monkeypatch, "v2", 9_000)
     driver, trace = view(page), trace_of("v2")
     assert any(stage["stride"] > 1 for stage in stages)
     for i, stage in enumerate(stages):
@@ -337,9 +331,7 @@ def test_a_page_that_lacks_something_says_so_and_stays_true(view, monkeypatch):
 
 
 def test_a_stage_with_scores_only_says_so(view, monkeypatch):
-    monkeypatch.setattr(page_module, "pack", lambda trace, config: pack(trace, config, 26_000))
-    page = explore(GOLF_BALL, small_model("v1"))
-    stages = data_of(page.html)["stages"]
+    page, stages = lacking(monkeypatch, "v1", 26_000)
     only = [i for i, stage in enumerate(stages) if stage["onlyScores"]]
     assert only
     driver = view(page)

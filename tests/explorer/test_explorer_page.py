@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pvt_numpy import explore
+from pvt_numpy.explorer.page import explore
 from tests.explorer import browser
 from tests.explorer.browser import point, press, text
-from tests.explorer.explorer_pages import GOLF_BALL, page_of, small_model
+from tests.explorer.explorer_pages import GOLF_BALL, model_of, page_of
 
 pytestmark = pytest.mark.browser
 
 
 def test_hostile_names_are_shown_and_do_nothing(view):
     name = "<script>alert(1)</script>.jpg"
-    driver = view(explore(Image.open(GOLF_BALL), small_model("v2"), name=name))
+    driver = view(explore(Image.open(GOLF_BALL), model_of("v2"), name=name))
     assert text(driver, "#file") == name
     assert driver.title.startswith(name)
     assert driver.execute_script("return document.querySelectorAll('script').length") == 2

@@ -1,16 +1,9 @@
 """`import pvt_numpy` is light: no heavy package comes with it, and it takes little longer than NumPy itself."""
 
-import ast
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
-from tests.commands.test_cli import COMMANDS
+from tests.commands.command_line import COMMANDS, ROOT, run
 
-ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("torch", "transformers", "timm", "matplotlib", "huggingface_hub", "tqdm", "jupyter", "IPython", "ipykernel",
          "nbclient", "nbformat", "hypothesis", "selenium")  # fmt: skip
 MODULES = [f"pvt_numpy.{name}" if (ROOT / f"pvt_numpy/{name}.py").exists() else f"pvt_numpy.{name}.__main__"
@@ -20,10 +13,9 @@ LIMIT = 0.3  # seconds beyond NumPy's own import
 
 def fresh(code):
     """What a new Python prints for `code`, run from the checkout."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("COV", "PYTEST"))}
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True,
-                          encoding="utf-8", check=True)  # fmt: skip
-    return done.stdout
+    status, out, err = run("-c", code)
+    assert (status, err) == (0, "")
+    return out
 
 
 @pytest.mark.parametrize("module", ["pvt_numpy", "pvt_numpy.model", *MODULES])
@@ -42,15 +34,6 @@ def test_naming_one_photo_takes_nothing_that_it_does_not_need():
     loaded = fresh(code).splitlines()[-1].split()
     assert "pvt_numpy.model" in loaded
     assert not {*HEAVY, "secrets", "hashlib"} & set(loaded)
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "pvt_numpy" / "layers").glob("*.py")), ids=lambda path: path.stem)
-def test_the_arithmetic_needs_numpy_and_its_neighbours_alone(path):
-    imports = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-               if isinstance(node, (ast.Import, ast.ImportFrom))]  # fmt: skip
-    outside = {alias.name for node in imports if isinstance(node, ast.Import) for alias in node.names}
-    outside |= {node.module for node in imports if isinstance(node, ast.ImportFrom) and node.level != 1}
-    assert outside <= {"numpy", "math"}
 
 
 def test_it_is_quick():

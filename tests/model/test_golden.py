@@ -135,5 +135,5 @@ def test_a_digest_sees_exchanged_entries():
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="pvt_tiny.json is missing: the golden numbers"):
+    with pytest.raises(FileNotFoundError, match="pvt_tiny.json: found no such file; expected the golden numbers"):
         read_golden("pvt_tiny", tmp_path)

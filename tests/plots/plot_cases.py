@@ -1,6 +1,6 @@
-"""Small models, their traces, and what a drawn picture shows: for the tests of the pictures."""
+"""Small models, their traces, and what a figure shows: for the tests of figures and of rollout."""
 
-from pathlib import Path
+from functools import cache
 
 import numpy as np
 
@@ -8,16 +8,17 @@ from pvt_numpy import PvtConfig, PvtV2Config, forward, init_params, plots
 
 SMALL = {"depths": (2, 1, 1, 2), "hidden_sizes": (8, 8, 15, 16), "num_attention_heads": (1, 2, 5, 4), "num_labels": 3}
 V1, V2 = PvtConfig(image_size=64, **SMALL), PvtV2Config(**SMALL)
-GOLF_BALL = Path(__file__).resolve().parents[2] / "notebooks" / "golf_ball.jpg"
 
 
-def traced(config, H=64, W=96):
+@cache
+def traced(config, H=64, W=96, B=1):
+    """(photo, trace, pixel values, parameters) of a model whose scores are far from 0, so that none attends evenly."""
     rng = np.random.default_rng(3)
-    params = init_params(config, rng)
+    params = init_params(config, rng, np.float64)
     for stage in params["stages"]:
         for block in stage["blocks"]:
             block["attn"]["q"]["weight"] *= 200
-    x, trace = rng.standard_normal((1, 3, H, W)).astype(np.float32), {}
+    x, trace = rng.standard_normal((B, 3, H, W)), {}
     forward(x, params, config, trace=trace)
     return plots.photo_of(x), trace, x, params
 

@@ -1,8 +1,6 @@
-"""What the pictures draw: the numbers in them, where they are put, and what is written beside them."""
+"""What the figures draw: the numbers in them, where they are put, and what is written beside them."""
 
 import io
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -12,21 +10,15 @@ from PIL import Image
 
 from pvt_numpy import VARIANTS, PvtV2Config, forward, init_params, plots, pyramid
 from pvt_numpy.analysis.cost import summarise
+from pvt_numpy.checkpoints.checkpoint import Model
 from pvt_numpy.layers.position import resize_positions
-from pvt_numpy.parameters import parameter_shapes
-from pvt_numpy.plots.style import as_bytes, for_notebook, show_photo
-from pvt_numpy.reference.comparison import Difference
-from tests.plots.plot_cases import GOLF_BALL, SMALL, V1, V2, query, shown, traced
-
-
-@pytest.fixture(scope="module")
-def v2():
-    return traced(V2)
-
-
-@pytest.fixture(scope="module")
-def v1():
-    return traced(V1)
+from pvt_numpy.parameters import flatten, unflatten
+from pvt_numpy.plots.figures import as_bytes, for_notebook
+from pvt_numpy.plots.photo import show_photo
+from pvt_numpy.reference.cases import by_precision, golden_case, live_case
+from pvt_numpy.reference.comparison import TOLERANCES, Difference
+from tests.commands.command_line import BALL, run
+from tests.plots.plot_cases import V2, query, shown, traced
 
 
 def test_photo_of_undoes_the_normalisation():
@@ -38,8 +30,8 @@ def test_photo_of_undoes_the_normalisation():
     np.testing.assert_array_equal(plots.photo_of(np.moveaxis(photo, -1, 0)[None], do_normalize=False), photo)
 
 
-def test_pyramid_is_to_scale(v2):
-    photo, _, x, params = v2
+def test_pyramid_is_to_scale():
+    photo, _, x, params = traced(V2)
     maps = pyramid(x, params, V2)
     figure = plots.pyramid(photo, maps)
     (axes,) = figure.axes
@@ -55,7 +47,7 @@ def test_pyramid_is_to_scale(v2):
         np.testing.assert_array_equal(true.get_array(), plots.pca_colours(features[0]))
         np.testing.assert_array_equal(large.get_array(), plots.pca_colours(features[0]))
         H, W = features.shape[2:]
-        assert f"stage {i}\n{H} × {W} tokens × {features.shape[1]}" in shown(figure)
+        assert f"stage {i + 1}\n{H} × {W} tokens × {features.shape[1]}" in shown(figure)
     assert "64 × 96 pixels" in shown(figure)
     assert axes.get_aspect() == 1
 
@@ -94,8 +86,7 @@ def test_patches_frame_the_pixels_that_a_token_reads():
 def test_seen_pixels_are_those_that_change_the_token():
     """Against the model itself: a pixel inside the frame moves the token's embedding, one outside does not."""
     rng = np.random.default_rng(0)
-    config = PvtV2Config(**SMALL)
-    params = init_params(config, rng, np.float64)
+    config, params = V2, init_params(V2, rng, np.float64)
     x = rng.standard_normal((1, 3, 64, 64))
 
     def token(pixels):
@@ -121,7 +112,7 @@ def test_kernels_are_drawn_around_grey():
     np.testing.assert_array_equal(drawn[3], 0.5)
     np.testing.assert_allclose(drawn[1], 0.5 + 0.5 * weight[1].transpose(1, 2, 0) / np.abs(weight[1]).max())
     assert "5 × 3 × 4 × 4" in shown(figure)
-    with pytest.raises(ValueError, match="read 8 channels"):
+    with pytest.raises(ValueError, match="found kernels of 8 channels"):
         plots.kernels(np.zeros((4, 8, 3, 3)))
 
 
@@ -182,31 +173,24 @@ def test_difference_draws_the_relative_ones():
 
 
 def test_golden_differences_are_rounding():
-    lines = plots.from_golden("pvt_v2_b0")
+    lines = by_precision(*(golden_case("pvt_v2_b0", dtype) for dtype in TOLERANCES))
     assert max(row.relative for row in lines["NumPy, float64"]) < 1e-12
     assert 1e-9 < max(row.relative for row in lines["NumPy, float32"]) < 1e-4
 
 
 @pytest.mark.torch
-def test_live_differences_are_rounding(v2):
-    _, _, x, params = v2
+def test_live_differences_are_rounding():
+    _, _, x, params = traced(V2)
 
-    def load(dtype):
-        flat = {name: _leaf(params, name).astype(dtype) for name in parameter_shapes(V2)}
-        from pvt_numpy.parameters import unflatten
+    def case(dtype):
+        flat = {name: array.astype(np.float32).astype(dtype) for name, array in flatten(params).items()}
+        return live_case("", Model(V2, unflatten(flat)), x.astype(np.float32).astype(dtype))
 
-        return unflatten(flat), V2
-
-    lines = plots.live(load, x)
+    lines = by_precision(*map(case, TOLERANCES))
     assert list(lines) == ["NumPy, float64", "NumPy, float32", "PyTorch, float32"]
     assert max(row.relative for row in lines["NumPy, float64"]) < 1e-10
-    assert 1e-9 < max(row.relative for row in lines["NumPy, float32"]) < 1e-3
-
-
-def _leaf(params, name):
-    for part in name.split("."):
-        params = params[int(part)] if isinstance(params, list) else params[part]
-    return params
+    for label in ("NumPy, float32", "PyTorch, float32"):
+        assert 1e-9 < max(row.relative for row in lines[label]) < 1e-3
 
 
 @pytest.mark.parametrize("signed", [False, True])
@@ -223,24 +207,23 @@ def test_overlay_stretches_maps_over_the_photo(signed):
     assert "what" in shown(figure)
 
 
-def test_a_notebook_gets_one_small_picture_and_the_readers_style_changes_nothing():
+def test_a_notebook_gets_one_small_figure_and_the_readers_style_changes_nothing():
     import matplotlib
 
     config = VARIANTS["pvt_v2_b0"]
-    (kind, content), *others = for_notebook(plots.cost(config)).items()
+    ((kind, content),) = for_notebook(plots.cost(config)).items()
     assert kind == "image/png"
-    assert not others
     assert Image.open(io.BytesIO(content)).size > (400, 200)
     with matplotlib.rc_context({"font.size": 30, "figure.facecolor": "black"}):
         assert plots.cost(config)._repr_mimebundle_(include=None)[kind] == content
 
 
 def test_photos_go_into_a_notebook_as_jpeg():
-    photo = np.asarray(Image.open(GOLF_BALL), np.float32) / 255
+    photo = np.asarray(Image.open(BALL), np.float32) / 255
     assert list(for_notebook(plots.pyramid(photo, []))) == ["image/jpeg"]
 
 
-def test_equal_pictures_are_equal_files():
+def test_equal_figures_are_equal_files():
     assert as_bytes(plots.cost(V2)) == as_bytes(plots.cost(V2))
 
 
@@ -253,7 +236,7 @@ def test_no_pyplot():
         plots.kernels(np.ones((2, 3, 4, 4)))
         assert "matplotlib.pyplot" not in sys.modules
     """
-    subprocess.run([sys.executable, "-c", program], check=True, cwd=GOLF_BALL.parent.parent)
+    assert run("-c", program) == (0, "", "")
 
 
 def test_a_grey_photo_is_pale():

@@ -1,4 +1,4 @@
-"""What the pictures of attention draw: which keys, where, and how dark."""
+"""What the figures of attention draw: which keys, where, and how dark."""
 
 import numpy as np
 import pytest
@@ -10,24 +10,14 @@ from pvt_numpy.analysis.rollout import head_statistics, pyramid_rollout
 from tests.plots.plot_cases import SMALL, V1, V2, boxes, query, shown, traced
 
 
-@pytest.fixture(scope="module")
-def v2():
-    return traced(V2)
-
-
-@pytest.fixture(scope="module")
-def v1():
-    return traced(V1)
-
-
-def test_attention_shades_each_key_by_its_probability(v2):
-    photo, trace, _, _ = v2
+def test_attention_shades_each_key_by_its_probability():
+    photo, trace, _, _ = traced(V2)
     figure = plots.attention(photo, trace, V2, stage=2, block=0, pixel=(40, 70))
     probs = trace["stages.2.blocks.0.attn.probs"][0]  # a grid of 4 x 6 tokens of 16 pixels, keys of 2 x 2 tokens
     token = 2 * 6 + 4
     who, *panels = [axes for axes in figure.axes if axes.get_visible() and axes.get_title()]
     assert query(who) == (64, 32, 16, 16)
-    assert [axes.get_title() for axes in panels] == [*(f"head {h}" for h in range(5)), "mean of the heads"]
+    assert [axes.get_title() for axes in panels] == [*(f"head {h + 1}" for h in range(5)), "mean of the heads"]
     for h, axes in enumerate(panels):
         found, weights = boxes(axes)
         expected = [[x, y, 32, 32] for y in (0, 32) for x in (0, 32, 64)]
@@ -35,19 +25,19 @@ def test_attention_shades_each_key_by_its_probability(v2):
         np.testing.assert_array_equal(weights, probs[h, token] if h < 5 else probs[:, token].mean(axis=0))
         assert axes.collections[0].get_clim() == (0, probs[:, token].max())
         assert query(axes) == (64, 32, 16, 16)
-    assert "stage 2, block 0: token (2, 4) of 4 × 6 asks 2 × 3 keys" in shown(figure)
+    assert "stage 3, block 1: the token in row 3, column 5 of 4 × 6 asks 2 × 3 keys" in shown(figure)
 
 
-def test_attention_of_one_head(v2):
-    photo, trace, _, _ = v2
+def test_attention_of_one_head():
+    photo, trace, _, _ = traced(V2)
     figure = plots.attention(photo, trace, V2, stage=1, block=-1, head=1)
     panels = [axes for axes in figure.axes if axes.get_title()]
-    assert [axes.get_title() for axes in panels] == ["who asks", "head 1"]
+    assert [axes.get_title() for axes in panels] == ["who asks", "head 2"]
     np.testing.assert_array_equal(boxes(panels[1])[1], trace["stages.1.blocks.0.attn.probs"][0, 1, 4 * 12 + 6])
 
 
-def test_attention_of_v1_leaves_out_the_class_token(v1):
-    photo, trace, _, _ = v1
+def test_attention_of_v1_leaves_out_the_class_token():
+    photo, trace, _, _ = traced(V1)
     figure = plots.attention(photo, trace, V1, stage=3, block=1, pixel=(0, 95))  # 2 x 3 tokens after the class token
     panels = [axes for axes in figure.axes if axes.get_title()]
     probs = trace["stages.3.blocks.1.attn.probs"][0]
@@ -68,8 +58,8 @@ def test_keys_leave_out_the_tail():
                                                                    [0, 32, 32, 32], [32, 32, 32, 32]])  # fmt: skip
 
 
-def test_stages_side_by_side(v2):
-    photo, trace, _, _ = v2
+def test_stages_side_by_side():
+    photo, trace, _, _ = traced(V2)
     figure = plots.attention_stages(photo, trace, V2, pixel=(40, 70))
     panels = [axes for axes in figure.axes if axes.get_title()]
     assert len(panels) == 4
@@ -85,16 +75,16 @@ def test_stages_side_by_side(v2):
         assert f"{H * W} × {probs.shape[-1]} scores" in axes.get_title()
 
 
-def test_stages_of_v1_counts_the_class_token_too(v1):
-    photo, trace, _, _ = v1
+def test_stages_of_v1_counts_the_class_token_too():
+    photo, trace, _, _ = traced(V1)
     last = plots.attention_stages(photo, trace, V1).axes[3].get_title()
     N, M = trace[f"stages.3.blocks.{V1.depths[3] - 1}.attn.probs"].shape[-2:]
-    assert last == f"stage 3, block {V1.depths[3] - 1}\n{N} × {M} scores\n(class token not shown)"
+    assert last == f"stage 4, block {V1.depths[3]}\n{N} × {M} scores\n(class token not shown)"
     assert N == 2 * 3 + 1
 
 
-def test_class_attention(v1):
-    photo, trace, _, _ = v1
+def test_class_attention():
+    photo, trace, _, _ = traced(V1)
     figure = plots.class_attention(photo, trace, V1)
     panels = [axes for axes in figure.axes if axes.get_title()]
     assert len(panels) == 2 * 5
@@ -105,13 +95,13 @@ def test_class_attention(v1):
         assert f"itself {row[0]:.2f}" in axes.get_title()
 
 
-def test_class_attention_needs_v1(v2):
-    with pytest.raises(ValueError, match="no class token"):
-        plots.class_attention(v2[0], v2[1], V2)
+def test_class_attention_needs_v1():
+    with pytest.raises(ValueError, match="found a PVT v2, which has no class token"):
+        plots.class_attention(*traced(V2)[:2], V2)
 
 
-def test_statistics_are_those_of_the_heads(v2):
-    _, trace, _, _ = v2
+def test_statistics_are_those_of_the_heads():
+    _, trace, _, _ = traced(V2)
     figure = plots.statistics(trace, V2)
     found = head_statistics(trace, V2)
     for axes, name in zip(figure.axes, ("entropy", "distance"), strict=True):
@@ -121,12 +111,12 @@ def test_statistics_are_those_of_the_heads(v2):
         places = np.concatenate([line.get_xdata() for line in stages])
         assert places.tolist() == [0, 1, 2, 2, 3, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5]
         assert level.get_ydata()[0] == getattr(found[0], f"uniform_{name}")
-        assert [label.get_text() for label in axes.get_xticklabels()] == ["0.0", "0.1", "1.0", "2.0", "3.0", "3.1"]
+        assert [label.get_text() for label in axes.get_xticklabels()] == ["1.1", "1.2", "2.1", "3.1", "4.1", "4.2"]
 
 
 @pytest.mark.parametrize("stage", [None, 2])
-def test_rollout_is_drawn_relative_to_its_mean(v2, stage):
-    photo, trace, _, _ = v2
+def test_rollout_is_drawn_relative_to_its_mean(stage):
+    photo, trace, _, _ = traced(V2)
     figure = plots.rollout(photo, trace, V2, stage=stage, pixel=None if stage is None else (40, 70))
     maps = pyramid_rollout(trace, V2, query=None if stage is None else (2, 2, 4))
     panels = [axes for axes in figure.axes if axes.get_title()]
@@ -136,15 +126,18 @@ def test_rollout_is_drawn_relative_to_its_mean(v2, stage):
         np.testing.assert_allclose(drawn.get_array(), np.clip(maps[i] * maps[i].size, 0.25, 4), rtol=1e-12)
         H, W = maps[i].shape
         assert drawn.get_extent() == [0, W * 4 * 2**i, H * 4 * 2**i, 0]
-        assert axes.get_title() == f"entering stage {i}\n{H} × {W}"
+        assert axes.get_title() == f"entering stage {i + 1}\n{H} × {W}"
     if stage is not None:
         assert query(panels[0]) == (64, 32, 16, 16)
 
 
-def test_a_wrong_query_stage_block_or_head_is_named(v2):
-    photo, trace, _, _ = v2
-    for options, found in (({"pixel": (64, 0)}, "pixel 64,0"), ({"pixel": (0, 96)}, "pixel 0,96"),
-                           ({"pixel": (-1, 0)}, "pixel -1,0"), ({"stage": 4}, "stage is 4"),
-                           ({"stage": 1, "block": 1}, "block is 1"), ({"head": 1}, "head is 1")):  # fmt: skip
+def test_a_wrong_query_stage_block_or_head_is_named():
+    photo, trace, _, _ = traced(V2)
+    for options, found in (({"pixel": (64, 0)}, "query: found pixel 64,0; expected row 0 to 63, column 0 to 95"),
+                           ({"pixel": (0, 96)}, "query: found pixel 0,96"),
+                           ({"pixel": (-1, 0)}, "query: found pixel -1,0"),
+                           ({"stage": 4}, "stage: found 4; expected 0 to 3$"), ({"stage": -1}, "stage: found -1"),
+                           ({"stage": 1, "block": 1}, "block: found 1; expected 0 to 0 in stages.1"),
+                           ({"head": 1}, "head: found 1; expected 0 to 0 in stages.0")):  # fmt: skip
         with pytest.raises(ValueError, match=found):
             plots.attention(photo, trace, V2, **options)

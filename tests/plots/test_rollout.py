@@ -1,9 +1,11 @@
 """Pyramid rollout and the statistics of heads: against cases worked out by hand, and for conservation."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from pvt_numpy import PvtConfig, PvtV2Config, forward, init_params
+from pvt_numpy import PvtConfig, PvtV2Config
 from pvt_numpy.analysis.rollout import (
     attention_distance,
     cell_sizes,
@@ -15,19 +17,7 @@ from pvt_numpy.analysis.rollout import (
     spread,
 )
 from pvt_numpy.layers.softmax import softmax
-
-SMALL = {"depths": (2, 1, 1, 2), "hidden_sizes": (8, 8, 16, 16), "num_attention_heads": (1, 2, 2, 4), "num_labels": 3}
-
-
-def traced(config, H, W, seed=0):
-    rng = np.random.default_rng(seed)
-    params = init_params(config, rng, np.float64)
-    for stage in params["stages"]:  # scores far from 0, so that attention is far from uniform
-        for block in stage["blocks"]:
-            block["attn"]["q"]["weight"] *= 200
-    trace = {}
-    forward(rng.standard_normal((2, 3, H, W)), params, config, trace=trace)
-    return trace
+from tests.plots.plot_cases import V1, V2, traced
 
 
 def two_stages():
@@ -76,30 +66,26 @@ def test_class_token_is_the_query_and_is_left_out():
     np.testing.assert_allclose(shares, np.array([[0.1, 0.2], [0.3, 0.2]]) / 0.8, rtol=1e-15)
 
 
-@pytest.mark.parametrize(("kind", "size"), [
-    (PvtConfig(image_size=64, **SMALL), (64, 64)),
-    (PvtConfig(image_size=64, **SMALL), (76, 100)),
-    (PvtV2Config(**SMALL), (64, 96)),
-    (PvtV2Config(**SMALL), (75, 101)),
-    (PvtV2Config(linear_attention=True, **SMALL), (64, 80)),
+@pytest.mark.parametrize(("config", "size"), [
+    (V1, (64, 64)), (V1, (76, 100)), (V2, (64, 96)), (V2, (75, 101)), (replace(V2, linear_attention=True), (64, 80)),
 ])  # fmt: skip
-def test_shares_are_conserved(kind, size):
-    trace = traced(kind, *size)
+def test_shares_are_conserved(config, size):
+    trace = traced(config, *size, B=2)[1]
     for picture in (0, 1):
         for query in (None, (3, 1, 0), (1, 2, 3)):
-            maps = pyramid_rollout(trace, kind, picture=picture, query=query)
+            maps = pyramid_rollout(trace, config, picture=picture, query=query)
             assert [m.shape for m in maps] == [trace[f"stages.{i}.grid"] for i in range(len(maps))]
             assert len(maps) == (4 if query is None else query[0] + 1)
             for shares in maps:
                 assert abs(shares.sum() - 1) < 1e-12
                 assert shares.min() >= 0
-    assert np.abs(pyramid_rollout(trace, kind, picture=0)[0] - pyramid_rollout(trace, kind, picture=1)[0]).max() > 1e-6
+    one, other = (pyramid_rollout(trace, config, picture=picture)[0] for picture in (0, 1))
+    assert np.abs(one - other).max() > 1e-6
 
 
 def test_one_row_equals_the_product_of_whole_matrices():
     """The vector propagated backwards is a row of the rollout matrix that the usual, square method builds."""
-    config = PvtV2Config(**SMALL)
-    trace = traced(config, 64, 64)
+    trace, config = traced(V2, 64, 64)[1], V2
     full = np.eye(4)
     for i in range(3, -1, -1):
         rows, columns = key_blocks(trace[f"stages.{i}.grid"], config, i)
@@ -141,12 +127,10 @@ def test_distance_by_hand():
 
 
 def test_statistics_of_uniform_and_of_sharp_heads():
-    config = PvtV2Config(**SMALL)
-    trace = traced(config, 64, 64)
-    probs = np.zeros((1, 2, 64, 4))
+    probs, config = np.zeros((1, 2, 64, 4)), V2
     probs[:, 0] = 0.25
     probs[:, 1, :, 3] = 1
-    trace["stages.1.blocks.0.attn.probs"] = probs
+    trace = traced(config, 64, 64)[1] | {"stages.1.blocks.0.attn.probs": probs}
     found = head_statistics(trace, config)
     assert [(s.stage, s.block, s.head) for s in found] == [
         (i, j, h) for i in range(4) for j in range(config.depths[i]) for h in range(config.num_attention_heads[i])
@@ -159,13 +143,11 @@ def test_statistics_of_uniform_and_of_sharp_heads():
 
 
 def test_statistics_leave_the_class_token_out():
-    config = PvtConfig(image_size=64, **SMALL)
-    trace = traced(config, 64, 64)
-    name = "stages.3.blocks.1.attn.probs"
-    trace[name] = np.zeros_like(trace[name])
-    trace[name][..., 0] = 0.9
-    trace[name][..., 1] = 0.1
-    found = [s for s in head_statistics(trace, config) if (s.stage, s.block) == (3, 1)]
+    probs = np.zeros((1, 4, 5, 5))
+    probs[..., 0] = 0.9
+    probs[..., 1] = 0.1
+    trace = traced(V1, 64, 64)[1] | {"stages.3.blocks.1.attn.probs": probs}
+    found = [s for s in head_statistics(trace, V1) if (s.stage, s.block) == (3, 1)]
     assert {(s.keys, s.entropy) for s in found} == {(4, 0.0)}
     assert found[0].distance == pytest.approx(32 * (0 + 1 + 1 + 2**0.5) / 4)
 

@@ -1,0 +1,37 @@
+"""A model at work on one prepared picture, with what it computed on the way; and the names of that in words."""
+
+import re
+
+import numpy as np
+
+from ..layers.run import Only
+from ..model import forward
+
+
+def observe(model, pixel_values, name, keep=".*"):
+    """(logits, trace) of a forward pass of a `Model` over pixel_values (B, num_channels, H, W).
+
+    name  of the picture, for the ValueError if the outputs are not finite
+    keep  a regular expression: the names in the trace that are kept
+    """
+    trace = Only(keep)
+    dtype = model.params["stages"][0]["patch_embed"]["proj"]["weight"].dtype
+    logits = forward(pixel_values.astype(dtype, copy=False), model.params, model.config, trace=trace).logits
+    check_finite(logits, [name])
+    return logits, trace
+
+
+def check_finite(logits, names):
+    """A ValueError with the name of the first picture whose row of logits is not finite."""
+    for name, row in zip(names, logits, strict=False):
+        if not np.isfinite(row).all():
+            raise ValueError(f"{name}: found outputs of the model that are not finite; expected numbers")
+
+
+def place(name):
+    """Where in the model an array of the trace is, counted from 1, as people do; "" for what is in no stage.
+
+    >>> place("stages.1.blocks.0.attn.probs"), place("logits")
+    ('stage 2, block 1', '')
+    """
+    return ", ".join(f"{what} {int(index) + 1}" for what, index in re.findall(r"(stage|block)s\.(\d+)", name))

@@ -1,0 +1,78 @@
+"""The photo under the maps: as the model sees it, pale, and marked where a token asks."""
+
+import numpy as np
+
+from ..analysis.rollout import cell_sizes
+from ..pictures.recipes import IMAGENET_MEAN, IMAGENET_STD
+from .figures import new_figure
+from .style import BLUE, WIDEST, bare
+
+
+def photo_of(pixel_values, image_mean=IMAGENET_MEAN, image_std=IMAGENET_STD, do_normalize=True, picture=0, **_):
+    """The picture as the model sees it, (H, W, 3) from 0 to 1: normalisation undone.
+
+    pixel_values (B, 3, H, W). The other arguments are those of `preprocess`, so that a model's own can be splatted:
+    `photo_of(x, **model.preprocessing)`; what does not matter here is ignored.
+    """
+    seen = np.moveaxis(pixel_values[picture], 0, -1)
+    if do_normalize:
+        seen = seen * np.asarray(image_std, seen.dtype) + np.asarray(image_mean, seen.dtype)
+    return np.clip(seen, 0, 1)
+
+
+def panels(photo, rows, columns, widest=3.2):
+    """(Figure, axes (rows, columns)): panels in the photo's proportions, with room for titles and a scale bar."""
+    side = min(widest, (WIDEST - 0.9) / columns)
+    figure = new_figure(columns * side + 0.9, rows * (side * photo.shape[0] / photo.shape[1] + 0.6) + 0.6)
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def show_photo(axes, photo, grey=False):
+    """The photo (H, W, 3) in pixel coordinates; `grey`: pale and without colour, so that a map over it stands out."""
+    if grey:
+        light = photo @ np.array([0.299, 0.587, 0.114], photo.dtype)
+        photo = np.repeat((0.45 + 0.55 * light)[..., None], 3, axis=-1)
+    H, W = photo.shape[:2]
+    bare(axes)
+    return axes.imshow(photo, extent=(0, W, H, 0), interpolation="antialiased")
+
+
+def mark_query(axes, token, cell):
+    """A blue frame around the cell of the token (row, column), on white so that it shows on any ground."""
+    from matplotlib.patches import Rectangle
+
+    y, x = (at * cell for at in token)
+    for colour, width in (("white", 4.5), (BLUE, 2.5)):
+        axes.add_patch(Rectangle((x, y), cell, cell, fill=False, edgecolor=colour, linewidth=width, clip_on=False))
+    return axes.patches[-1]
+
+
+def token_at(pixel, grid, cell):
+    """The token (row, column) of a grid whose cell of `cell` pixels holds the pixel (y, x).
+
+    >>> token_at((112, 223), (7, 7), 32)
+    (3, 6)
+    """
+    return tuple(min(at // cell, n - 1) for at, n in zip(pixel, grid, strict=True))  # v1 drops pixels at the edge
+
+
+def middle(photo, pixel=None):
+    """`pixel` (y, x), checked to lie in the photo, or its middle."""
+    H, W = photo.shape[:2]
+    if pixel is None:
+        return H // 2, W // 2
+    if not (0 <= pixel[0] < H and 0 <= pixel[1] < W):
+        raise ValueError(f"query: found pixel {pixel[0]},{pixel[1]}; expected row 0 to {H - 1}, column 0 to {W - 1}")
+    return tuple(pixel)
+
+
+def checked(name, index, count, lowest=0, where=""):
+    """The index of a stage, a block or a head, negative ones counted from the last; or a ValueError."""
+    if not lowest <= index < count:
+        raise ValueError(f"{name}: found {index}; expected 0 to {count - 1}{where}")
+    return index % count
+
+
+def cells_of(config, stage):
+    """How many pixels a token of this stage is wide."""
+    return cell_sizes(config)[checked("stage", stage, config.num_encoder_blocks)]
