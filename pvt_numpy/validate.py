@@ -7,6 +7,7 @@ itself is `reference/cases.py`.
 
 `--break` puts one of the classic porting mistakes in and shows what such a report looks like. The comparison is in
 float64 unless asked otherwise, for float32's rounding hides the smaller mistakes: a wrong epsilon, for instance.
+`--plain` checks the formulas of `layers/` themselves, without the faster twins of `fast/`.
 
 examples:
   python -m pvt_numpy.validate                                    the model that ships
@@ -17,6 +18,7 @@ examples:
 exit status: 0 every layer agrees; 1 one departs, or something failed, said on stderr; 2 wrong usage
 """
 
+import contextlib
 import json
 import math
 from pathlib import Path
@@ -26,6 +28,7 @@ import numpy as np
 from .analysis.observe import place
 from .checkpoints.checkpoint import Model, describe
 from .config import VARIANTS
+from .fast import plain
 from .model import forward
 from .options import add_model_options, model_from
 from .pictures.processor import preprocess
@@ -54,11 +57,18 @@ def main(argv=None):
     parser.add_argument("--golden", action="store_true", help="check the golden numbers even with PyTorch installed")
     one_of.add_argument("--variants", action="store_true", help="a Markdown table of all eleven variants, with random "
                         "weights, and of the model that ships, each in float64 and in float32")  # fmt: skip
+    parser.add_argument("--plain", action="store_true", help="run the formulas of layers/, not their faster twins")
     parser.add_argument("--json", action="store_true", help="one JSON object per model and line, for programs")
     options = parser.parse_args(argv)
     if options.variants and (options.image or options.mistake):
         parser.error("--variants: found --image or --break beside it; expected neither")
 
+    with plain() if options.plain else contextlib.nullcontext():
+        return work(options)
+
+
+def work(options):
+    """Compares what the options name and prints the result; returns the exit status."""
     missing = [] if options.golden else missing_packages()
     live = not (missing or options.golden)
     if options.variants:

@@ -20,8 +20,7 @@ HEIGHT = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
 TOP = {"__init__", "config", "parameters", "model", "gradients", "options"}  # of the package; the rest are commands
 FORBIDDEN = {  # room -> what it may not import although it lies below
     "pictures": HEIGHT.keys() - {"pictures", "system"},
-    "fast": {"system"},
-    **dict.fromkeys(["config", "parameters", "model", "gradients"], {"system"}),
+    **dict.fromkeys(["fast", "parameters", "model", "gradients"], {"system"}),
 }
 
 

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pvt_numpy import classify, convert, evaluate, explore, load_model, save_model
+from pvt_numpy import classify, convert, evaluate, load_model, save_model
 from pvt_numpy.checkpoints.export import export_hf
 from pvt_numpy.checkpoints.safetensors_file import write_safetensors
 from pvt_numpy.pictures.decode import open_image
 from tests.checkpoints.checkpoint_files import SMALL_V2, V2, make_model, state_dict, write_json
+from tests.commands.command_line import command
 from tests.explorer.explorer_pages import data_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -166,7 +167,7 @@ def test_classify(hostile, capsys):
 def test_explore(hostile, tmp_path):
     model, photo = hostile
     page = tmp_path / "page.html"
-    assert explore.main([str(photo), "--model", str(model), "-o", str(page)]) == 0
+    assert command("explore", photo, "--model", model, "-o", page)[0] == 0
     html = page.read_text(encoding="utf-8")
     assert "<img src=x" not in html
     data = data_of(html)
