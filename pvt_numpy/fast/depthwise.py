@@ -2,7 +2,7 @@
 
 Nine copies times nine kernels are nineteen passes over the map. A step of C numbers along a row of W * C goes one
 column to the right, so all nine neighbours of a row are windows of three rows of memory, and one einsum with long inner
-loops multiplies and adds them: a quarter of the time of the sum.
+loops multiplies and adds them. Saves two thirds of the sum's time.
 """
 
 import numpy as np
