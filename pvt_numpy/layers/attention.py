@@ -35,6 +35,8 @@ def attention(x, grid, q, kv, proj, sr=None, norm=None, *, heads, ratio, eps, ru
     proj   weight (C, C), bias (C,)         W^O, which mixes the heads
     sr     weight (C, C, R, R), bias (C,)   only if R > 1
     norm   weight (C,), bias (C,)           only if R > 1
+    ratio  R
+    eps    of the norm
 
     Returns y (B, N, C) and probs (B, heads, N, M); each row of probs sums to 1 (before dropout).
 
