@@ -13,6 +13,7 @@ import argparse
 import base64
 import io
 import json
+import os
 import re
 import sys
 import time
@@ -21,6 +22,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 SOURCES = HERE / "source"
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # BLAS on a busy machine: two that share a small product wait for each other
 TIME_LIMIT = 300  # seconds for one cell; the notebooks themselves are made to take less than 90 on two cores
 NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 TOLERANCE = 2e-3  # relative, for numbers that were printed: rounding differs from processor to processor
@@ -55,7 +57,7 @@ def executed(notebook):
 
     notebook = notebook.copy()
     NotebookClient(notebook, timeout=TIME_LIMIT, kernel_name="python3", record_timing=False, coalesce_streams=True,
-                   resources={"metadata": {"path": str(HERE)}}).execute()  # fmt: skip
+                   resources={"metadata": {"path": str(HERE)}}).execute(env=os.environ | ONE_THREAD)  # fmt: skip
     notebook.metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
                          "language_info": {"name": "python", "file_extension": ".py"},
                          "drawn_by": f"matplotlib {version('matplotlib')}"}  # fmt: skip

@@ -7,7 +7,7 @@
 #
 # **What you will learn.** What a token is; why four stages and not one; which shapes the arrays have; what the pyramid is good for besides naming the picture.
 #
-# **What you need.** NumPy, and a rough idea of neural networks: a layer is a function with learned numbers. No PyTorch and no connection to the Internet. About 20 minutes. Stages, blocks and heads are counted from 1; the paper counts its stages in this way. Code counts from 0: `stages.0` is stage 1.
+# **What you need.** NumPy, and a rough idea of neural networks: a layer is a function with learned numbers. No PyTorch and no connection to the Internet. About 20 minutes. Stages, blocks and heads are counted from 1, as the paper counts its stages. Code counts from 0: `stages.0` is stage 1.
 
 # %%
 import sys
@@ -42,9 +42,8 @@ print(model.labels)
 def preprocess_by_hand(path):
     """The recipe, step by step: (1, 3, 224, 224)."""
     picture = Image.open(path).convert("RGB").resize((224, 224), Image.Resampling.BICUBIC)
-    pixels = np.asarray(picture, np.float32)  # (H, W, 3), from 0 to 255
+    pixels = np.array(picture, np.float32)  # (H, W, 3), from 0 to 255
     for c, (mean, std) in enumerate(zip((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), strict=True)):
-        pixels = pixels.copy()
         pixels[..., c] = (pixels[..., c] / 255 - mean) / std
     return pixels.transpose(2, 0, 1)[None]  # colours first, and a batch of one
 
@@ -64,9 +63,8 @@ trace = {}
 output = pvt_numpy.forward(x, params, config, trace=trace)
 probabilities = softmax(output.logits[0])
 for k in np.argsort(-probabilities)[:5]:
-    print(
-        f"{model.labels[k]:18} logit {output.logits[0, k]:6.2f}   probability {probabilities[k]:.3f}"
-    )
+    logit, p = output.logits[0, k], probabilities[k]
+    print(f"{model.labels[k]:18} logit {logit:6.2f}   probability {p:.3f}")
 
 # %% [markdown]
 # ## The pyramid
@@ -92,7 +90,7 @@ for i, features in enumerate(maps):
 print(f"the picture itself has {x.size} numbers")
 
 # %% [markdown]
-# The Vision Transformer (ViT), which came before, keeps a single grid of $14 \times 14$ tokens from the first layer to the last. That is enough to name a picture. To *find* things in it, object detection and segmentation need a fine map, and networks for them expect what convolutional networks have always given: maps at strides 4, 8, 16 and 32.
+# The Vision Transformer (ViT), which came before, keeps a single grid of $14 \times 14$ tokens from the first layer to the last. That is enough to name a picture. To *find* things in it, object detection and segmentation need a fine map, and networks for them expect what convolutional networks have always given: maps at strides (pixels per token) of 4, 8, 16 and 32.
 # PVT gives these (PVT, section "Feature Pyramid for Transformer"), so that it can replace a ResNet in such a system without other changes.
 #
 # A fine map has many tokens, and attention between $N$ tokens costs $N^2$. How PVT affords $56 \times 56 = 3136$ tokens is the subject of notebook 3.
@@ -134,10 +132,8 @@ for block in stage["blocks"]:
     print("after a block            ", x_i.shape, " attention table", probs.shape)
 
 x_i = layer_norm(x_i, **stage["norm"], eps=config.layer_norm_eps)
-print(
-    "equals the model's stage 3:",
-    np.allclose(as_map(x_i, grid).transpose(0, 3, 1, 2), maps[i], atol=1e-4),
-)
+found = as_map(x_i, grid).transpose(0, 3, 1, 2)  # channels first, as in `maps`
+print("equals the model's stage 3:", np.allclose(found, maps[i], atol=1e-4))
 
 # %% [markdown]
 # That is the whole network: four times this, with other numbers. Parameters are a nested dict, and a layer's arguments are named as its weights are, so `**block["attn"]` gives the layer all that it needs.
@@ -194,11 +190,10 @@ def head_by_hand(x, weight, bias):
 last = trace["stages.3.norm"][0]  # (49, 256)
 head = params["head"]
 slow = head_by_hand(last, **head)
-print(
-    "by hand = vectorised:",
-    np.allclose(slow, head["weight"] @ last.mean(axis=0) + head["bias"], atol=1e-4),
-)
-print("by hand = package:   ", np.allclose(slow, mean_pool_head(last[None], **head)[0], atol=1e-4))
+fast = head["weight"] @ last.mean(axis=0) + head["bias"]
+packaged = mean_pool_head(last[None], **head)[0]
+print("by hand = vectorised:", np.allclose(slow, fast, atol=1e-4))
+print("by hand = package:   ", np.allclose(slow, packaged, atol=1e-4))
 
 # %% tags=["varies"]
 import timeit
@@ -260,7 +255,7 @@ for name, function in ways.items():
 assert np.abs(x - by_hand).max() < 1e-5  # the recipe by hand
 assert [features.shape[2] for features in maps] == [56, 28, 14, 7]  # strides 4, 8, 16, 32
 # stage 3 is what we said it is
-assert np.abs(as_map(x_i, grid).transpose(0, 3, 1, 2) - maps[2]).max() < 1e-4
+assert np.abs(found - maps[2]).max() < 1e-4
 assert np.abs(slow - output.logits[0]).max() < 1e-4  # and so is the head
 assert abs(probabilities.sum() - 1) < 1e-6
 print("all checks passed")

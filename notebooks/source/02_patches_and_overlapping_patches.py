@@ -7,7 +7,7 @@
 #
 # **What you will learn.** Why "linear layer on flattened patches" and "strided convolution" are the same thing; what overlapping costs and what it brings; which pixels get lost at the edge.
 #
-# **What you need.** NumPy; notebook 1. About 25 minutes. Stages, blocks and heads are counted from 1; the paper counts its stages in this way. Code counts from 0: `stages.0` is stage 1.
+# **What you need.** NumPy; notebook 1. About 25 minutes. Stages, blocks and heads are counted from 1, as the paper counts its stages. Code counts from 0: `stages.0` is stage 1.
 
 # %%
 import sys
@@ -24,7 +24,7 @@ from pvt_numpy.layers.layernorm import layer_norm
 from pvt_numpy.layers.patch_embed import overlapping_patch_embed, patch_embed
 
 PICTURE = "golf_ball.jpg"  # or a picture of yours
-PIXEL = 96, 104  # row and column of a pixel to look at
+PIXEL = 96, 104  # row and column, from 0 to 223, of a pixel to look at
 
 model = pvt_numpy.load_model()  # PVT v2 b0
 config = model.config
@@ -84,18 +84,16 @@ def patches_reshaped(x, weight, bias):
 
 
 fast = patches_reshaped(small[0], **v1)
+convolved = conv2d(small, **v1, stride=4)[0]
 print("by hand = reshaped:", np.allclose(slow, fast, atol=1e-4))
-print(
-    "reshaped = a convolution with stride 4:",
-    np.allclose(fast, conv2d(small, **v1, stride=4)[0], atol=1e-4),
-)
+print("reshaped = a convolution with stride 4:", np.allclose(fast, convolved, atol=1e-4))
 
 unit = {"weight": np.ones(64, np.float32), "bias": np.zeros(64, np.float32)}
 v1_tokens, grid = patch_embed(pixels, v1, unit, stride=4, eps=1e-6)
 print("package:", v1_tokens.shape, "on a grid of", grid)
 
 # %% [markdown]
-# The third line is the point: a convolution whose stride is its kernel's size *is* the linear layer on flattened patches. (The weights here are random: the shipped model is a v2.)
+# The second line is the point: a convolution whose stride is its kernel's size *is* the linear layer on flattened patches. (The weights here are random: the shipped model is a v2.)
 #
 # ## v2: squares that overlap
 #
@@ -124,10 +122,9 @@ def patches_in_windows(x, weight, bias, stride, padding):
 
 
 fast = patches_in_windows(small, **v2, stride=4, padding=3)
+packaged = conv2d(small, **v2, stride=4, padding=3)
 print("by hand = in windows:", np.allclose(slow, fast[0], atol=1e-4))
-print(
-    "in windows = package:", np.allclose(fast, conv2d(small, **v2, stride=4, padding=3), atol=1e-4)
-)
+print("in windows = package:", np.allclose(fast, packaged, atol=1e-4))
 
 # %% tags=["varies"]
 import timeit
@@ -149,15 +146,13 @@ from pvt_numpy.analysis.cost import summarise
 layers = summarise(config)["layers"]
 total = sum(row["macs"] for row in layers)
 embed = sum(row["macs"] for row in layers if "patch_embed" in row["name"])
-print(
-    f"patch embeddings: {embed / 1e6:.0f} of {total / 1e6:.0f} million multiply-adds, "
-    f"{embed / total:.0%}"
-)
+print(f"patch embeddings: {embed / 1e6:.0f} of {total / 1e6:.0f} million multiply-adds")
+print(f"that is {embed / total:.0%}")
 
 # %% [markdown]
 # ## What the kernels look for
 #
-# The 32 kernels of the shipped model, as pictures. It was trained for an hour and a half on a small data set, so they are noisy; still, some respond to a colour, some to a bright or dark spot, some to an edge.
+# The 32 kernels of the shipped model, as pictures. It was trained for an hour and a half on a small data set, so they are noisy; still, some respond to a colour, some to a bright or dark spot, some to an edge. The numbers are those of the channels and count from 0.
 
 # %%
 plots.kernels(v2["weight"])
@@ -168,9 +163,8 @@ plots.kernels(v2["weight"])
 # %%
 response = conv2d(pixels, **v2, stride=4, padding=3)[0]  # (56, 56, 32)
 strongest = np.argsort(-response.std(axis=(0, 1)))[:4]
-plots.overlay(
-    picture, {f"kernel {c}": response[..., c] for c in strongest}, label="response", signed=True
-)
+maps = {f"kernel {c}": response[..., c] for c in strongest}
+plots.overlay(picture, maps, label="response", signed=True)
 
 # %% [markdown]
 # ## Moving the picture
@@ -187,19 +181,16 @@ def moved_tokens(by):
     return tokens.reshape(56, 56, -1)
 
 
-still = moved_tokens(0)
+still, by_stride = moved_tokens(0), moved_tokens(4)
 inside = slice(4, -4)
-by_stride = moved_tokens(4)
-print(
-    "moved by 4 pixels, the tokens are the same, one place to the right:",
-    np.allclose(by_stride[inside, 5:-3], still[inside, 4:-4], atol=1e-4),
-)
+same = np.allclose(by_stride[inside, 5:-3], still[inside, 4:-4], atol=1e-4)
+print("moved by 4 pixels, the tokens are the same, one place to the right:", same)
+
+length = np.linalg.norm(still[inside, inside], axis=-1).mean()
 for by in (1, 2, 3):
-    change = np.linalg.norm(
-        moved_tokens(by)[inside, inside] - still[inside, inside], axis=-1
-    ).mean()
-    length = np.linalg.norm(still[inside, inside], axis=-1).mean()
-    print(f"moved by {by}: the tokens change by {change / length:.2f} of their length")
+    change = (moved_tokens(by) - still)[inside, inside]
+    share = np.linalg.norm(change, axis=-1).mean() / length
+    print(f"moved by {by}: the tokens change by {share:.2f} of their length")
 
 # %% [markdown]
 # ## The edge
@@ -269,7 +260,7 @@ by_model = trace["stages.0.patch_embed"].reshape(56, 56, -1)
 norm = model.params["stages"][0]["patch_embed"]["norm"]
 assert np.abs(layer_norm(full, **norm, eps=config.embed_eps)[:7] - by_model[:7]).max() < 1e-3
 assert np.abs(tokens_1 - trace["stages.1.patch_embed"]).max() < 1e-4
-assert np.abs(patches_reshaped(small[0], **v1) - conv2d(small, **v1, stride=4)[0]).max() < 1e-4
+assert np.abs(patches_reshaped(small[0], **v1) - convolved).max() < 1e-4
 assert np.abs(by_stride[inside, 5:-3] - still[inside, 4:-4]).max() < 1e-3  # one stride, one place
 assert plots.seen_pixels(config, 3, (0, 0))[2] - plots.seen_pixels(config, 3, (0, 0))[0] == 63
 print("all checks passed")

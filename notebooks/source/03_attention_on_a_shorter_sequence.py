@@ -7,7 +7,7 @@
 #
 # **What you will learn.** What queries, keys and values are; why the scores are divided by $\sqrt{d}$; what SRA changes and what it does not; that a strided convolution and a matrix product on flattened squares are the same; what is saved, in multiplications and in memory.
 #
-# **What you need.** NumPy; notebook 1 (what a token is). About 35 minutes. Stages, blocks and heads are counted from 1; the paper counts its stages in this way. Code counts from 0: `stages.0` is stage 1.
+# **What you need.** NumPy; notebook 1 (what a token is). About 35 minutes. Stages, blocks and heads are counted from 1, as the paper counts its stages. Code counts from 0: `stages.0` is stage 1.
 
 # %%
 import sys
@@ -23,10 +23,11 @@ from pvt_numpy import VARIANTS, plots
 from pvt_numpy.layers.attention import attention, merge_heads, split_heads
 from pvt_numpy.layers.convolution import conv2d
 from pvt_numpy.layers.layernorm import layer_norm
+from pvt_numpy.layers.run import Run
 from pvt_numpy.layers.softmax import softmax
 
 PICTURE = "golf_ball.jpg"  # or a picture of yours
-PIXEL = 104, 100  # row and column of the pixel whose token asks
+PIXEL = 104, 100  # row and column, from 0 to 223, of the pixel whose token asks
 
 model = pvt_numpy.load_model()
 config = model.config
@@ -82,10 +83,8 @@ rng = np.random.default_rng(0)
 for d in (8, 32, 128):
     a, b = rng.standard_normal((2, 10000, d))
     dots = (a * b).sum(axis=-1)
-    print(
-        f"d = {d:3}: standard deviation of q.k {dots.std():5.1f}, "
-        f"of q.k / sqrt(d) {(dots / d**0.5).std():.1f}"
-    )
+    spread, divided = dots.std(), (dots / d**0.5).std()
+    print(f"d = {d:3}: standard deviation of q.k {spread:5.1f}, of q.k / sqrt(d) {divided:.1f}")
 
 # %% [markdown]
 # ## Vectorised, and all heads at once
@@ -108,10 +107,8 @@ print("by hand = vectorised, head 1:", same)
 merged = merge_heads(results[None])  # heads side by side again: (1, 49, 256)
 # and a last linear layer mixes them
 output = merged @ layer["proj"]["weight"].T + layer["proj"]["bias"]
-print(
-    "equals the model's attention layer:",
-    np.allclose(output, trace["stages.3.blocks.0.attn"], atol=1e-4),
-)
+expected = trace["stages.3.blocks.0.attn"]
+print("equals the model's attention layer:", np.allclose(output, expected, atol=1e-4))
 
 # %% tags=["varies"]
 ways = {
@@ -137,10 +134,7 @@ def full_attention(side, channels=32):
 
 for side in (14, 28, 56):
     megabytes = full_attention(side) / 1e6
-    print(
-        f"{side} x {side} = {side * side:4} tokens: "
-        f"the table has {side**4:8} scores, {megabytes:6.2f} MB"
-    )
+    print(f"{side} x {side} = {side**2:4} tokens: {side**4:8} scores, {megabytes:6.2f} MB")
 
 # %% tags=["varies"]
 for side in (14, 28, 56):
@@ -193,10 +187,8 @@ fast = conv2d(fine.reshape(1, 56, 56, 32), **layer["sr"], stride=R).reshape(1, 4
 print("by hand = convolution:", np.allclose(slow, fast[0], atol=1e-4))
 
 reduced = layer_norm(fast, **layer["norm"], eps=config.embed_eps)
-print(
-    "equals the model's reduced map:",
-    np.allclose(reduced, trace["stages.0.blocks.0.attn.reduced"], atol=1e-4),
-)
+expected = trace["stages.0.blocks.0.attn.reduced"]
+print("equals the model's reduced map:", np.allclose(reduced, expected, atol=1e-4))
 
 # %% [markdown]
 # Everything after it is the attention that we have, with $N = 3136$ queries and $M = 49$ keys. The score table is $R^2 = 64$ times smaller, and no longer square.
@@ -206,23 +198,26 @@ q = fine @ layer["q"]["weight"].T + layer["q"]["bias"]
 kv = reduced @ layer["kv"]["weight"].T + layer["kv"]["bias"]
 results, weights = attention_vectorised(q, kv[..., :32], kv[..., 32:])  # stage 1 has a single head
 output = results @ layer["proj"]["weight"].T + layer["proj"]["bias"]
-print(
-    "table",
-    weights.shape,
-    "equals the model's:",
-    np.allclose(output, trace["stages.0.blocks.0.attn"], atol=1e-4),
-)
+expected = trace["stages.0.blocks.0.attn"]
+print("table", weights.shape, "equals the model's:", np.allclose(output, expected, atol=1e-4))
 
-packaged, probs = attention(fine, grid, **layer, heads=1, ratio=R, eps=config.embed_eps)
+# %% [markdown]
+# The package's layer does all this in one call. A layer shows what it computes to whoever watches: give it a `Run` with an empty dict, and read the shapes off.
+
+# %%
+settings = {"heads": 1, "ratio": R, "eps": config.embed_eps}
+seen = {}
+packaged, probs = attention(fine, grid, **layer, **settings, run=Run("attn", watchers=(seen,)))
 print("equals the package's attention:", np.allclose(output, packaged, atol=1e-4))
+for name, array in seen.items():
+    print(f"{name:12} {array.shape}")
 
 # %% tags=["varies"]
-for name, function in {
+ways = {
     "full attention, 3136 keys": lambda: full_attention(56),
-    "SRA, 49 keys (the whole layer)": lambda: attention(
-        fine, grid, **layer, heads=1, ratio=R, eps=config.embed_eps
-    ),
-}.items():
+    "SRA, 49 keys (the whole layer)": lambda: attention(fine, grid, **layer, **settings),
+}
+for name, function in ways.items():
     print(f"{name:31} {min(timeit.repeat(function, number=1, repeat=3)) * 1e3:7.1f} ms")
 
 # %% [markdown]
@@ -268,11 +263,9 @@ def whole_network(full):
 
 for name, full in (("full", True), ("SRA", False)):
     package, table = plots.attention_cost(config, (224, 224), name)
-    print(
-        f"{name:5} {whole_network(full) / 1e9:.3f} billion multiply-adds "
-        f"(package: {package / 1e9:.3f}), "
-        f"largest table {table} scores"
-    )
+    ours, package = whole_network(full) / 1e9, package / 1e9
+    print(f"{name:4} {ours:.3f} billion multiply-adds (package: {package:.3f})", end=", ")
+    print(f"largest table {table} scores")
 
 # %%
 plots.cost(VARIANTS["pvt_v2_b2"], title="attention of PVT v2 b2 as the picture grows")

@@ -10,7 +10,7 @@
 # **What you will learn.** How to read an attention map of PVT, whose keys are squares of tokens; why the usual rollout does not fit PVT and what changes;
 # what an attention map does not tell you, and three checks that show which maps deserve trust.
 #
-# **What you need.** NumPy, and notebook 3 or the section "Transformer Encoder" of the PVT paper. About 30 minutes. Stages, blocks and heads are counted from 1; the paper counts its stages in this way. Code counts from 0: `stages.0` is stage 1.
+# **What you need.** NumPy, and notebook 3 or the section "Transformer Encoder" of the PVT paper. About 30 minutes. Stages, blocks and heads are counted from 1, as the paper counts its stages. Code counts from 0: `stages.0` is stage 1.
 
 # %%
 import sys
@@ -53,11 +53,8 @@ print(f"{model.labels[answer]}: {probabilities[answer]:.0%}, logit {output.logit
 for i in range(4):
     probs = trace[f"stages.{i}.blocks.0.attn.probs"]
     H, W = trace[f"stages.{i}.grid"]
-    print(
-        f"stage {i + 1}: grid {H} x {W}, R = {config.sr_ratios[i]}, "
-        f"probs (B, heads, N, M) = {probs.shape}, "
-        f"rows sum to {probs[0, 0, 0].sum():.3f}"
-    )
+    print(f"stage {i + 1}: grid {H:2} x {W:2}, R = {config.sr_ratios[i]}", end=", ")
+    print(f"probs (B, heads, N, M) = {probs.shape}, a row sums to {probs[0, 0, 0].sum():.3f}")
 
 # %% [markdown]
 # Here is the token at our pixel in the last block of stage 3. The blue frame is the query token, the boxes are the keys.
@@ -95,10 +92,8 @@ plots.statistics(trace, config)
 # %%
 heads = trace["stages.3.blocks.1.attn.probs"][0]  # (heads, N, M)
 read = heads.mean(axis=(0, 1)).reshape(7, 7)
-print(
-    f"the three most-read of 49 keys get {np.sort(read.ravel())[-3:].sum():.0%} of all attention "
-    "in stage 4, block 2"
-)
+three = np.sort(read.ravel())[-3:].sum()
+print(f"in stage 4, block 2, the three most-read of 49 keys get {three:.0%} of all attention")
 first = trace["stages.3.blocks.0.attn.probs"][0].mean(axis=(0, 1)).reshape(7, 7)
 maps = {"keys read in stage 4, block 1": first, "keys read in stage 4, block 2": read}
 plots.overlay(picture, maps, label="attention received")
@@ -142,20 +137,16 @@ added = probs * lengths
 added = added / added.sum(axis=-1, keepdims=True)
 
 most = probs.mean(axis=0).argmax()
-print(
-    f"key {most} gets {probs[:, most].mean():.0%} of the attention, and its value is "
-    f"{lengths[most] / lengths.mean():.2f} times as long as the mean: "
-    f"{added[:, most].mean():.0%} of what is added"
-)
+row, column = most // 7 + 1, most % 7 + 1
+print(f"most read is the key in row {row}, column {column} of 7 x 7")
+print(f"it gets {probs[:, most].mean():.0%} of the attention")
+print(f"its value is {lengths[most] / lengths.mean():.2f} times as long as the mean")
+print(f"so it makes {added[:, most].mean():.0%} of what is added")
 maps = {
-    "probabilities $p_m$": probs.mean(axis=0),
-    "what is added, $\\|p_m v_m\\|$": added.mean(axis=0),
+    "probabilities $p_m$": probs.mean(axis=0).reshape(7, 7),
+    "what is added, $\\|p_m v_m\\|$": added.mean(axis=0).reshape(7, 7),
 }
-plots.overlay(
-    picture,
-    {title: shares.reshape(7, 7) for title, shares in maps.items()},
-    label="share, mean over queries",
-)
+plots.overlay(picture, maps, label="share, mean over queries")
 
 # %% [markdown]
 # On the golf ball every query, wherever it is, reads the four keys on the ball. The brightest of these keys has one of the shortest values, so the map on the left overstates it.
@@ -236,10 +227,8 @@ rollout_by_hand(trace, config, down_to=1)
 middle = time.perf_counter()
 pyramid_rollout(trace, config)
 stop = time.perf_counter()
-print(
-    f"by hand, down to stage 2: {middle - start:.3f} s; "
-    f"package, down to stage 1: {stop - middle:.3f} s"
-)
+print(f"by hand, down to stage 2: {middle - start:.3f} s")
+print(f"package, down to stage 1: {stop - middle:.3f} s")
 
 # %% [markdown]
 # The whole way, drawn relative to the mean: red tokens have more than their share, blue ones less.
@@ -283,10 +272,8 @@ pvt_numpy.forward(x, untrained, config, trace=random_trace)
 random_maps = pyramid_rollout(random_trace, config)
 for i in range(4):
     trained, random = (shares[i].max() * shares[i].size for shares in (maps, random_maps))
-    print(
-        f"entering stage {i + 1}: the largest share is {trained:.1f} times the mean; "
-        f"untrained {random:.2f} times"
-    )
+    print(f"entering stage {i + 1}: the largest share is {trained:.1f} times the mean", end="; ")
+    print(f"untrained {random:.2f} times")
 
 # %% [markdown]
 # Passed: without training there is no structure at all.
@@ -318,19 +305,17 @@ def correlation(a, b):
     return np.corrcoef(a.ravel(), b.ravel())[0, 1]
 
 
+print("correlation of the rollout with the fall of the logit")
 for i in range(4):
-    print(
-        f"rollout entering stage {i + 1}: "
-        f"correlation with the fall {correlation(inside(maps[i]), fall):+.2f}; "
-        f"untrained model {correlation(inside(random_maps[i]), fall):+.2f}"
-    )
+    trained, random = (correlation(inside(shares[i]), fall) for shares in (maps, random_maps))
+    print(f"entering stage {i + 1}: {trained:+.2f}; untrained model {random:+.2f}")
 
 # for each cell of 32 pixels: the sum over the squares that covered it, and their number
 cells = np.zeros((2, 7, 7))
 for (y, z), value in zip(places, fall.ravel(), strict=True):
     cells[:, y // 32 : y // 32 + 2, z // 32 : z // 32 + 2] += np.array([value, 1])[:, None, None]
-maps_of_fall = {"the logit falls by, when covered": cells[0] / cells[1]}
-plots.overlay(picture, maps_of_fall, label=f"logit of “{model.labels[answer]}”", signed=True)
+maps_of_fall = {f"logit of “{model.labels[answer]}”": cells[0] / cells[1]}
+plots.overlay(picture, maps_of_fall, label="falls by so much if covered", signed=True)
 
 # %% [markdown]
 # On the golf ball, the rollouts that enter stages 3 and 4 agree well with the experiment (0.8 and more), and the one that has gone all the way to stage 1 agrees much less.

@@ -9,7 +9,7 @@
 #
 # **What you will learn.** Why a transformer needs positions at all, how a border of zeros can replace a learned table, what happens to both when the picture's size changes, and where the linear cost of linear SRA comes from.
 #
-# **What you need.** NumPy; notebook 3, or an idea of what attention is. About 40 minutes. Stages, blocks and heads are counted from 1; the paper counts its stages in this way. Code counts from 0: `stages.0` is stage 1.
+# **What you need.** NumPy; notebook 3, or an idea of what attention is. About 40 minutes. Stages, blocks and heads are counted from 1, as the paper counts its stages. Code counts from 0: `stages.0` is stage 1.
 
 # %%
 import sys
@@ -66,7 +66,7 @@ print("shuffled in, shuffled out:", np.allclose(straight[:, order], shuffled, at
 v1 = pvt_numpy.load_model("../weights/pvt_v1_nano_imagenette.safetensors")
 tables = [stage["pos_embed"] for stage in v1.params["stages"]]
 print([table.shape for table in tables])
-plots.positions(tables[2], (4, 4), (7, 7), title="v1, stage 3")
+plots.positions(tables[2], (4, 4), (7, 7), title="the position table of v1, stage 3")
 
 # %% [markdown]
 # Nobody told the model that one position lies above another: it learned this from pictures. Two things are worth a measurement.
@@ -79,22 +79,20 @@ plots.positions(tables[2], (4, 4), (7, 7), title="v1, stage 3")
 middle = plots.position_similarity(tables[2], (4, 4))
 y, z = np.indices((4, 4))
 left_right, top_bottom = middle[y, z, y, 3 - z].mean(), middle[y, z, 3 - y, z].mean()
-print(
-    f"stage 3: cosine with the mirror image left-right {left_right:+.2f}, top-bottom {top_bottom:+.2f}"
-)
+print("stage 3: cosine with the mirror image", end=" ")
+print(f"left-right {left_right:+.2f}, top-bottom {top_bottom:+.2f}")
 
 first = plots.position_similarity(tables[0], (16, 16))
 for rows in range(1, 7):
     y, z = np.indices((16 - rows, 16))
-    print(
-        f"stage 1: cosine with the position {rows} rows below {first[y, z, y + rows, z].mean():+.2f}"
-    )
+    cosine = first[y, z, y + rows, z].mean()
+    print(f"stage 1: cosine with the position {rows} rows below {cosine:+.2f}")
 
 # %% [markdown]
 # ### Another picture size
 #
 # A table for $16 \times 16$ positions does not fit a grid of $16 \times 24$. The remedy is to resize it like a picture, bilinearly, every channel for itself; the class token's row is left alone.
-# (The PyTorch versions have trouble here. The official code compares every stage's grid with the grid of stage 1, so it stops with an error at 448 × 448 pixels and scrambles the positions at 112 × 448. Hugging Face's stops at every size but the configured one.)
+# (The official code does the same, and rightly at most sizes. It fails only if a stage's $H \cdot W$ happens to equal stage 1's trained count, 3,136: there it takes the table as it is, which raises an error at 448 × 448 pixels and scrambles the positions at 112 × 448. Hugging Face's raises an error at nearly every size but the trained one.)
 # First with loops. A new cell's centre is put on the old grid, and the four nearest old centres are mixed:
 
 
@@ -111,18 +109,16 @@ def resize_by_hand(table, old, new):
             top, left = int(y), int(z)
             below, right = min(top + 1, H - 1), min(left + 1, W - 1)
             dy, dz = y - top, z - left
-            out[i, j] = (1 - dy) * ((1 - dz) * cells[top, left] + dz * cells[top, right]) + dy * (
-                (1 - dz) * cells[below, left] + dz * cells[below, right]
-            )
+            upper = (1 - dz) * cells[top, left] + dz * cells[top, right]
+            lower = (1 - dz) * cells[below, left] + dz * cells[below, right]
+            out[i, j] = (1 - dy) * upper + dy * lower
     return out.reshape(1, new[0] * new[1], -1)
 
 
 table = tables[0]
 by_hand = resize_by_hand(table, (16, 16), (20, 31))
-print(
-    "equals the package:",
-    np.allclose(by_hand, resize_positions(table, (16, 16), (20, 31)), atol=1e-6),
-)
+packaged = resize_positions(table, (16, 16), (20, 31))
+print("equals the package:", np.allclose(by_hand, packaged, atol=1e-6))
 
 # %% [markdown]
 # Vectorised, it is one small matrix for the rows and one for the columns; each row of such a matrix mixes two old samples:
@@ -223,19 +219,16 @@ for stage in range(4):
         which = differs(f"stages.{stage}.{part}", stage)
         H, W = which.shape
         rows = which[:, W // 2].argmin()
-        print(
-            f"stages.{stage}.{part:20} {H:2} x {W:2}: {rows} rows differ at the top, "
-            f"{which.mean():3.0%} of all tokens"
-        )
+        print(f"stages.{stage}.{part:20} {H:2} x {W:2}", end=": ")
+        print(f"{rows} rows differ at the top, {which.mean():3.0%} of all tokens")
 
 # %% [markdown]
 # Read the first four lines. The patch embedding pads as well, so one row differs at once. Attention makes no further row differ (`residual1` is the token after attention): it treats all tokens alike. Each MLP lets one more row differ.
 # The border's influence moves one token per block. But tokens grow from 4 to 32 pixels, so from stage 3 on hardly a token is left that the border has not reached. In colours:
 
 # %%
-plots.pyramid(
-    plots.photo_of(blank, **model.preprocessing), [blank_trace[f"stages.{i}"] for i in range(4)]
-)
+blank_maps = [blank_trace[f"stages.{i}"] for i in range(4)]
+plots.pyramid(plots.photo_of(blank, **model.preprocessing), blank_maps)
 
 # %% [markdown]
 # The picture has no content, and still the last stages can tell top from bottom and left from right. Without the zeros nothing of this happens. If the map is continued by its own edge instead, the same layer gives the same output everywhere:
@@ -252,10 +245,8 @@ def spread_over_map(y):
     return np.ptp(y, axis=(1, 2)).max()
 
 
-print(
-    f"largest minus smallest output: zeros {spread_over_map(with_zeros):.1f}; "
-    f"continued {spread_over_map(continued):.1f}"
-)
+print("largest minus smallest output")
+print(f"zeros {spread_over_map(with_zeros):.1f}; continued {spread_over_map(continued):.1f}")
 
 # %% [markdown]
 # ### Can the position be read from real features?
@@ -269,9 +260,8 @@ crops = []
 for _ in range(16):
     size = int(rng.integers(min(picture.size) // 2, min(picture.size) * 7 // 8))
     left, top = (int(rng.integers(0, n - size + 1)) for n in picture.size)
-    crops.append(
-        picture.crop((left, top, left + size, top + size)).rotate(90 * int(rng.integers(4)))
-    )
+    crop = picture.crop((left, top, left + size, top + size))
+    crops.append(crop.rotate(90 * int(rng.integers(4))))
 crops = pvt_numpy.preprocess(crops, **model.preprocessing)
 halves = []
 for half in (crops[:8], crops[8:]):
@@ -291,9 +281,8 @@ def position_r2(name, stage):
 
 
 for stage in range(4):
-    before, after = (
-        position_r2(f"stages.{stage}.{part}", stage) for part in ("patch_embed", "blocks.1")
-    )
+    before = position_r2(f"stages.{stage}.patch_embed", stage)
+    after = position_r2(f"stages.{stage}.blocks.1", stage)
     print(f"stage {stage + 1}: R² = {before:.2f} on entering, {after:.2f} on leaving")
 
 # %% [markdown]
@@ -308,14 +297,11 @@ for stage in range(4):
 squares = [(n, n) for n in (96, 128, 160, 224, 320, 448)]
 for H, W in [*squares, (225, 301), (224, 320)]:
     recipe = model.preprocessing | {"size": {"height": H, "width": W}}
-    output = pvt_numpy.forward(
-        pvt_numpy.preprocess(PICTURE, **recipe), model.params, config, output_hidden_states=True
-    )
-    probabilities = softmax(output.logits[0])
+    resized = pvt_numpy.preprocess(PICTURE, **recipe)
+    output = pvt_numpy.forward(resized, model.params, config, output_hidden_states=True)
+    p = softmax(output.logits[0])
     grids = ", ".join(f"{s.shape[2]}x{s.shape[3]}" for s in output.hidden_states)
-    print(
-        f"{H} x {W}: grids {grids}; {model.labels[probabilities.argmax()]} {probabilities.max():.0%}"
-    )
+    print(f"{H} x {W}: grids {grids}; {model.labels[p.argmax()]} {p.max():.0%}")
 
 # %% [markdown]
 # The shipped model was trained at 96 and 128 pixels only, and still works at 448. (One picture shows that it works, not how well: `python -m pvt_numpy.evaluate` measures that.)
@@ -352,10 +338,8 @@ def pool_by_hand(x, size):
 
 
 grid = rng.standard_normal((10, 13, 4))
-print(
-    "equals the package:",
-    np.allclose(pool_by_hand(grid, 7), adaptive_average_pool(grid[None], 7)[0]),
-)
+packaged = adaptive_average_pool(grid[None], 7)[0]
+print("equals the package:", np.allclose(pool_by_hand(grid, 7), packaged))
 print("bins of 10 rows:", [(i * 10 // 7, -(-(i + 1) * 10 // 7)) for i in range(7)])
 
 # %% tags=["varies"]
@@ -380,10 +364,8 @@ plots.cost(config, title="attention of PVT v2 b0 as the picture grows")
 for side in (224, 448, 896):
     for kind in ("full", "SRA", "linear SRA"):
         macs, largest = plots.attention_cost(config, (side, side), kind)
-        print(
-            f"{side} pixels, {kind:10}: {macs / 1e9:8.3f} billion multiply-adds, "
-            f"largest score table {4 * largest / 2**20:9.2f} MiB"
-        )
+        print(f"{side} pixels, {kind:10}: {macs / 1e9:8.3f} billion multiply-adds", end=", ")
+        print(f"largest score table {4 * largest / 2**20:9.2f} MiB")
 
 # %% [markdown]
 # ## Exercises

@@ -7,7 +7,7 @@
 #
 # **What you will learn.** Why "same top-5" proves little; how large a difference rounding makes, and how to tell it from a bug; which details of PVT differ between its three public PyTorch versions.
 #
-# **What you need.** NumPy. PyTorch is *not* needed: its numbers were written down (`pvt_numpy/reference/golden_numbers/`), with the versions and the script that made them. If PyTorch and transformers are installed, the last section also compares live. About 30 minutes. Code counts stages and blocks from 0: `stages.0` is stage 1.
+# **What you need.** NumPy. PyTorch is *not* needed: its numbers were written down (`pvt_numpy/reference/golden_numbers/`), with the versions and the script that made them. If PyTorch and transformers are installed, the last section also compares live. About 30 minutes. Stages, blocks and heads are counted from 1, as the paper counts its stages. Code counts from 0: `stages.0` is stage 1.
 
 # %%
 import sys
@@ -27,12 +27,12 @@ from pvt_numpy import plots
 from pvt_numpy.checkpoints.checkpoint import SHIPPED
 from pvt_numpy.checkpoints.export import export_hf
 from pvt_numpy.checkpoints.names import file_names
-from pvt_numpy.config import config_from_dict
 from pvt_numpy.layers.activations import gelu, gelu_new
 from pvt_numpy.layers.layernorm import layer_norm
 from pvt_numpy.parameters import flatten
-from pvt_numpy.reference import comparison as compare
-from pvt_numpy.reference import golden
+from pvt_numpy.reference.cases import by_precision, compare, golden_case, live_case
+from pvt_numpy.reference.comparison import TOLERANCES, first_departure
+from pvt_numpy.reference.mistakes import MISTAKES, broken
 
 PICTURE = "golf_ball.jpg"  # or a picture of yours
 
@@ -121,13 +121,12 @@ def gelu_as_formula(x):
 grid = np.linspace(-6, 6, 20001)
 truth = gelu_by_hand(grid)
 single = grid.astype(np.float32)
-print(f"tanh form:                     wrong by up to {np.abs(gelu_new(grid) - truth).max():.1e}")
-print(
-    f"formula, float64:              within rounding: {abs(gelu_as_formula(grid) - truth).max() < 1e-14}"
+tanh, formula, faster = (
+    np.abs(y - truth).max() for y in (gelu_new(grid), gelu_as_formula(grid), gelu(single))
 )
-print(
-    f"faster form, float32:          within rounding: {np.abs(gelu(single) - truth).max() < 1e-6}"
-)
+print(f"tanh form: wrong by up to {tanh:.1e}")
+print("formula in float64, within rounding:", formula < 1e-14)
+print("faster form in float32, within rounding:", faster < 1e-6)
 
 # %% tags=["varies"]
 import timeit
@@ -165,10 +164,8 @@ row = np.random.default_rng(0).normal(1000, 0.1, (1, 256)).astype(np.float32)
 truth = row.astype(np.float64).var()
 unit = layer_norm(row, np.ones(256, np.float32), np.zeros(256, np.float32), eps=1e-6)
 print(f"true variance {truth:.4f}; in two passes {row.var():.4f}")
-print(
-    "in one pass it is wrong by more than half of it:",
-    bool(abs(variance_in_one_pass(row)[0] - truth) > 0.5 * truth),
-)
+error = abs(variance_in_one_pass(row)[0] - truth)
+print("in one pass it is wrong by more than half of it:", bool(error > 0.5 * truth))
 print(f"the package's layer norm gives a standard deviation of {unit.std():.3f}")
 
 # %% [markdown]
@@ -177,12 +174,8 @@ print(f"the package's layer norm gives a standard deviation of {unit.std():.3f}"
 # Since NumPy 2, a NumPy float64 *scalar* such as `np.sqrt(2)` turns a float32 array into float64. `math.sqrt(2)`, a Python float, does not. The results stay right, so nobody notices that everything takes twice the time and memory:
 
 # %%
-print(
-    "times math.sqrt(2):",
-    (np.ones(3, np.float32) * math.sqrt(2)).dtype,
-    "  the logits of the model:",
-    logits.dtype,
-)
+print("times math.sqrt(2):", (np.ones(3, np.float32) * math.sqrt(2)).dtype)
+print("the logits of the model:", logits.dtype)
 
 # %% [markdown]
 # ## Trap 4: two epsilons
@@ -200,26 +193,15 @@ print("the answer stays:", int((logits + moved)[0].argmax()) == best)
 #
 # ## How large is rounding?
 #
-# Compare with PyTorch layer by layer. The golden file of `pvt_v2_b1` holds what Hugging Face's model computed in float64 from parameters and pictures that are made from a seed, bit by bit the same everywhere. It keeps all logits, and of each layer's output a digest of eleven numbers.
+# Compare with PyTorch layer by layer. The golden file of `pvt_v2_b1` holds what Hugging Face's model computed in float64 from parameters and pictures that are made from a seed, bit by bit the same everywhere. It keeps all logits, and of each layer's output a digest of eleven numbers. `golden_case` reads such a file, `compare` runs our model beside it, and a layer *departs* if it is off by more than a tolerance.
 
 # %%
-reference = golden.read_golden("pvt_v2_b1")
-print(reference["reference"], reference["versions"])
-config = config_from_dict(reference["config"])
-
-
-def run(config, params, dtype):
-    """Our numbers for the golden file's picture, as rows of differences."""
-    pixels = golden.seeded_pixels(reference["pixels"]["shape"], reference["pixels"]["seed"], dtype)
-    trace = {}
-    pvt_numpy.forward(pixels, params, config, trace=trace)
-    return compare.differences(golden.digests(trace, config), reference["numbers"]), trace["logits"]
-
-
-rows, right = {}, {}
-for dtype in (np.float64, np.float32):
-    params = golden.seeded_params(config, reference["params"]["seed"], dtype)
-    rows[f"NumPy, {np.dtype(dtype)}"], right[dtype] = run(config, params, dtype)
+exact, single = (golden_case("pvt_v2_b1", dtype) for dtype in ("float64", "float32"))
+print(exact.reference)
+rows = by_precision(exact, single)
+for dtype, tolerance in TOLERANCES.items():
+    departs = first_departure(rows[f"NumPy, {dtype}"], tolerance)
+    print(f"{dtype}: nothing is off by more than {tolerance:.0e}: {departs is None}")
 
 # %% tags=["varies"]
 plots.difference(rows, title="pvt_v2_b1 against PyTorch's float64")
@@ -228,25 +210,26 @@ plots.difference(rows, title="pvt_v2_b1 against PyTorch's float64")
 # Two flat lines. Rounding is about $10^{-16}$ of a number in float64 and $10^{-7}$ in float32, and after some hundred operations it has grown by a factor of ten or a hundred; it does not grow layer by layer, because the norms keep all numbers in range.
 # That is what a correct port looks like. A bug looks different. Here are four, each made on purpose (`python -m pvt_numpy.validate --break NAME` makes them too):
 
+
 # %%
-params = golden.seeded_params(config, reference["params"]["seed"], np.float64)
+def top5(config, params):
+    """The five best answers to the golden file's picture."""
+    return np.argsort(-pvt_numpy.forward(exact.pixels, params, config).logits)[:, :5].tolist()
+
+
+right = top5(exact.config, exact.params)
 wrong = {"correct": rows["NumPy, float64"]}
 for mistake in ("eps", "gelu", "kv"):
-    broken_rows, broken_logits = run(*compare.broken(mistake, config, params), np.float64)
-    wrong[mistake] = broken_rows
-    first = compare.first_departure(broken_rows, compare.TOLERANCES["float64"])
-    same = (np.argsort(-broken_logits)[:, :5] == np.argsort(-right[np.float64])[:, :5]).all()
-    print(f"{mistake:5} {compare.MISTAKES[mistake][0]}")
-    print(
-        f"      first departs at {first.name}; "
-        f"logits wrong by {broken_rows[-1].max_abs:.1e}; same top-5: {same}"
-    )
+    wrong[mistake] = compare(exact, mistake)
+    first = first_departure(wrong[mistake], TOLERANCES["float64"])
+    same = top5(*broken(mistake, exact.config, exact.params)) == right
+    print(f"{mistake:5} {MISTAKES[mistake][0]}")
+    print(f"      first departs at {first.name}")
+    print(f"      logits wrong by {wrong[mistake][-1].max_abs:.1e}; same top-5: {same}")
 
 # %% tags=["varies"]
-plots.difference(
-    {name: wrong[name] for name in ("correct", "eps", "gelu")},
-    title="two quiet mistakes, in float64",
-)
+quiet = {name: wrong[name] for name in ("correct", "eps", "gelu")}
+plots.difference(quiet, title="two quiet mistakes, in float64")
 
 # %% [markdown]
 # Read the printed lines again. With the wrong epsilon, and even with the wrong GELU, the top-5 may stay the same: **a demo that looks right proves nothing**. The swapped keys and values change much more; but they, too, run without an error.
@@ -254,28 +237,19 @@ plots.difference(
 # In float64 the mistakes stand ten orders of magnitude above the rounding, and the first row that departs names the layer to look at. In float32 the wrong epsilon would hide in the rounding:
 
 # %%
-params32 = golden.seeded_params(config, reference["params"]["seed"], np.float32)
-hidden, _ = run(*compare.broken("eps", config, params32), np.float32)
-print(
-    "wrong epsilon noticed in float32:",
-    compare.first_departure(hidden, compare.TOLERANCES["float32"]) is not None,
-)
-noticed = compare.first_departure(wrong["eps"], compare.TOLERANCES["float64"]) is not None
-print("wrong epsilon noticed in float64:", noticed)
+hidden = compare(single, "eps")
+for label, found in (("float32", hidden), ("float64", wrong["eps"])):
+    noticed = first_departure(found, TOLERANCES[label]) is not None
+    print(f"wrong epsilon noticed in {label}: {noticed}")
 
 # %% [markdown]
 # The fourth mistake needs a v1 model: its position table read column by column.
 
 # %%
-reference = golden.read_golden("pvt_tiny_resized")
-v1_config = config_from_dict(reference["config"])
-v1_params = golden.seeded_params(v1_config, reference["params"]["seed"], np.float64)
-v1_rows, _ = run(v1_config, v1_params, np.float64)
-turned, _ = run(*compare.broken("pos", v1_config, v1_params), np.float64)
-first = compare.first_departure(turned, compare.TOLERANCES["float64"])
-nowhere = compare.first_departure(v1_rows, compare.TOLERANCES["float64"]) is None
-print("correct: departs nowhere:", nowhere)
-print(f"pos: {compare.MISTAKES['pos'][0]}; first departs at {first.name}")
+resized = golden_case("pvt_tiny_resized")
+turned = first_departure(compare(resized, "pos"), TOLERANCES["float64"])
+print("correct: departs nowhere:", first_departure(compare(resized), 1e-10) is None)
+print(f"pos: {MISTAKES['pos'][0]}; first departs at {turned.name}")
 
 # %% [markdown]
 # Hugging Face's model cannot run this case at all: the picture has another size than the table. The reference was computed with PyTorch's own functions instead.
@@ -284,29 +258,24 @@ print(f"pos: {compare.MISTAKES['pos'][0]}; first departs at {first.name}")
 #
 # Here is the same comparison with all its hundred and more rows, on our picture and the shipped weights. If PyTorch is installed, a third, green line compares PyTorch's *own* float32 with its float64: NumPy's rounding is as large as PyTorch's.
 
-
 # %% tags=["varies"]
-def load(dtype):
-    loaded = pvt_numpy.load_model(dtype=dtype)
-    return loaded.params, loaded.config
+import warnings
 
-
+models = {dtype: pvt_numpy.load_model(dtype=dtype) for dtype in ("float64", "float32")}
 try:
-    import warnings
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        lines = plots.live(load, x)
+        cases = [live_case("our picture", models[dtype], x.astype(dtype)) for dtype in models]
     title = "the shipped model on our picture, against PyTorch's float64"
 except ImportError:
-    lines = plots.from_golden("shipped", load)
+    cases = [golden_case(models[dtype], dtype) for dtype in models]
     title = "the shipped model against PyTorch's golden numbers (PyTorch is not installed here)"
-plots.difference(lines, title=title)
+plots.difference(by_precision(*cases), title=title)
 
 # %% [markdown]
 # ## Exercises
 #
-# **1.** Preprocessing is part of the port. Classify the picture with the recipe `pvt_numpy.RECIPES["hf-bilinear"]`, which differs only in the filter that resizes. How far do the logits move, compared with the wrong epsilon above?
+# **1.** The recipe is part of the port. Classify the picture with the recipe `pvt_numpy.RECIPES["hf-bilinear"]`, which differs only in the filter that resizes. How far do the logits move, compared with the wrong epsilon above?
 #
 # <details><summary>Solution</summary>
 #
@@ -320,7 +289,7 @@ plots.difference(lines, title=title)
 # </details>
 
 # %% [markdown]
-# **2.** Which of the four mistakes would a test with `assert output.shape == (1, 1000)` find? Which would "same top-1 on one picture"? Try the second with the shipped model and `compare.broken`.
+# **2.** Which of the four mistakes would a test with `assert output.shape == (1, 1000)` find? Which would "same top-1 on one picture"? Try the second with the shipped model and `broken`.
 #
 # <details><summary>Solution</summary>
 #
@@ -328,7 +297,7 @@ plots.difference(lines, title=title)
 #
 # ```python
 # for mistake in ("eps", "gelu", "kv"):
-#     bad_config, bad_params = compare.broken(mistake, model.config, model.params)
+#     bad_config, bad_params = broken(mistake, model.config, model.params)
 #     bad = pvt_numpy.forward(x, bad_params, bad_config).logits[0]
 #     print(mistake, model.labels[bad.argmax()])
 # ```
@@ -344,11 +313,10 @@ plots.difference(lines, title=title)
 #
 # ```python
 # import copy
-# mine = copy.deepcopy(params)
+# mine = copy.deepcopy(exact.params)
 # layer = mine["stages"][2]["blocks"][0]["mlp"]["dwconv"]
 # layer["weight"] = layer["weight"].swapaxes(-1, -2)
-# reference = golden.read_golden("pvt_v2_b1")
-# print(compare.first_departure(run(config, mine, np.float64)[0], 1e-10).name)
+# print(first_departure(compare(exact._replace(params=mine)), 1e-10).name)
 # ```
 #
 # At `stages.2.blocks.0`, and not at the attention before it: the first departure names the block.
@@ -362,11 +330,12 @@ plots.difference(lines, title=title)
 for name, array in arrays.items():  # the twelve lines read what the package reads
     assert np.array_equal(array.astype(np.float32), ours[name])
 # float64 agrees with PyTorch in every layer ...
-assert compare.first_departure(wrong["correct"], 1e-10) is None
+assert first_departure(wrong["correct"], 1e-10) is None
 for mistake in ("eps", "gelu", "kv"):
-    assert compare.first_departure(wrong[mistake], 1e-10) is not None  # ... and mistakes do not
-assert compare.first_departure(rows["NumPy, float32"], 1e-4) is None
-assert compare.first_departure(turned, 1e-10).name == "stages.0.tokens"  # the table is added there
-shipped = plots.from_golden("shipped", load)
-assert max(row.relative for row in shipped["NumPy, float64"]) < 1e-10  # the weights that ship, too
+    assert first_departure(wrong[mistake], 1e-10) is not None  # ... and mistakes do not
+assert first_departure(rows["NumPy, float32"], 1e-4) is None
+assert first_departure(hidden, 1e-4) is None  # the wrong epsilon hides in float32
+assert turned.name == "stages.0.tokens"  # the position table is added there
+shipped = compare(golden_case(models["float64"]))  # the weights that ship, too
+assert max(row.relative for row in shipped) < 1e-10
 print("all checks passed")

@@ -89,6 +89,15 @@ def test_the_notebook_says_what_it_is_and_ends_in_a_check(notebook):
     assert "checks passed" in last.outputs[0].text
 
 
+def test_the_files_and_commands_that_the_notebook_speaks_of_exist(notebook):
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    rooms = FOLDER, FOLDER.parent, FOLDER.parent / "pvt_numpy"
+    for path in re.findall(r"[\w./-]*\w\.(?:py|ipynb|csv|safetensors|jpg)\b|\bpvt_numpy/[\w/]+", text):
+        assert any((room / path).exists() for room in rooms), path
+    for module in re.findall(r"python -m (\w[\w.]*)", text):
+        assert importlib.util.find_spec(module), module
+
+
 def test_the_notebook_redefines_no_layer(notebook):
     for cell in code_cells(notebook):
         assert not LAYERS & set(re.findall(r"^ *def (\w+)", cell.source, flags=re.MULTILINE))
@@ -103,7 +112,6 @@ def test_every_figure_shows(notebook):
 
 @pytest.mark.filterwarnings("ignore")
 def test_the_notebook_runs_and_its_outputs_belong_to_it(name, notebook, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     before = os.times()
     with warnings.catch_warnings():
