@@ -10,7 +10,7 @@ One legend for the axes, everywhere:
 
 Tokens are (B, N, C) and maps (B, H, W, C), row by row: the same memory, so folding one into the other is free.
 Weights have PyTorch's shapes. A layer's parameters are named as its weights are, so that a caller splats its sub-dict:
-`mlp(x, **params["mlp"])`. `run` goes along beside the numbers: the name of the place, who watches, the noise of training
-(`run.py`); for inference leave it out. `@has_twin` marks a formula that `fast/` has a faster form of (`twins.py`).
+`mlp(x, **params["mlp"])`. `run` goes along beside the numbers: the name of the place, who watches, the noise of
+training (`run.py`); for inference leave it out. `@has_twin` marks a formula that `fast/` has a faster form of.
 Nothing here knows of files, pictures or configurations, and no input is ever modified.
 """
