@@ -9,7 +9,7 @@ square matrices; PVT's are N x M and the grid changes between stages, so this on
                                           it was made from; v2's patches overlap, and are treated as their cells
 
 It is a heuristic: values, MLPs and the depthwise convolutions of v2 move information too, and rollout knows nothing of
-them. Read from a trace; left out: anything to do with pictures, which `plots` draws.
+them. All of it is read from a trace; `plots` draws it.
 """
 
 from typing import NamedTuple
@@ -22,7 +22,7 @@ from ..layers.resize import pooling_matrix
 
 class HeadStatistics(NamedTuple):
     """Where one head looks, averaged over the queries of one picture; `uniform_*`: the same for a head that looks
-    everywhere alike."""
+    everywhere alike. Stage, block and head count from 0."""
 
     stage: int
     block: int

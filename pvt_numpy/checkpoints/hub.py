@@ -26,6 +26,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from ..system.checks import wrong
 from .sources import read_weight_map
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -75,16 +76,15 @@ PUBLISHED = {
     for name, repository, recipe, size, sha256 in map(str.split, TABLE.strip().splitlines()[1:])
 }
 
-# Of the authors' own weights under the authors' own protocol. The repositories above bring other preprocessing, so
-# these numbers are kept, and printed, apart from them.
+# Of the authors' own weights, with the authors' own recipe. The repositories above bring other recipes, so these
+# numbers are kept, and printed, apart from them.
 OFFICIAL_TOP1 = {
     "pvt_tiny": 75.1, "pvt_small": 79.8, "pvt_medium": 81.2, "pvt_large": 81.7,
     "pvt_v2_b0": 70.5, "pvt_v2_b1": 78.7, "pvt_v2_b2": 82.0, "pvt_v2_b2_li": 82.1,
     "pvt_v2_b3": 83.1, "pvt_v2_b4": 83.6, "pvt_v2_b5": 83.8,
 }  # fmt: skip
-OFFICIAL_PROTOCOL = "short side 256 bicubic, centre crop 224"
 
-_RECIPES = {
+_RECIPES = {  # in words, for the table
     "hf": "squash to 224x224 (filter not pinned)",
     "hf-bilinear": "squash to 224x224, bilinear",
     "timm": "short side 248 bicubic, crop 224",
@@ -92,7 +92,7 @@ _RECIPES = {
 _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9_.-]+")
 _SHA256 = re.compile("[0-9a-f]{64}")
 _FILE_SUFFIXES = (".safetensors", ".json", ".pth", ".pt", ".bin", ".npz", ".h5", ".onnx")
-_NAMES = f"published names: {', '.join(name for name in PUBLISHED if '/' not in name)}, and timm/NAME.in1k of each v2"
+_NAMES = f"a published name ({', '.join(name for name in PUBLISHED if '/' not in name)}, timm/NAME.in1k of each v2)"
 
 
 def published(source):
@@ -126,7 +126,7 @@ def list_models():
     lines = [
         "Checkpoints that are downloaded by name on first use (* sha256 known and checked):",
         "",
-        f"{'NAME':<24}{'REPOSITORY':<28}{'PARAMETERS':>10}  {'DOWNLOAD':>9}  PREPROCESSING",
+        f"{'NAME':<24}{'REPOSITORY':<28}{'PARAMETERS':>10}  {'DOWNLOAD':>9}  RECIPE",
     ]
     for name, row in PUBLISHED.items():
         variant = name.removeprefix("timm/").removesuffix(".in1k")
@@ -137,11 +137,11 @@ def list_models():
         lines.append(f"{name:<24}{row.repository:<28}{parameters:>10,}  {size:>8}{pinned}  {_RECIPES[row.recipe]}")
     lines += [
         "",
-        f"ImageNet top-1 of the authors' weights, official protocol ({OFFICIAL_PROTOCOL}), in %:",
+        "ImageNet top-1 of the authors' weights, official protocol (short side 256 bicubic, centre crop 224), in %:",
         *(f"  {variant:<14}{top1}" for variant, top1 in OFFICIAL_TOP1.items()),
-        "The repositories above bring the preprocessing listed beside them, for which these accuracies do not hold.",
+        "The repositories above bring the recipes listed beside them, for which these accuracies do not hold.",
         "",
-        "Any other Hub id ORG/NAME of a PVT works too. Without a name: the model that is shipped, no download.",
+        "Any other Hub id ORG/NAME of a PVT works too. Without a name: the model that ships, no download.",
     ]
     return "\n".join(lines)
 
@@ -161,13 +161,13 @@ def download(source, local_files_only=False, timeout=None):
     row = published(source)
     if row is None and not _HUB_ID.fullmatch(source):
         close = difflib.get_close_matches(source, PUBLISHED, n=1)
-        hint = f"did you mean {close[0]}? " if close else ""
-        raise ValueError(f"no published model is called {source!r}; {hint}{_NAMES}; or any Hub id org/name")
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        raise wrong(source, f"no published model of that name{hint}", f"{_NAMES}, or any Hub id org/name")
     wanted = _Wanted(source, row.repository, row.sha256) if row else _Wanted(source, source, None)
     try:
         from huggingface_hub import constants
     except ImportError:
-        reason = "that needs the package huggingface_hub, which is not installed"
+        reason = "that needs the package huggingface_hub: pip install huggingface_hub (the extra [hub])"
         raise OSError(_cannot(wanted, reason, "https://huggingface.co")) from None
 
     with contextlib.suppress(FileNotFoundError):
@@ -309,10 +309,10 @@ def _explained(error, wanted):
     log_in = "log in with `hf auth login`, or set HF_TOKEN"
     if isinstance(error, errors.RepositoryNotFoundError) and not isinstance(error, errors.GatedRepoError):
         found = f"{wanted.source}: found no local folder and no repository {repository} at {endpoint}"
-        return FileNotFoundError(f"{found}; expected one of them. If it is private, {log_in}; {_NAMES}")
+        return FileNotFoundError(f"{found}; expected one of them, or {_NAMES}. If it is private, {log_in}")
     if isinstance(error, OSError) and error.errno:  # only the disk's errors carry a number
-        reason = f"cannot store {wanted.source} in the cache folder {cache}: {os.strerror(error.errno)}"
-        return OSError(f"{reason}; make room or get access there, or name another folder in HF_HOME")
+        found = f"{wanted.source}: found no place for it in the cache folder {cache} ({os.strerror(error.errno)})"
+        return OSError(f"{found}; expected room and access there, or another folder in HF_HOME")
     cause = error.__cause__ or error  # LocalEntryNotFoundError hides the reason
     status = getattr(getattr(cause, "response", None), "status_code", None)
     detail = (str(cause) or type(cause).__name__).splitlines()[0]
@@ -333,7 +333,7 @@ def _explained(error, wanted):
 
 def _cannot(wanted, reason, endpoint):
     return (
-        f"cannot download {wanted.source}: {reason}. Either save config.json, {WEIGHTS} and, if there, "
-        f"preprocessor_config.json from {endpoint}/{wanted.repository}/tree/main in a folder and load that folder, "
-        "or name no model: the one that is shipped needs no download"
+        f"{wanted.source}: found no way to download it: {reason}; expected one. Either save config.json, {WEIGHTS} and "
+        f"any preprocessor_config.json from {endpoint}/{wanted.repository}/tree/main in a folder and load that folder, "
+        "or name no model: the one that ships needs no download"
     )

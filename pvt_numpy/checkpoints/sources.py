@@ -110,7 +110,7 @@ def _open_pickle(path):
     try:
         import torch
     except ImportError:
-        raise wrong(path, "a PyTorch pickle", "PyTorch to open it: pip install -r requirements-torch.txt") from None
+        raise wrong(path, "a PyTorch pickle", "PyTorch to open it: pip install torch (the extra [torch])") from None
     from argparse import Namespace  # the official training script keeps its options beside the parameters
 
     try:

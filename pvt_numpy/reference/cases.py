@@ -11,9 +11,11 @@ import numpy as np
 from ..checkpoints.checkpoint import Model, describe
 from ..config import config_from_dict, variant_name
 from ..model import forward
+from ..system.checks import wrong
 from .comparison import differences
 from .golden import digests, params_hash, read_golden, seeded_params, seeded_pixels
 from .mistakes import broken
+from .pytorch import INSTALL
 
 
 class Case(NamedTuple):
@@ -55,8 +57,8 @@ def golden_case(model, dtype="float64"):
     if isinstance(model, Model):
         name, note = variant_name(model.config), ", for these weights there are no golden numbers"
         if name is None:
-            raise ValueError(f"{describe(model)}: found no golden numbers; expected a published architecture, or "
-                             "PyTorch to compare live (pip install -r requirements-torch.txt)")  # fmt: skip
+            expected = "a published architecture, or PyTorch to compare live"
+            raise wrong(describe(model), "no golden numbers", f"{expected}: {INSTALL}")
     if isinstance(model, Model) and params_hash(model.params) == golden["params_sha256"]:
         title, config, params = describe(model), model.config, model.params
     else:
