@@ -101,12 +101,9 @@ def merge_matrix(n, m, size):
     array([[0.5, 0.5, 0. ],
            [0. , 0. , 1. ]])
     """
-    matrix = np.zeros((m, n))
-    for i in range(m):
-        start = min(i * size, n - 1)
-        stop = min(start + size, n)
-        matrix[i, start:stop] = 1 / (stop - start)
-    return matrix
+    start, k = np.minimum(np.arange(m) * size, n - 1)[:, None], np.arange(n)
+    inside = (start <= k) & (k < start + size)
+    return inside / inside.sum(axis=1, keepdims=True)
 
 
 def spread(weights, rows, columns):

@@ -96,11 +96,8 @@ def describe(model):
     """
     config, origin = model.config, model.origin
     count = sum(array.size for array in flatten(model.params).values())
-    eps = f"{config.layer_norm_eps:g}"
-    if config.embed_eps == config.layer_norm_eps:
-        eps += " throughout"
-    else:
-        eps += f", {config.embed_eps:g} in patch embeddings and SRA"
+    other = f", {config.embed_eps:g} in patch embeddings and SRA"
+    eps = f"{config.layer_norm_eps:g}" + (" throughout" if config.embed_eps == config.layer_norm_eps else other)
     source = " of ".join(origin[key] for key in ("source", "format") if key in origin) or "no recorded source"
     return (
         f"{variant_name(config) or config.model_type}, {count:,} parameters, {config.num_labels or 'no'} outputs; "

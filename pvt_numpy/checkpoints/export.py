@@ -27,10 +27,8 @@ def export_hf(folder, model, dtype="float32"):
     config = model.config
     v1 = config.model_type == "pvt"
     name = "Pvt" if v1 else "PvtV2"
-    values = hf_fields(config) | {
-        "architectures": [f"{name}ForImageClassification" if config.num_labels else f"{name}Model"],
-        "dtype": dtype,
-    }
+    architecture = f"{name}ForImageClassification" if config.num_labels else f"{name}Model"
+    values = hf_fields(config) | {"architectures": [architecture], "dtype": dtype}
     if config.num_labels:
         values["id2label"] = {str(n): label for n, label in enumerate(model.label_names)}
         values["label2id"] = {label: n for n, label in enumerate(model.label_names)}
@@ -66,13 +64,10 @@ def export_timm(folder, model, dtype="float32"):
     recipe = _timm_recipe(model.preprocessing)
     if recipe is None:
         remarks.append("timm cannot say this model's recipe; config.json leaves it out")
-    values = {
-        "architecture": architecture,
-        "num_classes": config.num_labels,
-        "num_features": config.hidden_sizes[-1],
-        "pretrained_cfg": {"num_classes": config.num_labels, "first_conv": "patch_embed.proj", "classifier": "head"}
-        | (recipe or {}),
-    }
+    classes = {"num_classes": config.num_labels}
+    pretrained = classes | {"first_conv": "patch_embed.proj", "classifier": "head"} | (recipe or {})
+    values = {"architecture": architecture} | classes
+    values |= {"num_features": config.hidden_sizes[-1], "pretrained_cfg": pretrained}
     if model.labels:
         values["label_names"] = list(model.labels)
     _write_folder(folder, {"config.json": values}, renamed(model.params, "timm"), dtype)

@@ -146,13 +146,14 @@ def list_models():
     return "\n".join(lines)
 
 
-def download(source, local_files_only=False, timeout=None):
+def download(source, local_files_only=False):
     """The local folder of a published name's or a Hub id's checkpoint, downloaded unless the cache has it.
 
     source            "pvt_tiny", "timm/pvt_v2_b0.in1k", "org/name"
     local_files_only  True forbids any request
-    timeout           seconds the server may take to answer (HF_HUB_ETAG_TIMEOUT, by default 10); once the weights
-                      flow, HF_HUB_DOWNLOAD_TIMEOUT limits each silence and five new attempts are made
+
+    The server may take HF_HUB_ETAG_TIMEOUT seconds to answer, by default 10; once the weights flow,
+    HF_HUB_DOWNLOAD_TIMEOUT limits each silence, and five new attempts are made.
 
     The folder holds config.json, model.safetensors (or an index and its shards) and, if the repository has one,
     preprocessor_config.json. Raises ValueError for an unknown name or a wrong hash, FileNotFoundError, PermissionError,
@@ -175,9 +176,8 @@ def download(source, local_files_only=False, timeout=None):
     if local_files_only:
         reason = f"it is not in the cache folder {constants.HF_HUB_CACHE}, and no request is allowed"
         raise FileNotFoundError(_cannot(wanted, reason, constants.ENDPOINT))
-    timeout = constants.HF_HUB_ETAG_TIMEOUT if timeout is None else timeout
-    _probe(wanted, timeout)
-    return _collect(partial(_fetched, wanted, timeout), wanted)
+    _probe(wanted)
+    return _collect(partial(_fetched, wanted), wanted)
 
 
 class _Wanted(NamedTuple):
@@ -222,22 +222,23 @@ def _cached(wanted, name, revision):
     return Path(found) if isinstance(found, str) else None  # a mark: known to be absent
 
 
-def _fetched(wanted, timeout, name, revision):
+def _fetched(wanted, name, revision):
     """`get` of `_collect` that downloads."""
     from huggingface_hub import hf_hub_download
 
-    path = _asked(wanted, hf_hub_download, wanted.repository, name, revision=revision, etag_timeout=timeout)
+    path = _asked(wanted, hf_hub_download, wanted.repository, name, revision=revision)
     return path and Path(path)
 
 
-def _probe(wanted, timeout):
+def _probe(wanted):
     """Asks once for the weights' headers: `hf_hub_download` itself would wait minutes for a silent server.
 
     If the server states another sha256 than the pinned one, nothing needs to be downloaded to refuse it.
     """
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
 
-    headers = _asked(wanted, get_hf_file_metadata, hf_hub_url(wanted.repository, WEIGHTS), timeout=timeout)
+    address, timeout = hf_hub_url(wanted.repository, WEIGHTS), constants.HF_HUB_ETAG_TIMEOUT
+    headers = _asked(wanted, get_hf_file_metadata, address, timeout=timeout)
     if headers is None and wanted.pin:
         raise _refused(wanted, WEIGHTS, "no such file any more", wanted.pin)
     if headers is None:

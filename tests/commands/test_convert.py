@@ -97,7 +97,7 @@ def test_published_variants_are_recognised_by_their_shapes(tmp_path, variant):
     from pvt_numpy.parameters import parameter_shapes
 
     shapes = {file_names(n, "official")[0]: shape for n, shape in parameter_shapes(VARIANTS[variant]).items()}
-    identity = identify(Source(tmp_path, shapes, None), "x.pth", "x.pth")
+    identity = identify(Source(shapes, None), "x.pth", "x.pth")
     assert identity.config == replace(VARIANTS[variant], **SPLIT)
     assert identity.labels == imagenet.class_names()
     assert identity.preprocessing == RECIPES["official"]
