@@ -33,8 +33,9 @@ WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
 class Published(NamedTuple):
-    """One row of the table below.
+    """One row of the table below, or any other repository on the Hub.
 
+    name        what the user calls it
     repository  its id on the Hub
     recipe      one of recipes.RECIPES, which it brings; the epsilons go with it: "timm" has 1e-5 in the patch-embed
                 and SRA norms, as the official code, and Hugging Face's 1e-6 everywhere
@@ -42,8 +43,9 @@ class Published(NamedTuple):
     sha256      of the weights, as that page showed it; None if it was not recorded
     """
 
+    name: str
     repository: str
-    recipe: str
+    recipe: str | None = None
     megabytes: float | None = None
     sha256: str | None = None
 
@@ -72,7 +74,7 @@ timm/pvt_v2_b5.in1k     timm/pvt_v2_b5.in1k         timm         -     -
 
 
 PUBLISHED = {
-    name: Published(repository, recipe, None if size == "-" else float(size), None if sha256 == "-" else sha256)
+    name: Published(name, repository, recipe, None if size == "-" else float(size), None if sha256 == "-" else sha256)
     for name, repository, recipe, size, sha256 in map(str.split, TABLE.strip().splitlines()[1:])
 }
 
@@ -164,7 +166,7 @@ def download(source, local_files_only=False):
         close = difflib.get_close_matches(source, PUBLISHED, n=1)
         hint = f" (did you mean {close[0]}?)" if close else ""
         raise wrong(source, f"no published model of that name{hint}", f"{_NAMES}, or any Hub id org/name")
-    wanted = _Wanted(source, row.repository, row.sha256) if row else _Wanted(source, source, None)
+    wanted = row._replace(name=source) if row else Published(source, source)
     try:
         from huggingface_hub import constants
     except ImportError:
@@ -178,14 +180,6 @@ def download(source, local_files_only=False):
         raise FileNotFoundError(_cannot(wanted, reason, constants.ENDPOINT))
     _probe(wanted)
     return _collect(partial(_fetched, wanted), wanted)
-
-
-class _Wanted(NamedTuple):
-    """What is to be downloaded: as the user called it, its repository, and the sha256 of its weights if it is known."""
-
-    source: str
-    repository: str
-    pin: str | None
 
 
 def _collect(get, wanted):
@@ -239,15 +233,15 @@ def _probe(wanted):
 
     address, timeout = hf_hub_url(wanted.repository, WEIGHTS), constants.HF_HUB_ETAG_TIMEOUT
     headers = _asked(wanted, get_hf_file_metadata, address, timeout=timeout)
-    if headers is None and wanted.pin:
-        raise _refused(wanted, WEIGHTS, "no such file any more", wanted.pin)
+    if headers is None and wanted.sha256:
+        raise _refused(wanted, WEIGHTS, "no such file any more", wanted.sha256)
     if headers is None:
         return  # sharded perhaps; `_collect` will see
     if headers.commit_hash is None:
         reason = f"what answers at {constants.ENDPOINT} is not a Hugging Face Hub (a login page of the network?)"
         raise ConnectionError(_cannot(wanted, reason, constants.ENDPOINT))
-    if wanted.pin and _SHA256.fullmatch(headers.etag or "") and headers.etag != wanted.pin:
-        raise _refused(wanted, WEIGHTS, f"sha256 {headers.etag} (nothing was downloaded)", wanted.pin)
+    if wanted.sha256 and _SHA256.fullmatch(headers.etag or "") and headers.etag != wanted.sha256:
+        raise _refused(wanted, WEIGHTS, f"sha256 {headers.etag} (nothing was downloaded)", wanted.sha256)
 
 
 def _asked(wanted, function, *arguments, **options):
@@ -272,7 +266,7 @@ def _verify(path, wanted):
     `path` links to (on Windows without links nothing is stated; the length was compared).
     """
     stated = Path(os.readlink(path)).name if path.is_symlink() else ""
-    expected = wanted.pin if wanted.pin and path.name == WEIGHTS else stated
+    expected = wanted.sha256 if wanted.sha256 and path.name == WEIGHTS else stated
     record, line = path.with_name(f"{path.name}.sha256"), f"{expected}  {path.name}\n"
     hashed = record.is_file() and record.stat().st_mtime >= path.stat().st_mtime
     if not _SHA256.fullmatch(expected) or (hashed and record.read_bytes() == line.encode()):
@@ -309,10 +303,10 @@ def _explained(error, wanted):
     endpoint, repository, cache = constants.ENDPOINT, wanted.repository, constants.HF_HUB_CACHE
     log_in = "log in with `hf auth login`, or set HF_TOKEN"
     if isinstance(error, errors.RepositoryNotFoundError) and not isinstance(error, errors.GatedRepoError):
-        found = f"{wanted.source}: found no local folder and no repository {repository} at {endpoint}"
+        found = f"{wanted.name}: found no local folder and no repository {repository} at {endpoint}"
         return FileNotFoundError(f"{found}; expected one of them, or {_NAMES}. If it is private, {log_in}")
     if isinstance(error, OSError) and error.errno:  # only the disk's errors carry a number
-        found = f"{wanted.source}: found no place for it in the cache folder {cache} ({os.strerror(error.errno)})"
+        found = f"{wanted.name}: found no place for it in the cache folder {cache} ({os.strerror(error.errno)})"
         return OSError(f"{found}; expected room and access there, or another folder in HF_HOME")
     cause = error.__cause__ or error  # LocalEntryNotFoundError hides the reason
     status = getattr(getattr(cause, "response", None), "status_code", None)
@@ -334,7 +328,7 @@ def _explained(error, wanted):
 
 def _cannot(wanted, reason, endpoint):
     return (
-        f"{wanted.source}: found no way to download it: {reason}; expected one. Either save config.json, {WEIGHTS} and "
+        f"{wanted.name}: found no way to download it: {reason}; expected one. Either save config.json, {WEIGHTS} and "
         f"any preprocessor_config.json from {endpoint}/{wanted.repository}/tree/main in a folder and load that folder, "
         "or name no model: the one that ships needs no download"
     )
