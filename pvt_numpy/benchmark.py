@@ -3,7 +3,7 @@
 Each contender runs in a process of its own with the same number of threads and waits its turn; the turns alternate, so
 that a machine that slows down slows both. Printed are medians and the ratio ours / PyTorch's. The third contender is
 the floor: the model's own matrix products, one BLAS call each, and nothing else. Below the table stands the cold start,
-from the shell prompt to the labels of one picture (`cold_start`).
+from the shell prompt to the labels of one picture (`timing/cold_start.py`).
 
 Without PyTorch only our own times are shown. Training has a measurement of its own, `train --benchmark`.
 
@@ -15,7 +15,7 @@ examples:
 
 columns, medians of the runs:
   GMACs           billions of multiply-adds in this forward pass, as `summary` counts them
-  ours, PyTorch   milliseconds of a forward pass; PyTorch if requirements-torch.txt is installed
+  ours, PyTorch   milliseconds of a forward pass; PyTorch's if it and transformers are installed
   ratio           ours / PyTorch's, turn by turn
   products        the model's matrix products alone, one BLAS call each
   share           products / ours: 100 % would mean that nothing but BLAS takes time

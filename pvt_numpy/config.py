@@ -202,7 +202,8 @@ def config_from_dict(values):
 
     `id2label` gives num_labels if the file does not name it. Hugging Face's v1 convolution takes its kernel from
     `strides` and its stride from `patch_sizes`; if the two differ they are exchanged here, so that the fields mean
-    what they say. Fields of Hugging Face's machinery are ignored. Raises ValueError naming the field.
+    what they say. (A dict with `patch_norm_eps` is ours, and says it already.) Fields of Hugging Face's machinery are
+    ignored. Raises ValueError naming the field.
     """
     generations = {generation.model_type: generation for generation in (PvtConfig, PvtV2Config)}
     rule(lambda value: isinstance(value, dict), "a dict of fields")("config", values)
@@ -211,14 +212,9 @@ def config_from_dict(values):
     chosen = {field.name: values[field.name] for field in fields(generation) if field.name in values}
     if "num_labels" not in values and isinstance(values.get("id2label"), dict):
         chosen["num_labels"] = len(values["id2label"])
-    if (
-        generation is PvtConfig
-        and values.get("patch_sizes") != values.get("strides")
-        and "patch_norm_eps" not in values
-    ):
-        defaults = PvtConfig()
-        chosen["patch_sizes"] = values.get("strides", defaults.strides)
-        chosen["strides"] = values.get("patch_sizes", defaults.patch_sizes)
+    kernels, steps = (values.get(name, getattr(PvtConfig, name)) for name in ("strides", "patch_sizes"))
+    if generation is PvtConfig and "patch_norm_eps" not in values and kernels != steps:
+        chosen |= {"patch_sizes": kernels, "strides": steps}
     return generation(**chosen)
 
 

@@ -1,7 +1,7 @@
 """`python -m pvt_numpy.convert SOURCE`: any public PVT checkpoint as our self-contained file, or back to PyTorch.
 
 Everything that `load_model` reads can be the source, the pickles of the official code included (those need PyTorch).
-Left out: training, and changing what a model computes; only precision, labels and the notes on its origin can change.
+What a model computes stays as it is; only precision, labels and the notes on its origin can change.
 
 examples:
   python -m pvt_numpy.convert pvt_tiny                                 downloads it, writes pvt_tiny.safetensors
@@ -16,8 +16,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from .checkpoints.checkpoint import describe, save_model
+from .checkpoints.export import export_hf, export_timm
 from .options import add_model_options, model_from
+from .system.checks import wrong
 from .system.cli import command_parser, printable, run
+
+EXPORTS = {"hf": export_hf, "timm": export_timm}
 
 
 def main(argv=None):
@@ -31,7 +35,7 @@ def main(argv=None):
     parser.add_argument("--labels", metavar="FILE", help="class names to put in: text, one per line, UTF-8")
     parser.add_argument("--origin", metavar="KEY=TEXT", type=note, action="append", default=[],
                         help="a note on where the model comes from, repeatable")  # fmt: skip
-    parser.add_argument("--to", choices=("hf", "timm"), help="write a folder for transformers or timm instead")
+    parser.add_argument("--to", choices=EXPORTS, help="write a folder for transformers or timm instead")
     options = parser.parse_args(argv)
 
     output = Path(options.output or _default_output(options.model, options.to))
@@ -44,10 +48,7 @@ def main(argv=None):
         print("labels:", printable(", ".join(model.labels[:4])) + ", ..." * (len(model.labels) > 4))
 
     if options.to:
-        from .checkpoints.export import export_hf, export_timm
-
-        write = {"hf": export_hf, "timm": export_timm}[options.to]
-        for remark in write(output, model, options.dtype):
+        for remark in EXPORTS[options.to](output, model, options.dtype):
             print("note:", remark)
         written = output / "model.safetensors"
     else:
@@ -70,9 +71,9 @@ def read_labels(path, count):
     try:
         lines = [line.strip() for line in Path(path).read_text(encoding="utf-8-sig").rstrip().splitlines()]
     except UnicodeDecodeError:
-        raise ValueError(f"{path}: found bytes that are no UTF-8; expected text") from None
+        raise wrong(path, "bytes that are no UTF-8", "text") from None
     if len(lines) != count or not all(lines):
-        raise ValueError(f"{path}: found {sum(map(bool, lines))} class names; expected {count}, one per line")
+        raise wrong(path, f"{sum(map(bool, lines))} class names", f"{count}, one per line")
     return tuple(lines)
 
 
@@ -82,7 +83,7 @@ def _default_output(source, to):
     name = path.stem if path.is_file() else path.resolve().name if path.is_dir() else source.rpartition("/")[2]
     output = Path(f"{name}-{to}" if to else f"{name}.safetensors")
     if output.exists():
-        raise ValueError(f"{output}: found something of that name; expected a free one (-o says what to write)")
+        raise wrong(output, "something of that name", "a free one (-o says what to write)")
     return output
 
 

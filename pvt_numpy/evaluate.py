@@ -16,7 +16,6 @@ import warnings
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 
@@ -28,8 +27,10 @@ from .options import add_model_options, add_picture_options, classifier_from, mo
 from .pictures.folders import class_folders
 from .pictures.imagenet import classes
 from .pictures.processor import preprocess
-from .reference.pytorch import hf_model, missing_packages
+from .reference.pytorch import INSTALL, hf_model, missing_packages
+from .system.checks import wrong
 from .system.cli import command_parser, complain, printable, run, whole_number
+from .system.files import check_writable
 
 
 def main(argv=None):
@@ -51,12 +52,14 @@ def main(argv=None):
 
     if options.confusion:
         check_writable(options.confusion)  # now, not after the work
+        plots.file_kind(options.confusion)
     model = classifier_from(options)
     pictures = labelled_pictures(options.folder, model, options.limit)
-    models = [ours(model), *([pytorch(model)] if options.pytorch else [])]  # before the work, lost without PyTorch
+    models = [lambda x: forward(x, model.params, model.config).logits]
+    models += [pytorch(model)] if options.pytorch else []  # before the work, which would be lost without PyTorch
     (logits, *theirs), truth, names = run_all(pictures, model, options.batch_size, options.workers, models)
     if not names:
-        raise ValueError(f"{options.folder}: found {len(pictures)} pictures, none of which can be read; expected some")
+        raise wrong(options.folder, f"{len(pictures)} pictures, none of which can be read", "some that can")
     check_finite(logits, names)
     result = {"model": model_name(options), "folder": options.folder,
               "unreadable": len(pictures) - len(names), **score(logits, truth, model)}  # fmt: skip
@@ -76,16 +79,16 @@ def labelled_pictures(folder, model, limit=None):
     """(path, label index) of every picture, class by class; with a limit, the first ones of every class in turn."""
     folders = class_folders(folder)
     if not folders:
-        raise ValueError(f"{folder}: found no sub-folders; expected one per class, named by label or synset number")
+        raise wrong(folder, "no sub-folders", "one per class, named by label or synset number")
     index = label_index(model)
     labels = {name: index.get(name, index.get(_plain(name))) for name in folders}
     unknown = [name for name, label in labels.items() if label is None]
     if unknown:
-        raise ValueError(f"{folder}: found {unknown[0]!r}, which is no label of the model, or the name of more than "
-                         f"one; expected names such as {list(index)[:3]}")  # fmt: skip
+        found = f"{unknown[0]!r}, which is no label of the model, or the name of more than one"
+        raise wrong(folder, found, f"names such as {list(index)[:3]}")
     groups = [[(picture, labels[name]) for picture in found] for name, found in folders.items()]
     if not any(groups):
-        raise ValueError(f"{folder}: found no pictures in its {len(folders)} sub-folders; expected some in each")
+        raise wrong(folder, f"no pictures in its {len(folders)} sub-folders", "some in each")
     turns = (group[turn] for turn in range(max(map(len, groups))) for group in groups if turn < len(group))
     return list(islice(turns, limit))
 
@@ -144,16 +147,10 @@ def run_all(pictures, model, batch_size, workers, models):
     return [np.concatenate(rows) if rows else None for rows in logits], np.array(truth), names
 
 
-def ours(model):
-    """Pixel values -> logits, by this package."""
-    return lambda x: forward(x, model.params, model.config).logits
-
-
 def pytorch(model):
     """Pixel values -> logits, by transformers' model with the same parameters."""
     if missing := missing_packages():
-        raise ValueError(f"--pytorch: found no {' and no '.join(missing)}; expected both "
-                         "(pip install -r requirements-torch.txt)")  # fmt: skip
+        raise wrong("--pytorch", f"no {' and no '.join(missing)}", f"both: {INSTALL}")
     import torch
 
     reference = hf_model(model.params, model.config)
@@ -198,17 +195,8 @@ def as_text(result, model):
     return "\n".join(lines)
 
 
-def check_writable(path):
-    """Refuses the name of a picture that could not be written."""
-    path = Path(path)
-    if path.is_dir() or not path.parent.is_dir():
-        found = "a folder" if path.is_dir() else f"no such folder as {path.parent}"
-        raise FileNotFoundError(f"{path}: found {found}; expected the name of a file to write")
-    plots.file_kind(path)
-
-
 def draw_confusion(path, result, model):
-    """Writes the confusion matrix as a picture."""
+    """Writes the confusion matrix as a figure."""
     figure = plots.confusion(np.array(result["confusion"]), list(map(printable, model.label_names)))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # a label in a script that the font lacks is drawn as boxes

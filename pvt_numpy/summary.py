@@ -51,16 +51,11 @@ def as_text(result, compare_attention=False):
     lines += ["", _line("in all", "", result["layers"]), "",
               f"{result['parameters']:,} parameters, {result['macs'] / 1e9:.3f} GMACs"]  # fmt: skip
     if compare_attention:
-        lines.append(
-            f"attention products: {result['attention_macs'] / 1e9:.3f} GMACs; with every token as a key, as in "
-            f"full attention, {result['full_attention_macs'] / 1e9:.3f}"
-        )
         tables = [row for row in result["layers"] if row["name"].endswith("q kᵀ")]
-        largest = max(tables, key=lambda row: row["full_bytes"])
-        lines.append(
-            f"largest score table: {max(row['bytes'] for row in tables) / 1e6:.2f} MB; with every token as a key "
-            f"{largest['full_bytes'] / 1e6:.2f} MB"
-        )
+        reduced, full = (max(row[key] for row in tables) / 1e6 for key in ("bytes", "full_bytes"))
+        lines += [f"attention products: {result['attention_macs'] / 1e9:.3f} GMACs; with every token as a key, as in "
+                  f"full attention, {result['full_attention_macs'] / 1e9:.3f}",
+                  f"largest score table: {reduced:.2f} MB; with every token as a key {full:.2f} MB"]  # fmt: skip
     return "\n".join(lines)
 
 

@@ -1,6 +1,6 @@
 """`python -m pvt_numpy.train DATA -o FOLDER`: trains a small PVT v1 from nothing, in NumPy alone.
 
-DATA is a folder with one subfolder of pictures for each class, or the word `shapes`: coloured shapes, drawn as they are
+DATA is a folder with one sub-folder of pictures per class, or the word `shapes`: coloured shapes, drawn as they are
 needed. The output folder gets checkpoint.safetensors (all that --resume needs, after every epoch), log.csv, curve.png
 and at the end model.safetensors, which every other command reads. Ctrl-C saves and stops.
 
@@ -25,6 +25,7 @@ from . import plots
 from .checkpoints.checkpoint import Model, save_model
 from .config import PvtConfig
 from .parameters import unflatten
+from .system.checks import wrong
 from .system.cli import LARGEST_SIDE, command_parser, run, whole_number
 from .timing import training_step
 from .training import data, loop, report, state
@@ -40,7 +41,7 @@ SIDE, COUNT = whole_number(1, LARGEST_SIDE), whole_number(0)  # `Settings` knows
 OPTIONS = (  # the setting, its option, what stands behind it, how that is read, what it is
     ("output", "--output", "FOLDER", str, "the folder to write into; made if it is missing"),
     ("resume", "--resume", "FOLDER", str, "go on with the training in this folder, with its settings"),
-    ("validation", "--val", "FOLDER", str, "pictures to measure with, never trained on; a subfolder a class"),
+    ("validation", "--val", "FOLDER", str, "pictures to measure with, never trained on; a sub-folder a class"),
     ("image_size", "--image-size", "N", SIDE, "the model reads N x N pixels"),
     ("epochs", "--epochs", "N", COUNT, "times that every picture is seen"),
     ("minutes", "--minutes", "M", float, "end the schedule after this time in training steps, measuring not counted"),
@@ -90,8 +91,8 @@ def main(argv=None):
         training = state.read_state(folder / "checkpoint.safetensors")
         task = make_task(training.settings, training.config.image_size)
         if len(task.labels) != training.config.num_labels:
-            raise ValueError(f"{training.settings.data}: found {len(task.labels)} classes; expected the "
-                             f"{training.config.num_labels} with which this training began")  # fmt: skip
+            began = f"the {training.config.num_labels} with which this training began"
+            raise wrong(training.settings.data, f"{len(task.labels)} classes", began)
     else:
         if not (source and options.get("output")):
             parser.error("DATA: found too little; expected either DATA with --output FOLDER, or --resume FOLDER")
@@ -102,7 +103,11 @@ def main(argv=None):
         if source == "shapes" and "validation" in options:
             parser.error("--val: found it beside shapes, which are measured on shapes; expected a folder as DATA")
         image_size, drop_path = options.pop("image_size", 64), options.pop("drop_path", 0.1)
-        settings = state.Settings(source, **options)
+        try:
+            settings = state.Settings(source, **options)
+        except ValueError as error:  # it names the setting; the user knows the option
+            name, _, reason = str(error).partition(":")
+            raise ValueError(f"{FLAGS[name]}:{reason}") from None
         task = make_task(settings, image_size)
         training = state.fresh(settings, nano_config(image_size, len(task.labels), drop_path))
         folder.mkdir(parents=True, exist_ok=True)
@@ -166,8 +171,6 @@ def work(training, task, folder, threads):
 
     try:
         complete = loop.train(training, task, threads, lambda: bool(asked), after_step, after_epoch)
-    except FloatingPointError as error:
-        raise ValueError(str(error)) from None
     finally:
         for stop, handler in handlers.items():
             signal.signal(stop, handler)
@@ -188,7 +191,7 @@ def finish(training, task, folder):
     try:
         plots.save(plots.curves(training.history), folder / "curve.png", dpi=110)
     except ImportError:
-        print("no curve.png: matplotlib is not installed")
+        print("curve.png: found no matplotlib to draw it with; pip install matplotlib (the extra [plots])")
     print(f"done: {folder / 'model.safetensors'}")
 
 

@@ -9,7 +9,7 @@ square matrices; PVT's are N x M and the grid changes between stages, so this on
                                           it was made from; v2's patches overlap, and are treated as their cells
 
 It is a heuristic: values, MLPs and the depthwise convolutions of v2 move information too, and rollout knows nothing of
-them. Read from a trace; left out: anything to do with pictures, which `plots` draws.
+them. All of it is read from a trace; `plots` draws it.
 """
 
 from typing import NamedTuple
@@ -22,7 +22,7 @@ from ..layers.resize import pooling_matrix
 
 class HeadStatistics(NamedTuple):
     """Where one head looks, averaged over the queries of one picture; `uniform_*`: the same for a head that looks
-    everywhere alike."""
+    everywhere alike. Stage, block and head count from 0."""
 
     stage: int
     block: int
@@ -101,12 +101,9 @@ def merge_matrix(n, m, size):
     array([[0.5, 0.5, 0. ],
            [0. , 0. , 1. ]])
     """
-    matrix = np.zeros((m, n))
-    for i in range(m):
-        start = min(i * size, n - 1)
-        stop = min(start + size, n)
-        matrix[i, start:stop] = 1 / (stop - start)
-    return matrix
+    start, k = np.minimum(np.arange(m) * size, n - 1)[:, None], np.arange(n)
+    inside = (start <= k) & (k < start + size)
+    return inside / inside.sum(axis=1, keepdims=True)
 
 
 def spread(weights, rows, columns):

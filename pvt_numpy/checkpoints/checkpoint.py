@@ -96,11 +96,8 @@ def describe(model):
     """
     config, origin = model.config, model.origin
     count = sum(array.size for array in flatten(model.params).values())
-    eps = f"{config.layer_norm_eps:g}"
-    if config.embed_eps == config.layer_norm_eps:
-        eps += " throughout"
-    else:
-        eps += f", {config.embed_eps:g} in patch embeddings and SRA"
+    other = f", {config.embed_eps:g} in patch embeddings and SRA"
+    eps = f"{config.layer_norm_eps:g}" + (" throughout" if config.embed_eps == config.layer_norm_eps else other)
     source = " of ".join(origin[key] for key in ("source", "format") if key in origin) or "no recorded source"
     return (
         f"{variant_name(config) or config.model_type}, {count:,} parameters, {config.num_labels or 'no'} outputs; "
@@ -134,9 +131,8 @@ def _read_metadata(metadata, name):
         except ValueError as error:
             raise wrong(entry, f"no valid JSON ({error})", "a JSON text") from None
         if not isinstance(values[key], types):
-            raise wrong(
-                entry, f"a JSON {type(values[key]).__name__}", "a list or null" if key == "labels" else "an object"
-            )
+            expected = "a list or null" if key == "labels" else "an object"
+            raise wrong(entry, f"a JSON {type(values[key]).__name__}", expected)
     try:
         config = config_from_dict(values["config"])
         check_options(RECIPES["hf"] | values["preprocessing"])
@@ -144,9 +140,8 @@ def _read_metadata(metadata, name):
         raise ValueError(f"{name}: the metadata's {error}") from None
     # Elsewhere a field that is not there means Hugging Face's default; here it means that something was lost.
     if odd := set(values["config"]) ^ set(config_to_dict(config)):
-        raise wrong(
-            f"{name}: the metadata's 'config'", f"too few or unknown fields, {', '.join(sorted(odd))}", "all fields"
-        )
+        odd = ", ".join(sorted(odd))
+        raise wrong(f"{name}: the metadata's 'config'", f"too few or unknown fields, {odd}", "all fields")
     labels = values["labels"]
     if labels is not None and (len(labels) != config.num_labels or not all(isinstance(x, str) for x in labels)):
         raise wrong(f"{name}: the metadata's 'labels'", f"{len(labels)} labels", f"{config.num_labels} texts")
@@ -176,11 +171,8 @@ def _check_names(found, name, config, maker, bare):
     `found`: the file's names -> shapes; `maker`, `bare`: whose names they are, as `names.recognise` tells.
     """
     if sum(config.depths) > len(found):  # before a table of as many is made
-        raise wrong(
-            f"{name}: the configuration's depths",
-            f"{sum(config.depths)} blocks",
-            f"at most {len(found)}, as many as the file has parameters",
-        )
+        most = f"at most {len(found)}, as many as the file has parameters"
+        raise wrong(f"{name}: the configuration's depths", f"{sum(config.depths)} blocks", most)
     expected = {}
     for ours, shape in parameter_shapes(config).items():
         parts = file_names(ours, maker, bare)
@@ -195,9 +187,9 @@ def _check_names(found, name, config, maker, bare):
     if not any(lists.values()):
         return
     fitting, other = variant_name(config), known_variant(our_shapes(found, maker, bare))
-    hint = f" (these are the parameters of {other})" if other not in (None, fitting) else ""
+    whose = "that do not fit" if other in (None, fitting) else f"of {other}"
     said = "; ".join(f"{what}: {', '.join(names)}" for what, names in lists.items() if names)
-    raise ValueError(f"{name}: the parameters do not fit {fitting or 'the configuration'}{hint}; {said}")
+    raise wrong(name, f"parameters {whose} ({said})", f"those of {fitting or 'the configuration'}")
 
 
 def _shorten(names, everything):

@@ -27,10 +27,8 @@ def export_hf(folder, model, dtype="float32"):
     config = model.config
     v1 = config.model_type == "pvt"
     name = "Pvt" if v1 else "PvtV2"
-    values = hf_fields(config) | {
-        "architectures": [f"{name}ForImageClassification" if config.num_labels else f"{name}Model"],
-        "dtype": dtype,
-    }
+    architecture = f"{name}ForImageClassification" if config.num_labels else f"{name}Model"
+    values = hf_fields(config) | {"architectures": [architecture], "dtype": dtype}
     if config.num_labels:
         values["id2label"] = {str(n): label for n, label in enumerate(model.label_names)}
         values["label2id"] = {label: n for n, label in enumerate(model.label_names)}
@@ -45,7 +43,8 @@ def export_hf(folder, model, dtype="float32"):
         files["preprocessor_config.json"] = {"image_processor_type": "PvtImageProcessor"} | processor
         if processor.get("do_center_crop") and model.preprocessing.get("crop_offset") == "round":
             remarks.append("Hugging Face rounds the offset of the centre crop down: it may start one pixel earlier")
-    _write_folder(folder, files, _renamed(model, "hf-v1" if v1 else "hf-v2", bare=not config.num_labels), dtype)
+    arrays = renamed(model.params, "hf-v1" if v1 else "hf-v2", bare=not config.num_labels)
+    _write_folder(folder, files, arrays, dtype)
     return remarks
 
 
@@ -64,17 +63,14 @@ def export_timm(folder, model, dtype="float32"):
         remarks.append(f"timm's epsilons are fixed at 1e-06, and 1e-05 in patch embeddings and SRA; {ours}")
     recipe = _timm_recipe(model.preprocessing)
     if recipe is None:
-        remarks.append("timm cannot say this model's preprocessing; config.json leaves it out")
-    values = {
-        "architecture": architecture,
-        "num_classes": config.num_labels,
-        "num_features": config.hidden_sizes[-1],
-        "pretrained_cfg": {"num_classes": config.num_labels, "first_conv": "patch_embed.proj", "classifier": "head"}
-        | (recipe or {}),
-    }
+        remarks.append("timm cannot say this model's recipe; config.json leaves it out")
+    classes = {"num_classes": config.num_labels}
+    pretrained = classes | {"first_conv": "patch_embed.proj", "classifier": "head"} | (recipe or {})
+    values = {"architecture": architecture} | classes
+    values |= {"num_features": config.hidden_sizes[-1], "pretrained_cfg": pretrained}
     if model.labels:
         values["label_names"] = list(model.labels)
-    _write_folder(folder, {"config.json": values}, _renamed(model, "timm"), dtype)
+    _write_folder(folder, {"config.json": values}, renamed(model.params, "timm"), dtype)
     return remarks
 
 
@@ -100,10 +96,10 @@ def hf_fields(config):
     return values
 
 
-def _renamed(model, maker, bare=False):
-    """The parameters under another maker's names; keys and values apart if that maker keeps them so."""
+def renamed(params, maker, bare=False):
+    """The parameters under another maker's names, as views; keys and values apart if that maker keeps them so."""
     arrays = {}
-    for ours, value in flatten(model.params).items():
+    for ours, value in flatten(params).items():
         names = file_names(ours, maker, bare)
         arrays |= zip(names, np.split(value, len(names)), strict=True)
     return arrays

@@ -26,14 +26,16 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from ..system.checks import wrong
 from .sources import read_weight_map
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
 class Published(NamedTuple):
-    """One row of the table below.
+    """One row of the table below, or any other repository on the Hub.
 
+    name        what the user calls it
     repository  its id on the Hub
     recipe      one of recipes.RECIPES, which it brings; the epsilons go with it: "timm" has 1e-5 in the patch-embed
                 and SRA norms, as the official code, and Hugging Face's 1e-6 everywhere
@@ -41,8 +43,9 @@ class Published(NamedTuple):
     sha256      of the weights, as that page showed it; None if it was not recorded
     """
 
+    name: str
     repository: str
-    recipe: str
+    recipe: str | None = None
     megabytes: float | None = None
     sha256: str | None = None
 
@@ -71,20 +74,19 @@ timm/pvt_v2_b5.in1k     timm/pvt_v2_b5.in1k         timm         -     -
 
 
 PUBLISHED = {
-    name: Published(repository, recipe, None if size == "-" else float(size), None if sha256 == "-" else sha256)
+    name: Published(name, repository, recipe, None if size == "-" else float(size), None if sha256 == "-" else sha256)
     for name, repository, recipe, size, sha256 in map(str.split, TABLE.strip().splitlines()[1:])
 }
 
-# Of the authors' own weights under the authors' own protocol. The repositories above bring other preprocessing, so
-# these numbers are kept, and printed, apart from them.
+# Of the authors' own weights, with the authors' own recipe. The repositories above bring other recipes, so these
+# numbers are kept, and printed, apart from them.
 OFFICIAL_TOP1 = {
     "pvt_tiny": 75.1, "pvt_small": 79.8, "pvt_medium": 81.2, "pvt_large": 81.7,
     "pvt_v2_b0": 70.5, "pvt_v2_b1": 78.7, "pvt_v2_b2": 82.0, "pvt_v2_b2_li": 82.1,
     "pvt_v2_b3": 83.1, "pvt_v2_b4": 83.6, "pvt_v2_b5": 83.8,
 }  # fmt: skip
-OFFICIAL_PROTOCOL = "short side 256 bicubic, centre crop 224"
 
-_RECIPES = {
+_RECIPES = {  # in words, for the table
     "hf": "squash to 224x224 (filter not pinned)",
     "hf-bilinear": "squash to 224x224, bilinear",
     "timm": "short side 248 bicubic, crop 224",
@@ -92,7 +94,7 @@ _RECIPES = {
 _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9_.-]+")
 _SHA256 = re.compile("[0-9a-f]{64}")
 _FILE_SUFFIXES = (".safetensors", ".json", ".pth", ".pt", ".bin", ".npz", ".h5", ".onnx")
-_NAMES = f"published names: {', '.join(name for name in PUBLISHED if '/' not in name)}, and timm/NAME.in1k of each v2"
+_NAMES = f"a published name ({', '.join(name for name in PUBLISHED if '/' not in name)}, timm/NAME.in1k of each v2)"
 
 
 def published(source):
@@ -126,7 +128,7 @@ def list_models():
     lines = [
         "Checkpoints that are downloaded by name on first use (* sha256 known and checked):",
         "",
-        f"{'NAME':<24}{'REPOSITORY':<28}{'PARAMETERS':>10}  {'DOWNLOAD':>9}  PREPROCESSING",
+        f"{'NAME':<24}{'REPOSITORY':<28}{'PARAMETERS':>10}  {'DOWNLOAD':>9}  RECIPE",
     ]
     for name, row in PUBLISHED.items():
         variant = name.removeprefix("timm/").removesuffix(".in1k")
@@ -137,22 +139,23 @@ def list_models():
         lines.append(f"{name:<24}{row.repository:<28}{parameters:>10,}  {size:>8}{pinned}  {_RECIPES[row.recipe]}")
     lines += [
         "",
-        f"ImageNet top-1 of the authors' weights, official protocol ({OFFICIAL_PROTOCOL}), in %:",
+        "ImageNet top-1 of the authors' weights, official protocol (short side 256 bicubic, centre crop 224), in %:",
         *(f"  {variant:<14}{top1}" for variant, top1 in OFFICIAL_TOP1.items()),
-        "The repositories above bring the preprocessing listed beside them, for which these accuracies do not hold.",
+        "The repositories above bring the recipes listed beside them, for which these accuracies do not hold.",
         "",
-        "Any other Hub id ORG/NAME of a PVT works too. Without a name: the model that is shipped, no download.",
+        "Any other Hub id ORG/NAME of a PVT works too. Without a name: the model that ships, no download.",
     ]
     return "\n".join(lines)
 
 
-def download(source, local_files_only=False, timeout=None):
+def download(source, local_files_only=False):
     """The local folder of a published name's or a Hub id's checkpoint, downloaded unless the cache has it.
 
     source            "pvt_tiny", "timm/pvt_v2_b0.in1k", "org/name"
     local_files_only  True forbids any request
-    timeout           seconds the server may take to answer (HF_HUB_ETAG_TIMEOUT, by default 10); once the weights
-                      flow, HF_HUB_DOWNLOAD_TIMEOUT limits each silence and five new attempts are made
+
+    The server may take HF_HUB_ETAG_TIMEOUT seconds to answer, by default 10; once the weights flow,
+    HF_HUB_DOWNLOAD_TIMEOUT limits each silence, and five new attempts are made.
 
     The folder holds config.json, model.safetensors (or an index and its shards) and, if the repository has one,
     preprocessor_config.json. Raises ValueError for an unknown name or a wrong hash, FileNotFoundError, PermissionError,
@@ -161,13 +164,13 @@ def download(source, local_files_only=False, timeout=None):
     row = published(source)
     if row is None and not _HUB_ID.fullmatch(source):
         close = difflib.get_close_matches(source, PUBLISHED, n=1)
-        hint = f"did you mean {close[0]}? " if close else ""
-        raise ValueError(f"no published model is called {source!r}; {hint}{_NAMES}; or any Hub id org/name")
-    wanted = _Wanted(source, row.repository, row.sha256) if row else _Wanted(source, source, None)
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        raise wrong(source, f"no published model of that name{hint}", f"{_NAMES}, or any Hub id org/name")
+    wanted = row._replace(name=source) if row else Published(source, source)
     try:
         from huggingface_hub import constants
     except ImportError:
-        reason = "that needs the package huggingface_hub, which is not installed"
+        reason = "that needs the package huggingface_hub: pip install huggingface_hub (the extra [hub])"
         raise OSError(_cannot(wanted, reason, "https://huggingface.co")) from None
 
     with contextlib.suppress(FileNotFoundError):
@@ -175,17 +178,8 @@ def download(source, local_files_only=False, timeout=None):
     if local_files_only:
         reason = f"it is not in the cache folder {constants.HF_HUB_CACHE}, and no request is allowed"
         raise FileNotFoundError(_cannot(wanted, reason, constants.ENDPOINT))
-    timeout = constants.HF_HUB_ETAG_TIMEOUT if timeout is None else timeout
-    _probe(wanted, timeout)
-    return _collect(partial(_fetched, wanted, timeout), wanted)
-
-
-class _Wanted(NamedTuple):
-    """What is to be downloaded: as the user called it, its repository, and the sha256 of its weights if it is known."""
-
-    source: str
-    repository: str
-    pin: str | None
+    _probe(wanted)
+    return _collect(partial(_fetched, wanted), wanted)
 
 
 def _collect(get, wanted):
@@ -222,31 +216,32 @@ def _cached(wanted, name, revision):
     return Path(found) if isinstance(found, str) else None  # a mark: known to be absent
 
 
-def _fetched(wanted, timeout, name, revision):
+def _fetched(wanted, name, revision):
     """`get` of `_collect` that downloads."""
     from huggingface_hub import hf_hub_download
 
-    path = _asked(wanted, hf_hub_download, wanted.repository, name, revision=revision, etag_timeout=timeout)
+    path = _asked(wanted, hf_hub_download, wanted.repository, name, revision=revision)
     return path and Path(path)
 
 
-def _probe(wanted, timeout):
+def _probe(wanted):
     """Asks once for the weights' headers: `hf_hub_download` itself would wait minutes for a silent server.
 
     If the server states another sha256 than the pinned one, nothing needs to be downloaded to refuse it.
     """
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
 
-    headers = _asked(wanted, get_hf_file_metadata, hf_hub_url(wanted.repository, WEIGHTS), timeout=timeout)
-    if headers is None and wanted.pin:
-        raise _refused(wanted, WEIGHTS, "no such file any more", wanted.pin)
+    address, timeout = hf_hub_url(wanted.repository, WEIGHTS), constants.HF_HUB_ETAG_TIMEOUT
+    headers = _asked(wanted, get_hf_file_metadata, address, timeout=timeout)
+    if headers is None and wanted.sha256:
+        raise _refused(wanted, WEIGHTS, "no such file any more", wanted.sha256)
     if headers is None:
         return  # sharded perhaps; `_collect` will see
     if headers.commit_hash is None:
         reason = f"what answers at {constants.ENDPOINT} is not a Hugging Face Hub (a login page of the network?)"
         raise ConnectionError(_cannot(wanted, reason, constants.ENDPOINT))
-    if wanted.pin and _SHA256.fullmatch(headers.etag or "") and headers.etag != wanted.pin:
-        raise _refused(wanted, WEIGHTS, f"sha256 {headers.etag} (nothing was downloaded)", wanted.pin)
+    if wanted.sha256 and _SHA256.fullmatch(headers.etag or "") and headers.etag != wanted.sha256:
+        raise _refused(wanted, WEIGHTS, f"sha256 {headers.etag} (nothing was downloaded)", wanted.sha256)
 
 
 def _asked(wanted, function, *arguments, **options):
@@ -271,7 +266,7 @@ def _verify(path, wanted):
     `path` links to (on Windows without links nothing is stated; the length was compared).
     """
     stated = Path(os.readlink(path)).name if path.is_symlink() else ""
-    expected = wanted.pin if wanted.pin and path.name == WEIGHTS else stated
+    expected = wanted.sha256 if wanted.sha256 and path.name == WEIGHTS else stated
     record, line = path.with_name(f"{path.name}.sha256"), f"{expected}  {path.name}\n"
     hashed = record.is_file() and record.stat().st_mtime >= path.stat().st_mtime
     if not _SHA256.fullmatch(expected) or (hashed and record.read_bytes() == line.encode()):
@@ -308,11 +303,11 @@ def _explained(error, wanted):
     endpoint, repository, cache = constants.ENDPOINT, wanted.repository, constants.HF_HUB_CACHE
     log_in = "log in with `hf auth login`, or set HF_TOKEN"
     if isinstance(error, errors.RepositoryNotFoundError) and not isinstance(error, errors.GatedRepoError):
-        found = f"{wanted.source}: found no local folder and no repository {repository} at {endpoint}"
-        return FileNotFoundError(f"{found}; expected one of them. If it is private, {log_in}; {_NAMES}")
+        found = f"{wanted.name}: found no local folder and no repository {repository} at {endpoint}"
+        return FileNotFoundError(f"{found}; expected one of them, or {_NAMES}. If it is private, {log_in}")
     if isinstance(error, OSError) and error.errno:  # only the disk's errors carry a number
-        reason = f"cannot store {wanted.source} in the cache folder {cache}: {os.strerror(error.errno)}"
-        return OSError(f"{reason}; make room or get access there, or name another folder in HF_HOME")
+        found = f"{wanted.name}: found no place for it in the cache folder {cache} ({os.strerror(error.errno)})"
+        return OSError(f"{found}; expected room and access there, or another folder in HF_HOME")
     cause = error.__cause__ or error  # LocalEntryNotFoundError hides the reason
     status = getattr(getattr(cause, "response", None), "status_code", None)
     detail = (str(cause) or type(cause).__name__).splitlines()[0]
@@ -333,7 +328,7 @@ def _explained(error, wanted):
 
 def _cannot(wanted, reason, endpoint):
     return (
-        f"cannot download {wanted.source}: {reason}. Either save config.json, {WEIGHTS} and, if there, "
-        f"preprocessor_config.json from {endpoint}/{wanted.repository}/tree/main in a folder and load that folder, "
-        "or name no model: the one that is shipped needs no download"
+        f"{wanted.name}: found no way to download it: {reason}; expected one. Either save config.json, {WEIGHTS} and "
+        f"any preprocessor_config.json from {endpoint}/{wanted.repository}/tree/main in a folder and load that folder, "
+        "or name no model: the one that ships needs no download"
     )

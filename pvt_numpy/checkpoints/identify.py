@@ -1,4 +1,4 @@
-"""What a checkpoint made elsewhere means: which model it is, its epsilons, labels and preprocessing.
+"""What a checkpoint made elsewhere means: which model it is, its epsilons, labels and recipe.
 
 Names tell the maker (`names.recognise`). A Hugging Face `config.json` tells the model; without one, shapes do. The
 maker tells the epsilons and the recipe, for the public implementations differ in both: the official code and timm take

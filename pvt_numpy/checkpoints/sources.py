@@ -26,7 +26,6 @@ PREFIXES = ("module.", "_orig_mod.", "backbone.")  # put before every name by Da
 class Source:
     """An opened checkpoint: what it holds, and `read(name)`, which gives one array in the file's own precision."""
 
-    path: Path
     shapes: dict[str, tuple[int, ...]]
     read: Callable[[str], np.ndarray]
     metadata: dict[str, str] = field(default_factory=dict)
@@ -49,7 +48,7 @@ def open_source(path):
         beside = [folder / name for name in ("config.json", "preprocessor_config.json")]
         # One that is there but cannot be read, a broken link for instance, is not the same as none.
         config, preprocessor = (read_json(_within(file)) if os.path.lexists(file) else None for file in beside)
-        source = replace(source, path=path, config=config, preprocessor=preprocessor)
+        source = replace(source, config=config, preprocessor=preprocessor)
     return _without_prefix(source)
 
 
@@ -74,7 +73,7 @@ def _open_file(path):
     if head[8:] != b"{" and (head[:2] == b"PK" or head[:1] == b"\x80" or path.suffix in (".pth", ".pt", ".bin")):
         return _open_pickle(path)
     metadata, shapes, read = read_safetensors(path)
-    return Source(path, shapes, read, metadata)
+    return Source(shapes, read, metadata)
 
 
 def read_weight_map(index_path):
@@ -102,7 +101,7 @@ def _open_sharded(index_path):
     for name, file in weight_map.items():
         if name not in shards[file].shapes:
             raise wrong(f"{index_path}: {name}", f"no such parameter in {file}", "it there")
-    return Source(index_path, {name: held[name].shapes[name] for name in held}, lambda name: held[name].read(name))
+    return Source({name: held[name].shapes[name] for name in held}, lambda name: held[name].read(name))
 
 
 def _open_pickle(path):
@@ -110,7 +109,7 @@ def _open_pickle(path):
     try:
         import torch
     except ImportError:
-        raise wrong(path, "a PyTorch pickle", "PyTorch to open it: pip install -r requirements-torch.txt") from None
+        raise wrong(path, "a PyTorch pickle", "PyTorch to open it: pip install torch (the extra [torch])") from None
     from argparse import Namespace  # the official training script keeps its options beside the parameters
 
     try:
@@ -138,7 +137,7 @@ def _open_pickle(path):
             raise wrong(f"{path}: {name}", f"the type {tensor.dtype}, {tensor.layout}", "plain floating-point numbers")
         return np.array((tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy())
 
-    return Source(path, {name: tuple(tensor.shape) for name, tensor in state.items()}, read)
+    return Source({name: tuple(tensor.shape) for name, tensor in state.items()}, read)
 
 
 def _without_prefix(source):

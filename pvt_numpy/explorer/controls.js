@@ -38,7 +38,7 @@ function choose(changes) {
   request();
 }
 
-/* To stage i, to the last of its blocks; the head stays where the stage has it. */
+/* To stage i, to the last of its blocks; the head stays if the stage has it. */
 function chooseStage(i) {
   const stage = page.stages[i];
   if (!stage || stage === state.stage) return;

@@ -36,7 +36,7 @@ function showPredictions() {
 /* Which stages lack something, and how far rounding moves the numbers, measured when the page was made. */
 function showPrecision() {
   find("#precision").textContent = "q and k are stored rounded, to the bits per number in this table, and this page computes "
-    + "scores and probabilities from them (where it says “scores”, these are stored). Beside it, the largest differences from the forward pass in the model's own "
+    + "scores and probabilities from them (if it says “scores”, these are stored). Beside it, the largest differences from the forward pass in the model's own "
     + "precision, over all queries, keys, heads and blocks on the page. Features have 8 bits.";
   const header = ["stage", "bits", "score ±", "probability ±", "cosine ±"];
   const rows = page.stages.map(({ bits, onlyScores, errors }, i) =>

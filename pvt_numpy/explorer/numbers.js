@@ -39,7 +39,7 @@ page.stages.forEach((stage, index) => {
     (stage.pooled ? stage.grid[axis] / stage.pooled : stage.ratio));
 });
 
-/* q and k of a block, or its score table where q and k are not on this page. */
+/* q and k of a block, or its score table if q and k are not on this page. */
 function vectors(stage, block) {
   if (!block.vectors) {
     block.vectors = stage.onlyScores ? { scores: restore(block.scores, block.scoresScale, stage.bits, stage.M) } : {

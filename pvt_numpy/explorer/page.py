@@ -21,7 +21,8 @@ from ..layers.attention import POOLED
 from ..layers.losses import loss_kind
 from ..layers.softmax import softmax
 from ..parameters import flatten
-from ..pictures.recipes import at_size
+from ..pictures.recipes import FILTERS, at_size, size_dict
+from ..system.checks import wrong
 from ..system.files import atomic_file
 from ..system.paths import EXPLORER
 from .pack import WANTED, encode, pack
@@ -75,13 +76,12 @@ def explore(image, model=None, path=None, *, size=None, name=None):
 
 def build(image, model, name, size=None):
     """The page as text; the arguments are those of `explore`, the model loaded and the name known."""
-    recipe = at_size(model.preprocessing, None if size is None else sides(size))
+    recipe = at_size(model.preprocessing, None if size is None else size_dict("image size", size).values())
     picture = one_picture(image, recipe)
     pixel_values = preprocess(picture, **recipe | {"data_format": "channels_first"})
     H, W = pixel_values.shape[2:]
     if max(H, W) > LARGEST_INPUT:
-        raise ValueError(f"{name}: found {W} x {H} pixels for the model; expected at most {LARGEST_INPUT} on a side "
-                         f"(give a size)")  # fmt: skip
+        raise wrong(name, f"{W} x {H} pixels for the model", f"at most {LARGEST_INPUT} on a side (give a size)")
     logits, trace = observe(model, pixel_values, name, WANTED)
     uri, width, height, squashed = shown_picture(picture, recipe, H, W)
     return insert(name, {
@@ -93,15 +93,6 @@ def build(image, model, name, size=None):
         "stages": [stage | geometry(model.config, i, (H, W)) for i, stage in enumerate(pack(trace, model.config))],
         "rollout": [packed_map(share) for share in pyramid_rollout(trace, model.config)],
     })  # fmt: skip
-
-
-def sides(size):
-    """(height, width) of a size that the explorer takes."""
-    hw = size if isinstance(size, tuple) else (size, size)
-    if len(hw) != 2 or not all(isinstance(n, int) and 1 <= n <= LARGEST_INPUT for n in hw):
-        raise ValueError(f"size: found {size!r}; expected a whole number of pixels from 1 to {LARGEST_INPUT}, "
-                         "or (height, width) of such")  # fmt: skip
-    return hw
 
 
 def geometry(config, i, input_hw):
@@ -117,11 +108,8 @@ def predictions(logits, model):
         return []
     problem = loss_kind(config.num_labels, np.zeros(1, int), config.problem_type)  # unless told otherwise: one label
     logits = logits.astype(np.float64)
-    chances = {
-        "single_label_classification": lambda: softmax(logits).tolist(),
-        "multi_label_classification": lambda: sigmoid(logits).tolist(),
-        "regression": lambda: [None] * len(logits),
-    }[problem]()
+    chance = {"single_label_classification": softmax, "multi_label_classification": sigmoid}.get(problem)
+    chances = chance(logits).tolist() if chance else [None] * len(logits)
     best = np.argsort(-logits, kind="stable")[:SHOWN_CLASSES]
     return [{"label": model.label_names[n], "logit": float(logits[n]), "probability": chances[n]} for n in best]
 
@@ -145,9 +133,9 @@ def in_words(recipe):
     >>> in_words(at_size({}))
     'squashed to 224 × 224 (bicubic)'
     """
-    steps, filters = [], {2: "bilinear", 3: "bicubic"}
+    steps = []
     if recipe["do_resize"]:
-        size, how = recipe["size"], filters.get(recipe["resample"], f"filter {recipe['resample']}")
+        size, how = recipe["size"], list(FILTERS)[recipe["resample"]]
         if "height" in size:
             steps.append(f"squashed to {size['width']} × {size['height']} ({how})")
         else:

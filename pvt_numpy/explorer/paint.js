@@ -11,7 +11,7 @@ const GLOW_ALPHA = 0.1;
 const RAMP = [[13, 14, 34], [58, 30, 98], [122, 38, 108], [188, 57, 90], [237, 105, 66], [251, 170, 70], [252, 241, 190]];
 
 /* Brightness 0..1 as a colour [r, g, b, alpha 0..255], for small maps and for the veil over the picture, which is
-   dark and opens where the brightness is high. Both as tables of 256, since they are looked up for every pixel. */
+   dark, and opens as the brightness grows. Both as tables of 256, since they are looked up for every pixel. */
 function rampColour(t) {
   const at = t * (RAMP.length - 1);
   const low = Math.min(Math.floor(at), RAMP.length - 2);
@@ -107,7 +107,7 @@ function paintVeil({ context, width, height }, brightness, rows, columns, cell) 
   context.drawImage(pixelMap(scratch, brightness, rows, columns, VEIL_TABLE), 0, 0, areaWidth, areaHeight);
 }
 
-/* Lines of a grid of `rows` x `columns` cells; none where they would lie closer than 5 pixels. */
+/* Lines of a grid of `rows` x `columns` cells; none if they would lie closer than 5 pixels. */
 function paintGrid({ context, width, height }, rows, columns, cell, alpha) {
   const [stepY, stepX] = [cell[0] * height, cell[1] * width];
   if (Math.min(stepY, stepX) < 5) return;

@@ -20,7 +20,8 @@ class Run(NamedTuple):
     name         the dotted name of this place, "stages.1.blocks.0.attn"
     watchers     dicts that receive what `note` shows
     seed         a whole number or a sequence of them: training, with noise; None: inference
-    hidden_rate  how often dropout sets a number to 0; probs_rate the same for attention's probabilities
+    hidden_rate  how often dropout sets a number to 0
+    probs_rate   the same for attention's probabilities
     path_rate    how often drop path leaves a branch of a picture out
     """
 

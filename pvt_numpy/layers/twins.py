@@ -1,7 +1,7 @@
 """Where a faster form of a formula takes its place: the same result, sooner.
 
 `layers/` holds every layer as the paper writes it. If a faster form is worth having, it stands in `fast/` under the
-same name, with its tricks explained, and `fast/` enters it here. This room never asks who did.
+same name, with its tricks explained, and `fast/` enters it here. Nothing in this room imports `fast/`.
 """
 
 import functools

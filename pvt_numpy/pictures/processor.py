@@ -138,7 +138,7 @@ def rescale(pixels, factor, name="image"):
 
 def normalize(pixels, mean, std):
     """(x - mean) / std, channel by channel, in float32."""
-    channels = pixels.shape[2]
+    channels = pixels.shape[-1]
     for name, values in (("image_mean", mean), ("image_std", std)):
         if np.size(values) not in (1, channels):
             raise wrong(name, f"{np.size(values)} values", f"1 or {channels}, one per channel")

@@ -127,7 +127,7 @@ def prepare(given, needs_image):
     vars(given).update(config=config, params=params, stages=range(config.num_encoder_blocks))
     given.stage = from_zero("stage", given.stage, config.num_encoder_blocks)
     depth = min(config.depths) if given.figure == "stages" else config.depths[given.stage or 0]
-    given.block = given.block if given.block == -1 else from_zero("block", given.block, depth)
+    given.block = given.block if given.block == -1 else from_zero("block", given.block, depth, ", or -1 for the last")
     given.head = from_zero("head", given.head, config.num_attention_heads[given.stage or 0])
     if needs_image:
         given.pixels = preprocess(given.image, **model.preprocessing)
@@ -136,10 +136,10 @@ def prepare(given, needs_image):
             _, given.trace = observe(model, given.pixels, given.image)
 
 
-def from_zero(name, number, count):
+def from_zero(name, number, count, others=""):
     """What people count from 1 as the code counts it, from 0; None stays None."""
     if number is not None and not 1 <= number <= count:
-        raise ValueError(f"--{name}: found {number}; expected 1 to {count}")
+        raise ValueError(f"--{name}: found {number}; expected 1 to {count}{others}")
     return number and number - 1
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .figures import drawing, new_figure
-from .photo import cells_of, middle, show_photo
+from .photo import cells_of, frame, middle, show_photo
 from .style import BLUE, GREY, ORANGE, STAGE_COLOURS, WIDEST, bare, times
 
 AROUND = 12  # pixels shown on every side of a patch
@@ -27,15 +27,6 @@ def seen_pixels(config, stage, token):
     return first[0], first[1], last[0] + 1, last[1] + 1
 
 
-def _frame(axes, box, colour, **options):
-    """A rectangle around pixels (top, left, bottom, right)."""
-    from matplotlib.patches import Rectangle
-
-    top, left, bottom, right = box
-    options = {"fill": False, "linewidth": 2} | options
-    return axes.add_patch(Rectangle((left, top), right - left, bottom - top, edgecolor=colour, **options))
-
-
 @drawing
 def patches(photo, configs, *, pixel=None):
     """For each configuration: one token's patch and its right neighbour's close up, and what a token sees by stage.
@@ -55,7 +46,7 @@ def patches(photo, configs, *, pixel=None):
         row, column = (at // stride for at in pixel)
         show_photo(near, photo).set_interpolation("nearest")
         for at, colour in (((row, column + 1), ORANGE), ((row, column), BLUE)):
-            _frame(near, seen_pixels(config, 0, at), colour, linewidth=3)
+            frame(near, seen_pixels(config, 0, at), colour, linewidth=3)
         top, left, bottom, right = seen_pixels(config, 0, (row, column))
         y, x = np.mgrid[top % stride - stride : H + stride : stride, left % stride - stride : W + stride : stride]
         near.scatter(x + patch / 2, y + patch / 2, s=9, color="white", edgecolor=GREY, linewidth=0.5)
@@ -66,25 +57,23 @@ def patches(photo, configs, *, pixel=None):
         for i in range(config.num_encoder_blocks):
             cell = cells_of(config, i)
             box = seen_pixels(config, i, (pixel[0] // cell, pixel[1] // cell))
-            _frame(far, box, STAGE_COLOURS[i % 4], label=f"stage {i + 1}: {times(box[2] - box[0], box[3] - box[1])}")
+            frame(far, box, STAGE_COLOURS[i % 4], label=f"stage {i + 1}: {times(box[2] - box[0], box[3] - box[1])}")
         far.set(xlim=(0, W), ylim=(H, 0), title=f"{label}: what a token is made from\n(patch embeddings alone)")
         far.legend(loc="upper center", bbox_to_anchor=(0.5, 0), ncols=2, fontsize=9, handlelength=1, columnspacing=1)
     return figure
 
 
-def kernel_images(weight):
-    """Kernels (C, 3, k, k) as pictures (C, k, k, 3): mid-grey is 0, and each kernel's largest number is full scale."""
-    images = np.moveaxis(weight, 1, -1)
-    largest = np.abs(images).max(axis=(1, 2, 3), keepdims=True)
-    return 0.5 + 0.5 * images / np.where(largest > 0, largest, 1)
-
-
 @drawing
 def kernels(weight):
-    """The first patch embedding's kernels (C, 3, k, k), one small colour picture for each channel they make."""
+    """The first patch embedding's kernels (C, 3, k, k), one small colour picture for each channel they make.
+
+    Mid-grey is 0, and each kernel's largest number is full scale.
+    """
     if weight.shape[1] != 3:
         raise ValueError(f"weight: found kernels of {weight.shape[1]} channels; expected 3, red, green and blue")
-    images = kernel_images(weight)
+    images = np.moveaxis(weight, 1, -1)
+    largest = np.abs(images).max(axis=(1, 2, 3), keepdims=True)
+    images = 0.5 + 0.5 * images / np.where(largest > 0, largest, 1)
     columns = 8 if len(images) <= 32 else 16
     rows = -(-len(images) // columns)
     figure = new_figure(0.62 * columns + 0.6, 0.78 * rows + 0.9)

@@ -37,14 +37,20 @@ def show_photo(axes, photo, grey=False):
     return axes.imshow(photo, extent=(0, W, H, 0), interpolation="antialiased")
 
 
-def mark_query(axes, token, cell):
-    """A blue frame around the cell of the token (row, column), on white so that it shows on any ground."""
+def frame(axes, box, colour, linewidth=2, **options):
+    """A rectangle around pixels (top, left, bottom, right)."""
     from matplotlib.patches import Rectangle
 
+    top, left, bottom, right = box
+    line = {"fill": False, "edgecolor": colour, "linewidth": linewidth} | options
+    axes.add_patch(Rectangle((left, top), right - left, bottom - top, **line))
+
+
+def mark_query(axes, token, cell):
+    """A blue frame around the cell of the token (row, column), on white so that it shows on any ground."""
     y, x = (at * cell for at in token)
     for colour, width in (("white", 4.5), (BLUE, 2.5)):
-        axes.add_patch(Rectangle((x, y), cell, cell, fill=False, edgecolor=colour, linewidth=width, clip_on=False))
-    return axes.patches[-1]
+        frame(axes, (y, x, y + cell, x + cell), colour, width, clip_on=False)
 
 
 def token_at(pixel, grid, cell):

@@ -11,9 +11,11 @@ import numpy as np
 from ..checkpoints.checkpoint import Model, describe
 from ..config import config_from_dict, variant_name
 from ..model import forward
+from ..system.checks import wrong
 from .comparison import differences
 from .golden import digests, params_hash, read_golden, seeded_params, seeded_pixels
 from .mistakes import broken
+from .pytorch import INSTALL
 
 
 class Case(NamedTuple):
@@ -38,8 +40,7 @@ def live_case(title, model, pixels):
     config = model.config
     if config.model_type == "pvt" and pixels.shape[2:] != config.image_hw:
         found, expected = ("{} x {}".format(*size) for size in (pixels.shape[2:], config.image_hw))
-        raise ValueError(f"the picture: found {found} pixels; expected {expected}, as Hugging Face's PVT v1 runs at no "
-                         "other size")  # fmt: skip
+        raise wrong("the picture", f"{found} pixels", f"{expected}, as Hugging Face's PVT v1 runs at no other size")
     module = hf_model(model.params, config)
     expected, _ = hf_trace(module, pixels, config)
     reference = f"{type(module).__name__} of transformers {transformers.__version__}, PyTorch {torch.__version__}"
@@ -55,8 +56,8 @@ def golden_case(model, dtype="float64"):
     if isinstance(model, Model):
         name, note = variant_name(model.config), ", for these weights there are no golden numbers"
         if name is None:
-            raise ValueError(f"{describe(model)}: found no golden numbers; expected a published architecture, or "
-                             "PyTorch to compare live (pip install -r requirements-torch.txt)")  # fmt: skip
+            expected = "a published architecture, or PyTorch to compare live"
+            raise wrong(describe(model), "no golden numbers", f"{expected}: {INSTALL}")
     if isinstance(model, Model) and params_hash(model.params) == golden["params_sha256"]:
         title, config, params = describe(model), model.config, model.params
     else:

@@ -1,8 +1,7 @@
 """Two runs of a model, layer by layer: how far apart, and which layer departs first.
 
-`differences` compares two dicts of arrays, such as the trace of `forward` and the one that PyTorch leaves.
-
-Left out: who runs the two, see `cases.py`.
+`differences` compares two dicts of arrays, such as the trace of `forward` and the one that PyTorch leaves. `cases.py`
+runs the two.
 """
 
 from typing import NamedTuple

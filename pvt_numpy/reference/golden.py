@@ -42,7 +42,7 @@ def seeded_params(config, seed, dtype=np.float64):
 
 
 def seeded_pixels(shape, seed, dtype=np.float64):
-    """A picture (B, num_channels, H, W) of noise between -2 and 2, the range of normalised photographs."""
+    """A picture (B, num_channels, H, W) of noise between -2 and 2, the range of normalised pictures."""
     return _uniform(np.random.RandomState(seed), shape, dtype) * 2
 
 

@@ -1,8 +1,8 @@
 """Writes the golden numbers, with PyTorch: `python -m pvt_numpy.reference.make_golden [NAME ...]`.
 
 One JSON file a case: the configuration, the seeds, the parameters' hash, who computed the numbers, and the numbers
-(see `reference/golden.py`). Everything is computed in float64. References: Hugging Face transformers for the eleven
-variants and the shipped model; PyTorch's own functions (`pvt_numpy/reference/v1_functional.py`) for v1 at another size.
+(see `golden.py`). Everything is computed in float64. References: Hugging Face transformers for the eleven variants and
+the model that ships; PyTorch's own functions (`v1_functional.py`) for v1 at another size.
 
 The large variants see small pictures; their widths and depths are the published ones. The v2 cases have the official
 pair of epsilons, the v1 cases Hugging Face's single one.

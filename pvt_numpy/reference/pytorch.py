@@ -1,19 +1,19 @@
 """The same model in PyTorch, for comparison: Hugging Face transformers' PVT, filled with our parameters.
 
-Reference: `transformers` PvtForImageClassification and PvtV2ForImageClassification. Where a configuration has the
-official pair of epsilons (`patch_norm_eps`), the modules' own are set to it, as Hugging Face's configuration cannot.
-torch and transformers are imported inside the functions; without them these raise ImportError.
+Reference: `transformers` PvtForImageClassification and PvtV2ForImageClassification. If a configuration has the official
+pair of epsilons (`patch_norm_eps`), it is set on the modules, for Hugging Face's configuration cannot say it. torch and
+transformers are imported inside the functions; without them these raise ImportError.
 
-Left out: v1 at other sizes than the configured one, where Hugging Face's model raises.
+Left out: v1 at another size than the configured one; Hugging Face's model raises there.
 """
 
 from importlib.util import find_spec
 
 import numpy as np
 
-from ..checkpoints.export import hf_fields
-from ..checkpoints.names import file_names
-from ..parameters import flatten
+from ..checkpoints.export import hf_fields, renamed
+
+INSTALL = "pip install torch transformers (the extra [torch])"
 
 
 def missing_packages():
@@ -29,15 +29,11 @@ def hf_config(config):
 
 
 def hf_state_dict(params, config):
-    """Hugging Face's names -> tensors that share memory with our arrays."""
+    """Hugging Face's names -> tensors, which share memory with our arrays if these are contiguous and writable."""
     import torch
 
-    state = {}
-    for name, array in flatten(params).items():
-        names = file_names(name, "hf-v1" if config.model_type == "pvt" else "hf-v2")
-        parts = np.split(np.require(array, requirements="CW"), len(names))
-        state.update((theirs, torch.from_numpy(part)) for theirs, part in zip(names, parts, strict=True))
-    return state
+    arrays = renamed(params, "hf-v1" if config.model_type == "pvt" else "hf-v2")
+    return {name: torch.from_numpy(np.require(array, requirements="CW")) for name, array in arrays.items()}
 
 
 def hf_model(params, config):

@@ -1,4 +1,4 @@
-"""PVT v1 in PyTorch's own functions, from the paper: the reference at sizes where Hugging Face's model raises.
+"""PVT v1 in PyTorch's own functions, from the paper: the reference at sizes at which Hugging Face's model raises.
 
 Written apart from pvt_numpy: (B, C, H, W) maps, F.conv2d, F.layer_norm, F.interpolate, F.softmax; only the parameters'
 names are ours. Returns the intermediates under our trace's names.

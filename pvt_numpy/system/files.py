@@ -18,17 +18,28 @@ from .checks import wrong
 @contextlib.contextmanager
 def atomic_file(path):
     """A binary file to write into, which takes the place of `path` only when all went well."""
-    path = Path(path)
-    if path.is_dir():  # before the work, not after it
-        raise IsADirectoryError(f"{path}: found a folder; expected the name of a file to write")
-    if path.exists() and not path.is_file():
-        raise wrong(path, "a device or a pipe", "the name of a file to write")
-    with _temporary(path, Path.touch) as temporary:
+    check_writable(path)
+    with _temporary(Path(path), Path.touch) as temporary:
         with open(temporary, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+
+
+def check_writable(path):
+    """Refuses the name of a file that could not be written: before the work, not after it."""
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: found a folder; expected the name of a file to write")
+    if path.exists() and not path.is_file():
+        raise wrong(path, "a device or a pipe", "the name of a file to write")
+    _check_folder(path)
+
+
+def _check_folder(path):
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path}: found no folder {path.parent}; expected one to write into")
 
 
 @contextlib.contextmanager
@@ -49,8 +60,7 @@ def atomic_folder(path):
 @contextlib.contextmanager
 def _temporary(path, make):
     """Something that `make` makes beside `path` (same folder: a rename, not a copy), gone again if anything fails."""
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path}: found no folder {path.parent}; expected one to write into")
+    _check_folder(path)
     for stale in path.parent.glob(f".{glob.escape(path.name)}.{'[0-9a-f]' * 8}.tmp"):
         with contextlib.suppress(OSError, ImportError), _locked(stale):
             _remove(stale)

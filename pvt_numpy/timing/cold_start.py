@@ -16,17 +16,17 @@ from ..system.paths import SAMPLE_PICTURE, SHIPPED
 from .processes import run_once
 from .turns import compared, take_turns
 
-PHOTO = "/".join(SAMPLE_PICTURE.parts[-2:])  # its name in the checkout
+PICTURE = "/".join(SAMPLE_PICTURE.parts[-2:])  # its name in the checkout
 TRANSFORMERS = """
 import sys
 import torch
 from PIL import Image
 from transformers import AutoImageProcessor, PvtV2ForImageClassification
 
-folder, photo = sys.argv[1:]
+folder, picture = sys.argv[1:]
 processor = AutoImageProcessor.from_pretrained(folder)
 model = PvtV2ForImageClassification.from_pretrained(folder)
-inputs = processor(Image.open(photo), return_tensors="pt")
+inputs = processor(Image.open(picture), return_tensors="pt")
 with torch.inference_mode():
     logits = model(**inputs).logits[0]
 for chance, index in zip(*logits.softmax(-1).topk(5)):
@@ -49,10 +49,10 @@ def cold_start(runs, threads, with_pytorch, tick):
         measured = take_turns(jobs, runs, 1, tick)
     labels = {name: first_label(results[0][2]) for name, results in measured.items()}
     if len(set(labels.values())) > 1:
-        raise ValueError(f"{PHOTO}: found other first labels: {labels}; expected the same, or it is not the same job")
+        raise ValueError(f"{PICTURE}: found two first labels, {labels}; expected one, or it is not the same job")
     times = {name: [time for time, _, _ in results] for name, results in measured.items()}
     peaks = {name: median(peak for _, peak, _ in results) for name, results in measured.items()}
-    return {"measured": "cold start", "model": SHIPPED.stem, "photo": PHOTO, "label": labels["pvt_numpy"],
+    return {"measured": "cold start", "model": SHIPPED.stem, "picture": PICTURE, "label": labels["pvt_numpy"],
             "threads": threads, "runs": runs, **compared(times, peaks)}  # fmt: skip
 
 
@@ -68,7 +68,7 @@ def first_label(printed):
 
 def as_text(row):
     """The row for people."""
-    lines = [f"from the shell prompt to the labels of {row['photo']}, medians of {row['runs']} fresh processes:"]
+    lines = [f"from the shell prompt to the labels of {row['picture']}, medians of {row['runs']} fresh processes:"]
     for name, what in (("pvt_numpy", "python -m pvt_numpy.classify"), ("pytorch", "the same in transformers")):
         if f"{name}_ms" in row:
             lines.append(f"  {what:<30} {row[f'{name}_ms']:>8.0f} ms {row[f'{name}_peak_mb']:>8.0f} MB at most")

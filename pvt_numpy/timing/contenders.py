@@ -33,21 +33,17 @@ def serve(contender, model, batch, image_size, threads):
         print(answers[question](), flush=True)
 
 
-def _model(name, image_size):
-    """The variant made for this size, for Hugging Face's v1 runs at no other."""
+def _case(name, batch, image_size):
+    """The variant made for this size, for Hugging Face's v1 runs at no other: its config and params; and pictures."""
     config = replace(VARIANTS[name], image_size=image_size)
-    return config, init_params(config, np.random.default_rng(0))
-
-
-def _pixels(batch, image_size):
-    return np.random.default_rng(1).standard_normal((batch, 3, image_size, image_size), np.float32)
+    pixels = np.random.default_rng(1).standard_normal((batch, 3, image_size, image_size), np.float32)
+    return config, init_params(config, np.random.default_rng(0)), pixels
 
 
 def _ours(name, batch, image_size, threads):
     from ..model import forward
 
-    config, params = _model(name, image_size)
-    x = _pixels(batch, image_size)
+    config, params, x = _case(name, batch, image_size)
     return lambda: forward(x, params, config)
 
 
@@ -57,8 +53,8 @@ def _pytorch(name, batch, image_size, threads):
     from ..reference.pytorch import hf_model
 
     torch.set_num_threads(threads)
-    config, params = _model(name, image_size)
-    model, x = hf_model(params, config), torch.from_numpy(_pixels(batch, image_size))
+    config, params, x = _case(name, batch, image_size)
+    model, x = hf_model(params, config), torch.from_numpy(x)
 
     def work():
         with torch.inference_mode():
@@ -84,7 +80,7 @@ def _products(name, batch, image_size, threads):
 
 
 def product_shapes(layers, batch):
-    """The shapes (left, right) of every matrix product of a model, from the rows of `summary.summarise`.
+    """The shapes (left, right) of every matrix product of a model, from the rows of `analysis.cost.summarise`.
 
     A linear layer, and a convolution over its windows, is one product for all tokens of the batch; attention has one
     for every head of every picture. The depthwise convolution has none: each channel meets its own nine numbers.

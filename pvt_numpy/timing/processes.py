@@ -15,6 +15,7 @@ import tempfile
 import time
 from typing import IO, NamedTuple
 
+from ..system.checks import wrong
 from ..system.paths import PACKAGE
 
 THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
@@ -55,7 +56,7 @@ def ask(contender, question):
     answer = contender.process.stdout.readline()
     if not answer:
         contender.process.wait()
-        raise ValueError(f"the contender {contender.name} stopped: {_last_words(contender)}")
+        raise wrong(contender.name, f"a process that stopped ({_last_words(contender)})", "its answer")
     return float(answer)
 
 
@@ -71,7 +72,7 @@ def run_once(name, arguments, threads):
         process.wait()
         elapsed = (time.perf_counter() - started) * 1e3
         if process.returncode:
-            raise ValueError(f"{name} failed: {_last_words(contender)}")
+            raise wrong(name, f"a process that failed ({_last_words(contender)})", "exit status 0")
     return elapsed, peak, printed
 
 
@@ -85,7 +86,7 @@ def own_peak():
 
 
 def _last_words(contender):
-    """The last line on stderr, where a traceback has its reason; or how the process ended, if it said nothing."""
+    """The last line on stderr, in which a traceback has its reason; or how the process ended, if it said nothing."""
     contender.complaints.seek(0)
     lines = contender.complaints.read().decode("utf-8", "replace").split("\n")
     said = [line.strip() for line in lines if line.strip()]

@@ -9,8 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from ..gradients import loss_and_gradients
-from ..model import forward
 from ..parameters import unflatten
 from ..reference.pytorch import hf_model, missing_packages
 from ..training.loop import step
@@ -28,23 +26,16 @@ def benchmark(config, threads, runs=15):
     pixels = rng.normal(size=(BATCH, 3, SIZE, SIZE)).astype(np.float32)
     labels = rng.integers(config.num_labels, size=BATCH)
     nested = unflatten(state.arrays["params"])
-    piece = pixels[: settings.microbatch], labels[: settings.microbatch]
     with ThreadPoolExecutor(threads) as pool:
-        contenders = {
-            "pvt_numpy": lambda: step(state, pixels, labels, settings.rate, pool),
-            "forward": lambda: forward(piece[0], nested, config),
-            "both ways": lambda: loss_and_gradients(piece[0], nested, config, piece[1]),
-        }
+        contenders = {"pvt_numpy": lambda: step(state, pixels, labels, settings.rate, pool)}
         if not missing_packages():
             contenders["PyTorch"] = torch_step(config, nested, pixels, labels, settings, threads)
         times = take_turns({name: timed(work) for name, work in contenders.items()}, runs, WARM_UP)
     row = compared(times, {})
     print(f"one step, {BATCH} pictures of {SIZE} x {SIZE}, {threads} threads, median of {runs}")
-    for name in ("pvt_numpy", *(["PyTorch"] if "PyTorch" in times else [])):
+    for name in times:
         elapsed, ratio = row[f"{name}_ms"], row.get(f"ratio_to_{name}", 1)
         print(f"{name:<9}  {elapsed:7.1f} ms  {1000 * BATCH / elapsed:6.0f} pictures/s   ratio {ratio:.2f}")
-    share = row["forward_ms"] / row["both ways_ms"]
-    print(f"forward alone is {share:.0%} of forward and backward: about what computing it again costs")
 
 
 def torch_step(config, nested, pixels, labels, settings, threads):

@@ -11,8 +11,9 @@ import numpy as np
 
 from ..pictures.folders import class_folders
 from ..pictures.imagenet import classes
-from ..pictures.processor import preprocess
+from ..pictures.processor import normalize, preprocess
 from ..pictures.recipes import RECIPES, at_size
+from ..system.checks import wrong
 from .augment import augment
 from .shapes import SHAPES, draw_shapes
 
@@ -49,7 +50,7 @@ def folder_task(train, validation, image_size, keep_size=None, smallest=0.35, ji
     if validation is not None:
         val_files, val_labels, val_names = list_folder(validation)
         if val_names != names:
-            raise ValueError(f"{validation}: found the classes {', '.join(val_names)}; expected {', '.join(names)}")
+            raise wrong(validation, f"the classes {', '.join(val_names)}", ", ".join(names))
         measured = decode(val_files, np.float32, **preparation), val_labels
     known = dict(classes())  # a folder named by a synset number means the class of that name
     return Task(tuple(known.get(name, name) for name in names), len(files), batch, measured, preparation)
@@ -69,7 +70,7 @@ def list_folder(folder):
     names, files = tuple(folders), list(folders.values())
     if len(names) < 2 or not all(files):
         found = ", ".join(f"{name} ({len(f)})" for name, f in folders.items()) or "none"
-        raise ValueError(f"{folder}: found subfolders with pictures: {found}; expected two or more, none of them empty")
+        raise wrong(folder, f"sub-folders with pictures: {found}", "two or more, none of them empty")
     return [f for group in files for f in group], np.repeat(np.arange(len(names)), [len(f) for f in files]), names
 
 
@@ -91,5 +92,5 @@ def shapes_task(image_size, seed, size=4096, validation=1024):
 
 def normalise(pictures, preparation):
     """(B, H, W, 3) in 0..1 -> (B, 3, H, W), as `preprocess` ends: less the mean, over the deviation."""
-    mean, std = (np.asarray(preparation[key], np.float32) for key in ("image_mean", "image_std"))
-    return np.ascontiguousarray(((pictures - mean) / std).transpose(0, 3, 1, 2))
+    normal = normalize(pictures, preparation["image_mean"], preparation["image_std"])
+    return np.ascontiguousarray(normal.transpose(0, 3, 1, 2))

@@ -15,6 +15,7 @@ from ..gradients import loss_and_gradients
 from ..layers.losses import cross_entropy
 from ..model import forward
 from ..parameters import flatten, unflatten
+from ..system.checks import wrong
 from .optimizer import adamw_step, clip_by_norm, follow, learning_rate
 
 ORDER, PICTURES, NOISE = range(3)  # what random numbers are drawn for
@@ -23,7 +24,7 @@ ORDER, PICTURES, NOISE = range(3)  # what random numbers are drawn for
 def train(state, task, threads=1, stop=lambda: False, after_step=lambda state: None, after_epoch=lambda state: None):
     """Goes on with `state` (which it changes) until the schedule is done, or until `stop()` is true after a step.
 
-    Returns True where the training is complete. Raises FloatingPointError where the loss or a gradient is not finite.
+    Returns whether the training is complete. Raises ValueError if the loss or a gradient is not finite.
     """
     settings = state.settings
     steps = max(1, task.size // settings.batch)  # an epoch; the pictures left over wait for the next shuffle
@@ -78,7 +79,8 @@ def step(state, pixels, labels, rate, pool):
     loss = sum(piece_loss * share for (piece_loss, _, _), share in zip(results, shares, strict=True))
     norm = clip_by_norm(grads, settings.clip)
     if not math.isfinite(loss) or not math.isfinite(norm):
-        raise FloatingPointError(f"step {state.step + 1}: {first_not_finite(pixels, nested, state.config, grads)}")
+        found = f"NaN or infinity, first in {first_not_finite(pixels, nested, state.config, grads)}"
+        raise wrong(f"step {state.step + 1}", found, "finite numbers (a lower learning rate may help)")
     state.step += 1
     adamw_step(params, grads, state.arrays["means"], state.arrays["squares"], state.step, rate, settings.decay)
     follow(state.arrays["average"], params, state.step, settings.averaging)
@@ -86,24 +88,20 @@ def step(state, pixels, labels, rate, pool):
 
 
 def first_not_finite(pixels, nested, config, grads):
-    """A sentence that names the first array of the forward pass, or else of the backward pass, with NaN or infinity."""
-    for name, parameter in flatten(nested).items():
-        if not np.isfinite(parameter).all():
-            return f"the parameter {name} holds a number that is not finite; a lower learning rate may help"
+    """The first array with NaN or infinity, in words: of the parameters, of the way forward or of the way back."""
     trace = {}
     with np.errstate(all="ignore"):
         forward(pixels, nested, config, trace=trace)
-    for name, value in trace.items():
-        if not np.isfinite(value).all():
-            return f"{name} is the first layer whose output is not finite; a lower learning rate may help"
-    for name in reversed(list(grads)):
-        if not np.isfinite(grads[name]).all():
-            return f"{name} is the first parameter, from the loss backwards, whose gradient is not finite"
-    return "the loss is not finite"
+    back = {name: grads[name] for name in reversed(list(grads))}
+    for what, arrays in (("the parameter", flatten(nested)), ("the output of", trace), ("the gradient of", back)):
+        for name, array in arrays.items():
+            if not np.isfinite(array).all():
+                return f"{what} {name}"
+    return "the loss"
 
 
 def finish_epoch(state, task, steps, pool):
-    """Adds the epoch to the history, measured where it is due."""
+    """Adds the epoch to the history, measured if that is due."""
     settings, (loss, right, pictures) = state.settings, state.sums
     epoch, progress = math.ceil(state.step / steps), progress_of(state, steps)
     rate, last = learning_rate(progress, settings.rate, settings.warmup), progress >= 1

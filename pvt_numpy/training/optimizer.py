@@ -11,8 +11,8 @@ import numpy as np
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 
 
-def learning_rate(progress, peak, warmup, floor=0.0):
-    """A straight line from 0 up to `peak` while progress < warmup, then half a cosine wave down to `floor`.
+def learning_rate(progress, peak, warmup):
+    """A straight line from 0 up to `peak` while progress < warmup, then half a cosine wave down to 0.
 
     progress, warmup: fractions of the whole training, 0 to 1
 
@@ -22,7 +22,7 @@ def learning_rate(progress, peak, warmup, floor=0.0):
     if progress < warmup:
         return peak * progress / warmup
     through = min(1.0, (progress - warmup) / (1 - warmup)) if warmup < 1 else 1.0
-    return floor + (peak - floor) * 0.5 * (1 + math.cos(math.pi * through))
+    return peak * 0.5 * (1 + math.cos(math.pi * through))
 
 
 def clip_by_norm(grads, limit):

@@ -14,14 +14,14 @@ def epoch_line(row, pictures_per_second):
     >>> epoch_line({"epoch": 3, "train_loss": 1.2345, "train_accuracy": 0.5, "val_accuracy": 0.625}, 100.4)
     'epoch   3  loss 1.234  right 50.0 %  validation 62.5 %  100 pictures/s'
     """
-    measured = f"  validation {row['val_accuracy']:.1%}".replace("%", " %") if "val_accuracy" in row else ""
-    right = f"{row['train_accuracy']:.1%}".replace("%", " %")
-    speed = f"{pictures_per_second:.0f} pictures/s"
-    return f"epoch {row['epoch']:3d}  loss {row['train_loss']:.3f}  right {right}{measured}  {speed}"
+    right = f"right {100 * row['train_accuracy']:.1f} %"
+    if "val_accuracy" in row:
+        right += f"  validation {100 * row['val_accuracy']:.1f} %"
+    return f"epoch {row['epoch']:3d}  loss {row['train_loss']:.3f}  {right}  {pictures_per_second:.0f} pictures/s"
 
 
 def write_csv(path, history):
-    """The history as a table; a column is empty where an epoch was not measured."""
+    """The history as a table; a column is empty if the epoch was not measured."""
     text = io.StringIO(newline="")
     table = csv.DictWriter(text, COLUMNS, lineterminator="\n", extrasaction="ignore")
     table.writeheader()

@@ -79,10 +79,9 @@ class State:
 def fresh(settings, config):
     """A training that has not begun, with parameters drawn from its seed."""
     params = flatten(init_params(config, np.random.default_rng(settings.seed)))
-    arrays = {"params": params, "average": {name: p.copy() for name, p in params.items()}}
-    for group in ("means", "squares"):
-        arrays[group] = {name: np.zeros_like(p) for name, p in params.items()}
-    return State(settings, config, arrays)
+    zeros = {group: {name: np.zeros_like(p) for name, p in params.items()} for group in ("means", "squares")}
+    average = {name: p.copy() for name, p in params.items()}
+    return State(settings, config, {"params": params, "average": average} | zeros)
 
 
 def write_state(path, state):

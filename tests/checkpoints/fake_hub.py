@@ -41,7 +41,7 @@ for flag, _, value in (flag.partition("=") for flag in flags):
 def main():
     for source in sources.split():
         try:
-            print(hub.download(source, local_files_only="local" in flags, timeout=1.5))
+            print(hub.download(source, local_files_only="local" in flags))
         except (OSError, ValueError) as error:
             print(type(error).__name__, end=": ", file=sys.stderr)
             cli.complain("test", error)
@@ -106,7 +106,13 @@ def environment(url, cache, **more):
     other = [name for name in os.environ if re.match(r"(?i)HF_|HUGGING|TRANSFORMERS_|.*_PROXY$", name)]
     return (
         dict.fromkeys(other)
-        | {"HF_ENDPOINT": url, "HF_HOME": str(cache), "HF_HUB_DISABLE_TELEMETRY": "1", "NO_PROXY": "*"}
+        | {
+            "HF_ENDPOINT": url,
+            "HF_HOME": str(cache),
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            "HF_HUB_ETAG_TIMEOUT": "2",  # seconds
+            "NO_PROXY": "*",
+        }
         | more
     )
 

@@ -79,7 +79,7 @@ def test_there_and_back_through_timm(tmp_path, recipe):
     preprocessing = {} if recipe == "none" else RECIPES[recipe]
     model = make_model(config, labels=("a", "b", "c"), preprocessing=preprocessing)
     remarks = export_timm(tmp_path / "timm", model)
-    left_out = "timm cannot say this model's preprocessing; config.json leaves it out"
+    left_out = "timm cannot say this model's recipe; config.json leaves it out"
     assert remarks == ([left_out] if recipe == "none" else [])
     back = load_model(tmp_path / "timm")
     assert_same_params(back.params, model.params)

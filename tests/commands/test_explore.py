@@ -15,8 +15,9 @@ from tests.explorer.explorer_pages import GOLF_BALL, data_of, model_of, page_of
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [({"size": 513}, "size: found 513; expected a whole number of pixels from 1 to 512"),
-     ({"size": (64, 513)}, "size: found (64, 513); expected a whole number of pixels from 1 to 512"),
+    [({"size": 513}, "found 513 x 513 pixels for the model; expected at most 512 on a side"),
+     ({"size": (64, 513)}, "found 513 x 64 pixels for the model; expected at most 512 on a side"),
+     ({"size": 22.4}, "image size: found 22.4; expected n, (height, width)"),
      ({"size": 20}, "found 5 x 5; expected at least 8 x 8"),
      ({"image": "nowhere.jpg"}, "nowhere.jpg: found no such file"),
      ({"image": [GOLF_BALL, GOLF_BALL]}, "image: found several pictures; expected one")],

@@ -53,7 +53,7 @@ def test_stages_blocks_and_heads_count_from_1(tmp_path, monkeypatch):
     assert drawn == [{"stage": 2, "block": 1, "head": 4, "pixel": (0, 9)}, {"block": -1}]
     for wrong, said in ((["--stage", "5"], "--stage: found 5; expected 1 to 4"),
                         (["--stage", "0"], "--stage: found 0; expected 1 to 4"),
-                        (["--block", "3"], "--block: found 3; expected 1 to 2"),
+                        (["--block", "3"], "--block: found 3; expected 1 to 2, or -1 for the last"),
                         (["--stage", "4", "--head", "9"], "--head: found 9; expected 1 to 8"),
                         (["--head", "-1"], "--head: found -1; expected 1 to 1")):  # fmt: skip
         with pytest.raises(ValueError, match=f"^{said}$"):

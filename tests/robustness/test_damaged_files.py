@@ -173,5 +173,5 @@ def test_no_such_file(tmp_path):
             FileNotFoundError, match="found no such file or folder; expected one, or the name of a published model"
         ):
             load_model(source)
-    with pytest.raises(ValueError, match=r"'pvt_tny'; did you mean pvt_tiny\?"):
+    with pytest.raises(ValueError, match=r"pvt_tny: found no published model of that name \(did you mean pvt_tiny\?\)"):
         load_model("pvt_tny")

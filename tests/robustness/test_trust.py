@@ -201,6 +201,6 @@ def test_names_in_a_file_are_never_paths(tmp_path):
     """Parameters named like files, in a source of any kind, are refused by name and touch nothing."""
     state = state_dict(make_model(replace(V2, num_labels=3)), "timm") | {"../../x": np.zeros(1, np.float32)}
     write_safetensors(tmp_path / "m.safetensors", state, {"origin": "/etc/passwd"}, "float32")
-    with pytest.raises(ValueError, match=r"unexpected: \.\./\.\./x$"):
+    with pytest.raises(ValueError, match=r"unexpected: \.\./\.\./x\)"):
         load_model(tmp_path / "m.safetensors")
     assert os.listdir(tmp_path) == ["m.safetensors"]
