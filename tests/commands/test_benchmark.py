@@ -18,7 +18,7 @@ from pvt_numpy import VARIANTS, benchmark, parameter_shapes
 from pvt_numpy.analysis.cost import summarise
 from pvt_numpy.timing import cold_start, contenders
 from pvt_numpy.timing.processes import ask, run_once, running
-from tests.commands.command_line import ROOT, command, start
+from tests.processes import ROOT, command, start
 
 FORWARD = ["measured", "model", "batch", "image_size", "threads", "runs", "gmacs", "pvt_numpy_ms", "products_ms",
            "ratio_to_products", "pvt_numpy_peak_mb"]  # fmt: skip

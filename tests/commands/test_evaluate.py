@@ -9,7 +9,7 @@ from PIL import Image
 
 from pvt_numpy import evaluate, load_model
 from pvt_numpy.evaluate import label_index, main, score
-from tests.commands.command_line import BALL, ROOT
+from tests.processes import BALL, ROOT
 
 VAL = ROOT.parent / "shared" / "imagenette160" / "val"
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from pvt_numpy.explorer.page import explore
-from tests.commands.command_line import command, run
 from tests.explorer.explorer_pages import GOLF_BALL, data_of, model_of, page_of
+from tests.processes import command, run
 
 
 @pytest.mark.parametrize(

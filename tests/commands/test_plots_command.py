@@ -11,8 +11,8 @@ from PIL import Image
 from pvt_numpy import init_params, plots
 from pvt_numpy.checkpoints.checkpoint import Model, save_model
 from pvt_numpy.plots.__main__ import FIGURES, main
-from tests.commands.command_line import BALL as GOLF_BALL
 from tests.plots.plot_cases import V1
+from tests.processes import BALL as GOLF_BALL
 
 
 @pytest.mark.parametrize("name", [name for name in FIGURES if name not in ("class-token", "positions", "difference")])

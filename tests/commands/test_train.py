@@ -11,19 +11,19 @@ from PIL import Image
 from pvt_numpy.checkpoints.checkpoint import load_model
 from pvt_numpy.training.shapes import SHAPES
 from pvt_numpy.training.state import read_state
-from tests.commands import command_line
-from tests.commands.command_line import ROOT
+from tests import processes
+from tests.processes import ROOT
 
 SMALL = ["shapes", "--image-size", "16", "--drawn", "64", "--seed", "3", "--batch-size", "32",
          "--microbatch-size", "16"]  # fmt: skip
 
 
 def start(*arguments):
-    return command_line.start("-m", "pvt_numpy.train", *arguments)
+    return processes.start("-m", "pvt_numpy.train", *arguments)
 
 
 def train(*arguments):
-    return command_line.command("train", *arguments)
+    return processes.command("train", *arguments)
 
 
 def wait_for(path, process):

@@ -16,7 +16,7 @@ from pvt_numpy.reference.cases import golden_case
 from pvt_numpy.reference.comparison import TOLERANCES, Difference, differences, first_departure
 from pvt_numpy.reference.golden import seeded_params, seeded_pixels
 from pvt_numpy.reference.mistakes import MISTAKES, broken
-from tests.commands.command_line import BALL
+from tests.processes import BALL
 
 SAMPLE = str(BALL)
 GOLDEN = Namespace(json=False, model=None, local_files_only=True)
