@@ -5,11 +5,12 @@ The graph is read from the sources with `ast`: every import, also inside functio
 
 import ast
 import sys
-from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).resolve().parents[2] / "pvt_numpy"
+from tests.processes import ROOT
+
+PACKAGE = ROOT / "pvt_numpy"
 # from the ground up; an import leads to the same floor or to one below it
 FLOORS = [
     ["system"], ["layers"], ["fast"], ["config", "parameters", "model", "gradients"], ["pictures"], ["checkpoints"],
@@ -29,8 +30,7 @@ def module_name(path):
     return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
 
 
-SOURCES = {module_name(path.relative_to(PACKAGE.parent)): path.read_text(encoding="utf-8")
-           for path in PACKAGE.rglob("*.py")}  # fmt: skip
+SOURCES = {module_name(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py")}
 
 
 def imported(name, text, modules, package):
