@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
 BALL = ROOT / "notebooks" / "golf_ball.jpg"
 PHOTOS = ROOT.parent / "shared" / "imagenette160" / "val"  # real ones, which are not part of the repository
@@ -13,6 +15,13 @@ COMMANDS = sorted(
     for path in [*ROOT.glob("pvt_numpy/*.py"), *ROOT.glob("pvt_numpy/*/__main__.py")]
     if "run(main, " in path.read_text(encoding="utf-8")
 )
+
+
+def do_without(what, reason):
+    """Skips a test that needs something which this machine lacks; fails it with PVT_REQUIRE_{what}=1."""
+    if os.environ.get(f"PVT_REQUIRE_{what}") == "1":
+        pytest.fail(f"PVT_REQUIRE_{what}=1, and {reason}", pytrace=False)
+    pytest.skip(reason)
 
 
 def start(*arguments, cwd=ROOT, env=None, **options):

@@ -19,21 +19,8 @@ from pvt_numpy.config import VARIANTS, config_to_dict
 from pvt_numpy.parameters import flatten, parameter_shapes
 from pvt_numpy.pictures import imagenet
 from pvt_numpy.pictures.recipes import RECIPES
-from tests.checkpoints.checkpoint_files import (
-    LINEAR,
-    SMALL_V1,
-    SMALL_V2,
-    SPLIT,
-    V1,
-    V2,
-    assert_same_params,
-    bare_file,
-    make_model,
-    refused,
-    state_dict,
-    write_json,
-    write_raw,
-)  # fmt: skip
+from tests.checkpoints import checkpoint_files as files
+from tests.checkpoints.checkpoint_files import LINEAR, SMALL_V1, SMALL_V2, SPLIT, V1, V2, make_model, refused
 
 TIMM_RECIPE = {"input_size": [3, 224, 224], "interpolation": "bicubic", "crop_pct": 0.9, "crop_mode": "center",
                "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}  # fmt: skip
@@ -47,7 +34,7 @@ def hf_folder(folder, model, **fields):
     """A Hugging Face folder, config.json written here and not by the exporter under test."""
     folder.mkdir()
     v1, bare = model.config.model_type == "pvt", not model.config.num_labels
-    state = state_dict(model, "hf-v1" if v1 else "hf-v2", bare)
+    state = files.state_dict(model, "hf-v1" if v1 else "hf-v2", bare)
     write_safetensors(folder / "model.safetensors", state, {"format": "pt"}, "float32")
     values = config_to_dict(model.config)
     count = values.pop("num_labels")
@@ -57,7 +44,7 @@ def hf_folder(folder, model, **fields):
     name = "Pvt" if v1 else "PvtV2"
     values["architectures"] = [f"{name}Model" if bare else f"{name}ForImageClassification"]
     values["id2label"] = {str(n): f"LABEL_{n}" for n in range(count or 2)}
-    write_json(folder / "config.json", values | fields)
+    files.write_json(folder / "config.json", values | fields)
     return folder
 
 
@@ -68,11 +55,11 @@ def hf_folder(folder, model, **fields):
 def test_bare_state_dicts(tmp_path, capsys, kind, config):
     """Configuration from shapes, epsilons and recipe from the maker, arrays bit for bit; shown and recorded."""
     model = make_model(config)
-    found = bare_file(tmp_path / "found.safetensors", model, kind)
+    found = files.bare_file(tmp_path / "found.safetensors", model, kind)
     assert convert.main([str(found), "-o", str(tmp_path / "ours.safetensors")]) == 0
     shown = capsys.readouterr().out
     ours = load_model(tmp_path / "ours.safetensors")
-    assert_same_params(ours.params, model.params)
+    files.assert_same_params(ours.params, model.params)
     assert ours.config == replace(config, **({} if kind.startswith("hf") else SPLIT))
     recipe = "hf" if kind.startswith("hf") else kind
     if config is V1:  # made for 32 pixels, and the recipe with it
@@ -80,8 +67,7 @@ def test_bare_state_dicts(tmp_path, capsys, kind, config):
         assert (ours.preprocessing["crop_size"] or ours.preprocessing["size"]) == {"height": 32, "width": 32}
     else:
         assert ours.preprocessing == RECIPES[recipe]
-    assert ours.origin["recipe"] == recipe
-    assert ours.origin["source"] == "found.safetensors"
+    assert (ours.origin["recipe"], ours.origin["source"]) == (recipe, "found.safetensors")
     for text in (f"recipe {recipe}\n", "eps 1e-06", "from found.safetensors of ", "3 outputs", "float32"):
         assert text in shown
     assert ("1e-05 in patch embeddings and SRA" in shown) == (not kind.startswith("hf"))
@@ -103,30 +89,29 @@ UNPUBLISHED = {
                           strides=(2, 3), num_attention_heads=(1, 2), mlp_ratios=(1, 1), sr_ratios=(4, 1)),
     "v1 at 64": replace(V1, image_size=64, sequence_reduction_ratios=(4, 1, 2, 1), num_labels=0),
     "one stage": replace(V1, num_encoder_blocks=1, depths=(2,), hidden_sizes=(32,), patch_sizes=(8,), strides=(8,),
-                         num_attention_heads=(1,), mlp_ratios=(2,), sequence_reduction_ratios=(1,)),
-}  # fmt: skip
+                         num_attention_heads=(1,), mlp_ratios=(2,), sequence_reduction_ratios=(1,))}  # fmt: skip
 
 
 @pytest.mark.parametrize("config", UNPUBLISHED.values(), ids=UNPUBLISHED)
 def test_sizes_that_were_never_published(tmp_path, config):
     model = make_model(config)
-    ours = load_model(bare_file(tmp_path / "m.safetensors", model, "official"))
+    ours = load_model(files.bare_file(tmp_path / "m.safetensors", model, "official"))
     # Of the ratios that give the same hidden width, any is right.
     assert replace(ours.config, mlp_ratios=config.mlp_ratios) == replace(config, **SPLIT)
-    assert_same_params(ours.params, model.params)
+    files.assert_same_params(ours.params, model.params)
 
 
 def test_prefixes_of_wrappers_are_taken_off(tmp_path):
     model = make_model(V2)
-    state = {f"module.backbone.{name}": value for name, value in state_dict(model, "official").items()}
+    state = {f"module.backbone.{name}": value for name, value in files.state_dict(model, "official").items()}
     write_safetensors(tmp_path / "m.safetensors", state, {}, "float32")
-    assert_same_params(load_model(tmp_path / "m.safetensors").params, model.params)
+    files.assert_same_params(load_model(tmp_path / "m.safetensors").params, model.params)
 
 
 def test_keys_are_the_first_rows_of_kv(tmp_path):
     model = make_model(SMALL_V1)
     ours = load_model(hf_folder(tmp_path / "hf", model)).params["stages"][1]["blocks"][0]["attn"]["kv"]
-    state = state_dict(model, "hf-v1")
+    state = files.state_dict(model, "hf-v1")
     name = "pvt.encoder.block.1.0.attention.self.{}.{}"
     for leaf, value in ours.items():
         np.testing.assert_array_equal(value[:8], state[name.format("key", leaf)])
@@ -137,11 +122,11 @@ def test_bfloat16_is_widened_exactly(tmp_path):
     """A bfloat16 is the upper half of a float32: cut the lower half off, and the same must come back."""
     model = make_model(V2)
     header, data = {}, b""
-    for name, value in state_dict(model, "timm").items():
+    for name, value in files.state_dict(model, "timm").items():
         halves = (value.view(np.uint32) >> 16).astype("<u2").tobytes()
         header[name] = {"dtype": "BF16", "shape": value.shape, "data_offsets": [len(data), len(data) + len(halves)]}
         data += halves
-    ours = flatten(load_model(write_raw(tmp_path / "m.safetensors", header, data)).params)
+    ours = flatten(load_model(files.write_raw(tmp_path / "m.safetensors", header, data)).params)
     for name, value in flatten(model.params).items():
         np.testing.assert_array_equal(ours[name], (value.view(np.uint32) & 0xFFFF0000).view(np.float32))
 
@@ -151,14 +136,13 @@ def test_bfloat16_is_widened_exactly(tmp_path):
 
 @pytest.mark.parametrize("config", [
     SMALL_V1, SMALL_V2, replace(SMALL_V1, num_labels=0), replace(SMALL_V2, num_labels=0),
-    replace(SMALL_V1, image_size=96, patch_sizes=(4, 3, 2, 2)),
-])  # fmt: skip
+    replace(SMALL_V1, image_size=96, patch_sizes=(4, 3, 2, 2))])  # fmt: skip
 def test_hugging_face_folders(tmp_path, config):
     """config.json counts, epsilon is one, and the image size without a preprocessor_config.json is the model's."""
     model = make_model(replace(config, patch_norm_eps=None, layer_norm_eps=1e-5))
     folder = hf_folder(tmp_path / "hf", model)
     ours = load_model(folder)
-    assert_same_params(ours.params, model.params)
+    files.assert_same_params(ours.params, model.params)
     assert (ours.config, ours.labels, ours.origin["source"]) == (model.config, None, "hf")
     assert ours.preprocessing["size"] == dict(zip(("height", "width"), config.image_hw, strict=True))
     assert load_model(folder / "model.safetensors").origin == ours.origin
@@ -167,7 +151,7 @@ def test_hugging_face_folders(tmp_path, config):
 def test_hugging_face_labels_and_preprocessor(tmp_path):
     names = ["tench", "goldfish", "gr\u00fcn", "crane"]
     folder = hf_folder(tmp_path / "hf", make_model(SMALL_V2), id2label={str(n): names[n] for n in (2, 0, 1, 3)})
-    write_json(folder / "preprocessor_config.json", {"image_processor_type": "PvtImageProcessor", "resample": 2})
+    files.write_json(folder / "preprocessor_config.json", {"image_processor_type": "PvtImageProcessor", "resample": 2})
     model = load_model(folder)
     assert (model.labels, model.preprocessing) == (tuple(names), RECIPES["hf-bilinear"])
     assert model.origin["recipe"] == "hf-bilinear"
@@ -177,43 +161,43 @@ def test_sharded_folder(tmp_path):
     model = make_model(SMALL_V2)
     folder = hf_folder(tmp_path / "hf", model)
     (folder / "model.safetensors").unlink()
-    state = state_dict(model, "hf-v2")
-    files = [f"model-0000{n}-of-00003.safetensors" for n in (1, 2, 3)]
-    for n, file in enumerate(files):
+    state = files.state_dict(model, "hf-v2")
+    shards = [f"model-0000{n}-of-00003.safetensors" for n in (1, 2, 3)]
+    for n, file in enumerate(shards):
         write_safetensors(folder / file, dict(list(state.items())[n::3]), {}, "float32")
-    weight_map = {name: files[n % 3] for n, name in enumerate(state)}
+    weight_map = {name: shards[n % 3] for n, name in enumerate(state)}
     index = folder / "model.safetensors.index.json"
-    write_json(index, {"metadata": {}, "weight_map": weight_map})
-    assert_same_params(load_model(folder).params, model.params)
-    assert_same_params(load_model(index).params, model.params)
+    files.write_json(index, {"metadata": {}, "weight_map": weight_map})
+    files.assert_same_params(load_model(folder).params, model.params)
+    files.assert_same_params(load_model(index).params, model.params)
 
     outside = tmp_path / "outside.safetensors"
-    (folder / files[2]).rename(outside)
-    with pytest.raises(FileNotFoundError, match=f"index.json: found no {files[2]}; expected it, for the index lists"):
+    (folder / shards[2]).rename(outside)
+    with pytest.raises(FileNotFoundError, match=f"index.json: found no {shards[2]}; expected it, for the index lists"):
         load_model(folder)
     paths = ["../outside.safetensors", str(outside), "..\\outside.safetensors", "..", "", "C:outside.safetensors"]
     elsewhere = [{"weight_map": weight_map | {"classifier.bias": path}} for path in paths]
     no_tables = [{}, {"weight_map": []}, {"weight_map": {"classifier.bias": 3}}]
     for damages, said in ((elsewhere, "weight_map: found .*; expected the name of a file in the same folder"),
                           (no_tables, r"index\.json: weight_map: found something else; expected a table"),
-                          ([{"weight_map": {"head": files[0]}}],
-                           f"head: found no such parameter in {files[0]}")):  # fmt: skip
+                          ([{"weight_map": {"head": shards[0]}}],
+                           f"head: found no such parameter in {shards[0]}")):  # fmt: skip
         for damage in damages:
-            write_json(index, damage)
+            files.write_json(index, damage)
             assert re.search(said, refused(folder))
 
 
 def test_timm_folder(tmp_path):
     model = make_model(replace(VARIANTS["pvt_v2_b0"], num_labels=3, num_channels=1))
-    bare_file(tmp_path / "model.safetensors", model, "timm")
-    write_json(tmp_path / "config.json", TIMM_CONFIG | {"label_names": ["a", "b", "c"]})
+    files.bare_file(tmp_path / "model.safetensors", model, "timm")
+    files.write_json(tmp_path / "config.json", TIMM_CONFIG | {"label_names": ["a", "b", "c"]})
     ours = load_model(tmp_path)
     assert (ours.config, ours.labels) == (replace(model.config, **SPLIT), ("a", "b", "c"))
     assert ours.preprocessing == RECIPES["timm"]
     assert ours.origin == {"format": "timm", "source": tmp_path.name, "recipe": "timm"}
-    assert_same_params(ours.params, model.params)
+    files.assert_same_params(ours.params, model.params)
 
-    write_json(tmp_path / "config.json", TIMM_CONFIG | {"architecture": "pvt_v2_b2.in1k"})
+    files.write_json(tmp_path / "config.json", TIMM_CONFIG | {"architecture": "pvt_v2_b2.in1k"})
     said = refused(tmp_path)
     assert "configuration (these are the parameters of pvt_v2_b0); " in said
     assert said.endswith(
@@ -226,9 +210,11 @@ def test_timm_folder(tmp_path):
 
 
 def test_imagenets_names_where_there_are_1000_outputs_and_none_of_their_own(tmp_path):
-    labels = load_model(bare_file(tmp_path / "m.safetensors", make_model(replace(V2, num_labels=1000)), "timm")).labels
+    labels = load_model(
+        files.bare_file(tmp_path / "m.safetensors", make_model(replace(V2, num_labels=1000)), "timm")
+    ).labels
+    assert [labels[n] for n in (0, 134, 517, 999)] == ["tench", "crane", "crane", "toilet tissue"]
     assert len(labels) == 1000
-    assert (labels[0], labels[134], labels[517], labels[999]) == ("tench", "crane", "crane", "toilet tissue")
     assert imagenet.classes()[134][0] != imagenet.classes()[517][0]
     folder = hf_folder(tmp_path / "hf", make_model(replace(SMALL_V2, num_labels=1000)))
     assert load_model(folder).labels == labels, "LABEL_0, LABEL_1, ... are no names"
@@ -241,12 +227,13 @@ def test_downloaded_names(tmp_path, monkeypatch):
     model = load_model("Zetatech/pvt-tiny-224", local_files_only=True)
     assert asked == [("Zetatech/pvt-tiny-224", {"local_files_only": True})]
     assert model.origin["source"] == "Zetatech/pvt-tiny-224", "the name, not the place in some cache"
-    write_json(folder / "config.json", {"model_type": "pvt"})
+    files.write_json(folder / "config.json", {"model_type": "pvt"})
     said = refused("Zetatech/pvt-tiny-224")
     assert said.startswith("Zetatech/pvt-tiny-224: the parameters do not fit pvt_tiny; missing")
 
 
 V2_SAYS = '{"model_type": "pvt_v2", '
+NAMED, GAPS = V2_SAYS + '"id2label": ', "id2label: found other numbers; expected labels that are numbered 0, 1, 2"
 CONFIGS = {
     "no JSON": ("{", "config.json: found no valid JSON ("),
     "not UTF-8": (b"\xff\xfe{", "config.json: found no valid JSON ("),
@@ -256,12 +243,9 @@ CONFIGS = {
     "another model": ('{"model_type": "vit"}', "model_type: found 'vit'"),
     "a nonsense field": (V2_SAYS + '"depths": "deep"}', "depths: found 'deep'"),
     "not finite": (V2_SAYS + '"layer_norm_eps": NaN}', "NaN is no number of JSON"),
-    "gaps in labels": (
-        V2_SAYS + '"id2label": {"0": "a", "5": "b"}}',
-        "id2label: found other numbers; expected labels that are numbered 0, 1, 2",
-    ),
-    "labels no text": (V2_SAYS + '"id2label": {"0": "a", "1": 2, "2": "c", "3": "d"}}', "expected 4 texts"),
-    "labels a list": (V2_SAYS + '"id2label": ["a"], "num_labels": 4}', "id2label: found a JSON list"),
+    "gaps in labels": (NAMED + '{"0": "a", "5": "b"}}', GAPS),
+    "labels no text": (NAMED + '{"0": "a", "1": 2, "2": "c", "3": "d"}}', "expected 4 texts"),
+    "labels a list": (NAMED + '["a"], "num_labels": 4}', "id2label: found a JSON list"),
     "labels of timm": ('{"architecture": "pvt_v2_b9", "label_names": 4}', "expected 4 texts"),
     "timm's cfg": ('{"architecture": "pvt_v2_b0", "pretrained_cfg": {"crop_pct": -1}}', "crop_pct: found -1"),
 }
@@ -270,7 +254,7 @@ CONFIGS = {
 @pytest.mark.parametrize(("text", "said"), CONFIGS.values(), ids=CONFIGS)
 def test_damaged_config_json(tmp_path, text, said):
     model = make_model(replace(V2, num_labels=4))
-    bare_file(tmp_path / "model.safetensors", model, "timm" if "arch" in str(text) else "hf-v2")
+    files.bare_file(tmp_path / "model.safetensors", model, "timm" if "arch" in str(text) else "hf-v2")
     (tmp_path / "config.json").write_bytes(text if isinstance(text, bytes) else text.encode())
     assert said in refused(tmp_path)
 
@@ -279,13 +263,13 @@ def test_what_is_no_pvt(tmp_path):
     with pytest.raises(FileNotFoundError, match="a folder with no model in it; expected model.safetensors or"):
         load_model(tmp_path)
     path = tmp_path / "m.safetensors"
-    write_raw(path, {"bert.x": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}, bytes(4))
+    files.write_raw(path, {"bert.x": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}, bytes(4))
     assert refused(path).endswith("the parameters: found bert.x; expected those of a public PVT checkpoint")
-    said = refused(bare_file(path, make_model(SMALL_V2), "timm"))
+    said = refused(files.bare_file(path, make_model(SMALL_V2), "timm"))
     assert re.search(r"channels: found \(8, 8, 20, 16\), which no published variant has.*config\.json", said)
-    said = refused(bare_file(path, make_model(replace(V1, image_size=(32, 64))), "official"))
+    said = refused(files.bare_file(path, make_model(replace(V1, image_size=(32, 64))), "official"))
     assert "first position table: found 128 rows, which are no square grid" in said
-    state = state_dict(make_model(V2), "official")
+    state = files.state_dict(make_model(V2), "official")
     del state["patch_embed2.proj.weight"]
     write_safetensors(path, state, {}, "float32")
     assert "m.safetensors: patch_embed2.proj.weight: found no such parameter" in refused(path)

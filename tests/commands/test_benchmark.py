@@ -36,8 +36,8 @@ def rows_of(capsys, monkeypatch, *arguments):
 
 
 def test_a_row_for_every_model_size_and_batch(capsys, monkeypatch):
-    arguments = ["--only", "forward", "--without-pytorch", "--models", "pvt_v2_b0", "--image-sizes", "32", "64"]
-    rows = rows_of(capsys, monkeypatch, *arguments, "--batch-sizes", "2")
+    arguments = "--only forward --without-pytorch --models pvt_v2_b0 --image-sizes 32 64 --batch-sizes 2"
+    rows = rows_of(capsys, monkeypatch, *arguments.split())
     for row, size in zip(rows, (32, 64), strict=True):
         assert list(row) == FORWARD
         assert (row["model"], row["image_size"], row["batch"], row["runs"]) == ("pvt_v2_b0", size, 2, 1)
@@ -93,8 +93,7 @@ def test_the_floor_is_every_product_of_the_model_and_nothing_else(name):
     shapes = list(contenders.product_shapes(result["layers"], batch))
     depthwise = sum(row["macs"] for row in result["layers"] if row["name"].endswith(".dwconv"))
     assert bool(depthwise) == (config.model_type == "pvt_v2")
-    macs = sum(math.prod(left) * right[-1] for left, right in shapes)
-    assert macs == batch * (result["macs"] - depthwise)
+    assert sum(math.prod(left) * right[-1] for left, right in shapes) == batch * (result["macs"] - depthwise)
 
     weights = sorted((math.prod(shape[1:]), shape[0]) for layer, shape in parameter_shapes(config).items()
                      if len(shape) in (2, 4) and ".dwconv" not in layer)  # fmt: skip
@@ -132,8 +131,7 @@ def test_cold_start_names_the_ball(capsys, monkeypatch):
 
 def pretend(monkeypatch, ours, theirs):
     """Makes `cold_start` believe in these times, the first of each not to be counted, and this label of theirs."""
-    times = {"convert": [0], "pvt_numpy": ours, "pytorch": theirs[0]}
-    turns = {name: iter(values) for name, values in times.items()}
+    turns = {"convert": iter([0]), "pvt_numpy": iter(ours), "pytorch": iter(theirs[0])}
     label = {"pvt_numpy": "golf ball", "pytorch": theirs[1], "convert": ""}
     monkeypatch.setattr(cold_start, "run_once", lambda name, *_: (next(turns[name]), 50.0, f"  {label[name]}  93.1%"))
 
@@ -204,12 +202,11 @@ def test_a_progress_bar_on_a_terminal_and_no_part_of_the_table():
     fcntl, pty, termios = (pytest.importorskip(name, reason="POSIX only") for name in ("fcntl", "pty", "termios"))
     ours, theirs = pty.openpty()
     fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
-    status, out, _ = command("benchmark", "--only", "forward", "--without-pytorch", "--runs", "1", "--models",
-                             "pvt_v2_b0", "--batch-sizes", "1", "--image-sizes", "32", stderr=theirs)  # fmt: skip
+    arguments = "--only forward --without-pytorch --runs 1 --models pvt_v2_b0 --batch-sizes 1 --image-sizes 32"
+    status, out, _ = command("benchmark", *arguments.split(), stderr=theirs)
     os.close(theirs)
     shown = os.read(ours, 100_000).decode()
     os.close(ours)
-    assert status == 0
     assert "/6 " in shown  # two contenders, one run each and two before it that do not count
     header, row = out.splitlines()
-    assert (header, row.split()[0]) == (benchmark.HEADER, "pvt_v2_b0")
+    assert (status, header, row.split()[0]) == (0, benchmark.HEADER, "pvt_v2_b0")

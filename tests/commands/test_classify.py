@@ -71,8 +71,7 @@ def test_table_for_people(capsys):
 
 @pytest.mark.parametrize(("encoding", "share", "drawn"), [
     ("utf-8", 0, ""), ("utf-8", 1 / 240, "▏"), ("utf-8", 1 / 30, "█"), ("utf-8", 0.55, "█" * 16 + "▌"),
-    ("ascii", 0.5, "#" * 15),
-])  # fmt: skip
+    ("ascii", 0.5, "#" * 15)])  # fmt: skip
 def test_bar_measures_in_eighths_and_is_plain_where_the_terminal_cannot_show_them(monkeypatch, encoding, share, drawn):
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding=encoding))
     assert bar(share) == drawn

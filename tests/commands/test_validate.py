@@ -158,8 +158,8 @@ def test_a_different_order_of_the_top_labels_is_seen(capsys):
 
 
 def test_differences_are_what_they_are_called():
-    ours = {"a": np.array([1.0, 2.0, 3.0]), "b": np.zeros(2)}
-    rows = differences(ours, {"a": np.array([1.0, 4.0, 3.0]), "b": np.zeros(2)})
+    ours, theirs = ({"a": np.array([1.0, middle, 3.0]), "b": np.zeros(2)} for middle in (2.0, 4.0))
+    rows = differences(ours, theirs)
     assert rows == [Difference("a", 2.0, 2 / 3, 0.5), Difference("b", 0.0, 0.0, 0.0)]
     assert first_departure(rows, 0.5) is None
     assert first_departure(rows, 0.4).name == "a"
@@ -200,6 +200,5 @@ def test_noise_is_as_large_as_a_normalised_photo():
 
 def test_json_has_null_where_a_difference_is_no_number():
     case = SimpleNamespace(title="a model", reference="another", golden=False)
-    rows = [Difference("logits", float("inf"), float("nan"), 0.5)]
-    (row,) = validate.as_dict(case, rows, "float32")["layers"]
+    (row,) = validate.as_dict(case, [Difference("logits", np.inf, np.nan, 0.5)], "float32")["layers"]
     assert row == {"name": "logits", "max_abs": None, "mean_abs": None, "relative": 0.5}

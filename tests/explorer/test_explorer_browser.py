@@ -186,14 +186,12 @@ def test_the_keyboard_does_everything(view):
 
     driver = view()
     point(driver, 0.51, 0.51)
-    photo = "#photo-canvas"
-    press(driver, Keys.ARROW_LEFT, Keys.ARROW_UP, Keys.ARROW_UP, on=photo)
-    assert text(driver, "#caption").startswith("Query row 13, column 14")
-    press(driver, Keys.SHIFT + Keys.ARROW_RIGHT + Keys.NULL, on=photo)
-    assert text(driver, "#caption").startswith("Query row 13, column 18")
-    press(driver, *[Keys.ARROW_DOWN] * 40, on=photo)
-    assert text(driver, "#caption").startswith("Query row 28, column 18")
-    press(driver, Keys.ENTER, on=photo)
+    for keys, place in (([Keys.ARROW_LEFT, Keys.ARROW_UP, Keys.ARROW_UP], "row 13, column 14"),
+                        ([Keys.SHIFT + Keys.ARROW_RIGHT + Keys.NULL], "row 13, column 18"),
+                        ([Keys.ARROW_DOWN] * 40, "row 28, column 18")):  # fmt: skip
+        press(driver, *keys, on="#photo-canvas")
+        assert text(driver, "#caption").startswith(f"Query {place}")
+    press(driver, Keys.ENTER, on="#photo-canvas")
     assert text(driver, "#pinned-caption").startswith("Query row 28, column 18")
     browser.wait(lambda: text(driver, "#live").startswith("Pinned. Stage 2"))
     press(driver, Keys.ESCAPE)
@@ -248,8 +246,7 @@ def test_small_pictures_are_one_tab_stop_with_arrow_keys(view):
 
 
 @pytest.mark.parametrize(("kind", "stage", "columns"), [
-    ("shipped", "3", 7), ("v2", "1", 4), ("linear", "2", 7), ("v1", "3", 4),
-])  # fmt: skip
+    ("shipped", "3", 7), ("v2", "1", 4), ("linear", "2", 7), ("v1", "3", 4)])  # fmt: skip
 def test_the_photo_is_lit_where_the_query_reads(view, kind, stage, columns):
     driver = view(kind)
     press(driver, stage)
@@ -285,14 +282,10 @@ def test_the_class_token_asks_and_is_no_part_of_the_picture(view):
     assert len(values) == 5 * 4 + 1
     assert driver.find_element("id", "class-token").is_displayed()
     assert "It keeps" in text(driver, "#class-caption")
-    press(driver, "r")
-    assert text(driver, "#caption").startswith("The class token is read most by ")
-    press(driver, "r")
-    press(driver, "c")
-    assert text(driver, "#caption").startswith("Query row")
-    press(driver, "c")
-    press(driver, "2")  # where there is no class token, the place on the photo counts again
-    assert text(driver, "#caption").startswith("Query row")
+    # at last to a stage without a class token, where the place on the photo counts again
+    for keys, caption in (("r", "The class token is read most by "), ("rc", "Query row"), ("c2", "Query row")):
+        press(driver, keys)
+        assert text(driver, "#caption").startswith(caption)
 
 
 def test_rollout_is_shown_for_every_model(view):

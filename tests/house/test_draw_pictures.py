@@ -86,8 +86,7 @@ def test_command_writes_the_file(tmp_path):
 @pytest.mark.parametrize(("arguments", "status", "word"), [
     (["--width", "16", "-o", "no_such_folder/ball.jpg"], 1, "no_such_folder"),
     (["-o", "ball.xyz"], 2, "found ball.xyz; expected"),
-    (["--width", "9999"], 2, "from 16 to 2048"), (["--width", "3"], 2, "--width"),
-])  # fmt: skip
+    (["--width", "9999"], 2, "from 16 to 2048"), (["--width", "3"], 2, "--width")])  # fmt: skip
 def test_command_refuses_with_one_line(arguments, status, word):
     found, _, err = run(SCRIPT, *arguments)
     *usage, line = err.splitlines()  # wrong usage shows how to call it before the line

@@ -136,11 +136,9 @@ def one_cell(source="x", text="0.123456 and 7", pixels=SQUARE, tags=(), drawn_by
     ({"pixels": 255 - SQUARE, "drawn_by": "matplotlib 3.8.0"}, ["another picture"]),
     ({"text": "b", "pixels": MOVED}, ["another text", "another picture"]),
     ({"shown": 1}, ["shows ['text'], and ['text', 'picture'] was kept"]),
-    ({"text": "3 ms", "shown": 1, "tags": ["varies"]}, []),
-])  # fmt: skip
+    ({"text": "3 ms", "shown": 1, "tags": ["varies"]}, [])])  # fmt: skip
 def test_compare(change, found):
     sentences = build.compare(one_cell(tags=change.get("tags", ())), one_cell(**change))
-    assert len(sentences) == len(found)
     assert all(words in sentence for words, sentence in zip(found, sentences, strict=True))
 
 

@@ -20,11 +20,10 @@ def two_stages():
     first[0, 0, :, 0] = 1  # head 0 reads key 0 alone, head 1 both alike: 3/4 and 1/4 on average
     first[0, 1] = 0.5
     second = np.array([[[[0.0, 1.0], [0.5, 0.5]]]])
-    trace = {
+    return {
         "stages.0.grid": (2, 4), "stages.0.tokens": np.zeros((1, 8, 2)), "stages.0.blocks.0.attn.probs": first,
         "stages.1.grid": (1, 2), "stages.1.tokens": np.zeros((1, 2, 2)), "stages.1.blocks.0.attn.probs": second,
-    }  # fmt: skip
-    return trace, config
+    }, config  # fmt: skip
 
 
 def test_rollout_by_hand():
