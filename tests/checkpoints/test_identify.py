@@ -102,10 +102,10 @@ def test_sizes_that_were_never_published(tmp_path, config):
 
 
 def test_prefixes_of_wrappers_are_taken_off(tmp_path):
-    model = make_model(V2)
+    model, path = make_model(V2), tmp_path / "m.safetensors"
     state = {f"module.backbone.{name}": value for name, value in files.state_dict(model, "official").items()}
-    write_safetensors(tmp_path / "m.safetensors", state, {}, "float32")
-    files.assert_same_params(load_model(tmp_path / "m.safetensors").params, model.params)
+    write_safetensors(path, state, {}, "float32")
+    files.assert_same_params(load_model(path).params, model.params)
 
 
 def test_keys_are_the_first_rows_of_kv(tmp_path):

@@ -48,8 +48,9 @@ def test_errors_become_one_line_and_a_status(error, status, said):
 def test_a_bug_still_shows_its_traceback_and_the_status_of_main_is_that_of_the_process():
     with pytest.raises(KeyError):
         run(lambda: {}["bug"], "job")
-    with pytest.raises(SystemExit, match="^1$"):
+    with pytest.raises(SystemExit) as stopped:
         run(lambda: 1, "job")
+    assert stopped.value.code == 1
 
 
 def test_a_missing_package_is_named(monkeypatch, capsys):
@@ -123,15 +124,11 @@ def test_the_list_of_commands_is_not_empty():
 
 WRONG_SIZES = ["0", "224x", "axb", "1x2x3", "20000", "9" * 5000]
 WRONG_USAGE = [
-    ("benchmark", ["--models", "pvt_v3"], "--models"),
-    ("benchmark", ["--image-sizes", "8"], "--image-sizes"),
-    ("benchmark", ["--only", "lunch"], "--only"),
-    ("benchmark", ["--runs", "0"], "--runs"),
-    ("classify", [], "IMAGE: found none"),
+    ("benchmark", ["--models", "pvt_v3"], "--models"), ("benchmark", ["--image-sizes", "8"], "--image-sizes"),
+    ("benchmark", ["--only", "lunch"], "--only"), ("benchmark", ["--runs", "0"], "--runs"),
+    ("classify", [], "IMAGE: found none"), ("classify", ["-", "-"], "more than once"),
     ("classify", [BALL, "--top-k", "0"], "--top-k: found '0'; expected a whole number from 1 on"),
-    ("classify", [BALL, "--top-k", "x"], "--top-k"),
-    ("classify", [BALL, "--recipe", "mine"], "--recipe"),
-    ("classify", ["-", "-"], "more than once"),
+    ("classify", [BALL, "--top-k", "x"], "--top-k"), ("classify", [BALL, "--recipe", "mine"], "--recipe"),
     ("convert", [], "one of the arguments SOURCE --model is required"),
     ("convert", ["x", "--model", "y"], "--model: not allowed with argument SOURCE"),
     ("convert", ["x", "--origin", "y"], "--origin: found 'y'; expected KEY=TEXT"),
@@ -140,10 +137,9 @@ WRONG_USAGE = [
     ("plots", ["attention", "x.jpg", "--query", "3"], "--query: found '3'; expected a pixel's row and column"),
     ("plots", ["attention", "x.jpg", "--query", "-3,4"], "--query"),
     *(("summary", ["pvt_tiny", "--image-size", size], "expected pixels") for size in WRONG_SIZES),
-    ("validate", ["--random", "pvt_tiny", "x"], "SOURCE"),
+    ("validate", ["--random", "pvt_tiny", "x"], "SOURCE"), ("validate", ["--dtype", "half"], "--dtype"),
     ("validate", ["--variants", "--break", "kv"], "--variants"),
-    ("validate", ["--variants", "--random", "pvt_tiny"], "--variants"),
-    ("validate", ["--dtype", "half"], "--dtype")]  # fmt: skip
+    ("validate", ["--variants", "--random", "pvt_tiny"], "--variants")]  # fmt: skip
 
 
 @pytest.mark.parametrize(("command", "arguments", "said"), WRONG_USAGE)

@@ -43,8 +43,7 @@ def test_v1_figures_from_the_shell(tmp_path, v1_file):
 
 
 def test_refusals_of_the_command(tmp_path):
-    for arguments, message in ((["class-token", BALL], "no class token"),
-                               (["positions"], "no position table"),
+    for arguments, message in ((["class-token", BALL], "no class token"), (["positions"], "no position table"),
                                (["cost", "-o", str(tmp_path / "x.doc")], "'doc'"),
                                (["cost", "-o", str(tmp_path / "no" / "x.png")], "no folder")):  # fmt: skip
         with pytest.raises((ValueError, OSError), match=message):

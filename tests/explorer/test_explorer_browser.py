@@ -43,7 +43,7 @@ def number(shown):
 def test_every_number_is_the_forward_pass_s_within_the_stated_error(view, kind):
     driver, trace = view(kind), trace_of(kind)
     for i, stage in enumerate(stages_of(kind)):
-        d, queries, within = stage["channels"] // stage["heads"], kept_queries(stage), stage["errors"]
+        queries, within = kept_queries(stage), stage["errors"]
         for j, block in enumerate(stage["blocks"]):
             name = f"stages.{i}.blocks.{block['index']}.attn"
             probs, scores = trace[f"{name}.probs"][0], trace[f"{name}.scores"][0]
@@ -54,7 +54,7 @@ def test_every_number_is_the_forward_pass_s_within_the_stated_error(view, kind):
                     return [heads.map((h) => Array.from(scoresOf(stage, block, h, n))),
                             heads.map((h) => Array.from(attentionOf(stage, block, h, n))),
                             Array.from(attentionOf(stage, block, MEAN, n)), stage.d]""", i, j, n)  # fmt: skip
-                assert channels == d
+                assert channels == stage["channels"] // stage["heads"]
                 exact = scores[:, queries[n]], probs[:, queries[n]], probs[:, queries[n]].mean(0)
                 score, probability, mean = (np.abs(np.array(a) - b).max() for a, b in zip(shown, exact, strict=True))
                 assert score <= within["score"] + 2e-5
@@ -90,8 +90,7 @@ def test_similarity_is_the_cosine_of_the_map(view, kind):
 def test_the_table_adds_up_and_shows_the_model_s_numbers(view):
     driver = view()
     point(driver, 0.47, 0.47, press_too=True)
-    press(driver, "3")
-    press(driver, "h")  # from the mean to head 1
+    press(driver, "3h")  # from the mean to head 1
     assert text(driver, "#chosen") == "Stage 3 · block 2 · head 1"
     attn = "stages.2.blocks.1.attn"  # of row 7, column 7
     probs, scores = (trace_of("shipped")[f"{attn}.{name}"][0, 0, 6 * 14 + 6] for name in ("probs", "scores"))
