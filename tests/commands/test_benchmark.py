@@ -37,8 +37,7 @@ def rows_of(capsys, monkeypatch, *arguments):
 
 def test_a_row_for_every_model_size_and_batch(capsys, monkeypatch):
     arguments = "--only forward --without-pytorch --models pvt_v2_b0 --image-sizes 32 64 --batch-sizes 2"
-    rows = rows_of(capsys, monkeypatch, *arguments.split())
-    for row, size in zip(rows, (32, 64), strict=True):
+    for row, size in zip(rows_of(capsys, monkeypatch, *arguments.split()), (32, 64), strict=True):
         assert list(row) == FORWARD
         assert (row["model"], row["image_size"], row["batch"], row["runs"]) == ("pvt_v2_b0", size, 2, 1)
         assert row["gmacs"] == 2 * summarise(VARIANTS["pvt_v2_b0"], (size, size))["macs"] / 1e9
@@ -100,8 +99,7 @@ def test_the_floor_is_every_product_of_the_model_and_nothing_else(name):
     assert sorted(right for _, right in shapes if len(right) == 2) == weights
     attention = [pair for pair in shapes if len(pair[1]) == 4]
     # two products in each block, for every head of every picture: 24 x 16 tokens, and their 3 x 2 or 7 x 7 keys
-    keys = 49 if config.linear_attention else 6
-    d = config.hidden_sizes[0]
+    keys, d = 49 if config.linear_attention else 6, config.hidden_sizes[0]
     assert len(attention) == 2 * sum(config.depths)
     assert attention[:2] == [((batch, 1, 384, d), (batch, 1, d, keys)), ((batch, 1, 384, keys), (batch, 1, keys, d))]
 

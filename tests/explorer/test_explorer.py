@@ -48,7 +48,7 @@ def test_scores_and_probabilities_are_the_forward_pass_s_within_the_stated_error
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_attention_of_the_model_ofs_is_sharp_enough_to_test_with(kind):
+def test_attention_of_the_models_is_sharp_enough_to_test_with(kind):
     assert max(array.max() for name, array in trace_of(kind).items() if name.endswith("probs")) > 0.5
 
 
