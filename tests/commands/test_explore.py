@@ -39,8 +39,7 @@ def test_outputs_that_are_no_numbers_are_refused():
 
 
 def test_a_file_s_name_that_is_no_text_is_shown_as_far_as_it_is(tmp_path):
-    page = explore(BALL, model_of("v2"), name="caf\udce9.jpg")
-    page.save(tmp_path / "page.html")
+    explore(BALL, model_of("v2"), name="caf\udce9.jpg").save(tmp_path / "page.html")
     assert data_of((tmp_path / "page.html").read_text(encoding="utf-8"))["file"] == "caf?.jpg"
 
 

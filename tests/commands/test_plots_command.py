@@ -19,9 +19,8 @@ BALL = str(processes.BALL)
 
 @pytest.fixture
 def v1_file(tmp_path):
-    path = tmp_path / "v1.safetensors"
-    save_model(path, Model(V1, init_params(V1, np.random.default_rng(0))))
-    return str(path)
+    save_model(tmp_path / "v1.safetensors", Model(V1, init_params(V1, np.random.default_rng(0))))
+    return str(tmp_path / "v1.safetensors")
 
 
 @pytest.mark.parametrize("name", [name for name in FIGURES if name not in ("class-token", "positions", "difference")])

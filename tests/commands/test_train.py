@@ -53,8 +53,7 @@ def test_killed_and_resumed_it_makes_the_same_model(whole, tmp_path):
     process.kill()
     process.communicate()
     assert not (tmp_path / "model.safetensors").exists()
-    status, _, err = train("--resume", tmp_path)
-    assert (status, err) == (0, "")
+    assert train("--resume", tmp_path)[::2] == (0, "")
     assert (tmp_path / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
 
 

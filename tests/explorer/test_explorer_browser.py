@@ -117,8 +117,8 @@ def test_a_key_chosen_in_the_table_shows_its_product(view):
     assert text(driver, "#product-key") == f"with the key {row[0]}"
     assert row[1] in text(driver, "#product-sum")
     key = driver.execute_script("return Array.from(keyVector(state.stage, state.block, 0, state.key))")
-    index = [int(word.strip(",")) - 1 for word in row[0].split()[1::2]]
-    exact = trace_of("shipped")["stages.1.blocks.0.attn.k"][0, 0, index[0] * 7 + index[1]]
+    r, c = (int(word.strip(",")) - 1 for word in row[0].split()[1::2])
+    exact = trace_of("shipped")["stages.1.blocks.0.attn.k"][0, 0, r * 7 + c]
     np.testing.assert_allclose(key, exact, atol=1e-3)
 
 
