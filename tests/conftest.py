@@ -11,6 +11,8 @@ import warnings
 
 import pytest
 
+from tests.processes import do_without
+
 # One thread for NumPy's matrix products, unless asked otherwise: those of the tests are small, and two threads that
 # share the machine with anything else spend their time waiting for each other. NumPy reads the setting once, when it
 # is imported; then it is taken back, so that the commands and notebooks which tests start run as they always do.
@@ -61,7 +63,5 @@ def require_torch():
             import transformers  # noqa: F401
             from transformers import PvtForImageClassification, PvtV2ForImageClassification  # noqa: F401
     except ImportError as error:
-        if os.environ.get("PVT_REQUIRE_TORCH") == "1":
-            pytest.fail(f"PVT_REQUIRE_TORCH=1, and {error}", pytrace=False)
-        pytest.skip(f"needs requirements-torch.txt: {error}")
+        do_without("TORCH", f"requirements-torch.txt is not installed: {error}")
     torch.set_num_threads(1)

@@ -9,9 +9,14 @@ from PIL import Image
 
 from pvt_numpy import evaluate, load_model
 from pvt_numpy.evaluate import label_index, main, score
-from tests.commands.command_line import BALL, ROOT
+from tests.processes import BALL, PHOTOS
 
-VAL = ROOT.parent / "shared" / "imagenette160" / "val"
+
+def answer(capsys, folder, *arguments, status=1):
+    """The JSON object and the complaints of a run in this process; the status is 1 if a picture is unreadable."""
+    assert main([str(folder), "--json", *map(str, arguments)]) == status
+    out, err = capsys.readouterr()
+    return json.loads(out), err
 
 
 @pytest.fixture
@@ -30,65 +35,47 @@ def folder(tmp_path):
 
 def test_counts(folder, capsys, tmp_path):
     picture = tmp_path / "confusion.png"
-    assert main([str(folder), "--json", "--batch-size", "2", "--confusion", str(picture)]) == 1
-    captured = capsys.readouterr()
-    result = json.loads(captured.out)
-    assert (result["images"], result["unreadable"]) == (3, 1)
-    assert result["top1"] == pytest.approx(2 / 3)
+    result, complaints = answer(capsys, folder, "--batch-size", 2, "--confusion", picture)
+    assert (result["images"], result["unreadable"], result["top1"]) == (3, 1, pytest.approx(2 / 3))
     assert result["per_class"] == {"tench": 0.0, "golf ball": 1.0}
     confusion = np.array(result["confusion"])
-    assert confusion[0, 8] == 1
-    assert confusion[8, 8] == 2
-    assert confusion.sum() == 3
-    assert "damaged.jpg" in captured.err
+    assert (confusion[0, 8], confusion[8, 8], confusion.sum()) == (1, 2, 3)
+    assert "damaged.jpg" in complaints
     with Image.open(picture) as drawn:
         assert drawn.format == "PNG"
 
 
 def test_batches_workers_and_limits_do_not_change_the_answer(folder, capsys):
-    results = []
-    for arguments in (["--batch-size", "1", "--workers", "1"], ["--batch-size", "3", "--workers", "3"]):
-        main([str(folder), "--json", *arguments])
-        results.append(json.loads(capsys.readouterr().out))
-    assert results[0] == results[1]
-    assert main([str(folder), "--json", "--limit", "1"]) == 0
-    assert json.loads(capsys.readouterr().out)["images"] == 1
+    one, three = (answer(capsys, folder, "--batch-size", n, "--workers", n) for n in (1, 3))
+    assert one == three
+    assert answer(capsys, folder, "--limit", 1, status=0)[0]["images"] == 1
 
 
 def test_another_image_size_keeps_the_crop_in_proportion(folder, monkeypatch):
     seen = []
-
-    def run_all(pictures, model, *_):
-        seen.append(model.preprocessing)
-        return [None], [], []
-
-    monkeypatch.setattr(evaluate, "run_all", run_all)
+    monkeypatch.setattr(evaluate, "run_all", lambda _, model, *rest: ([seen.append(model.preprocessing)], [], []))
     with pytest.raises(ValueError, match="found 4 pictures, none of which"):
         main([str(folder), "--recipe", "official", "--image-size", "448"])
-    assert seen[0]["size"] == {"shortest_edge": 512}
-    assert seen[0]["crop_size"] == {"height": 448, "width": 448}
+    assert (seen[0]["size"], seen[0]["crop_size"]) == ({"shortest_edge": 512}, {"height": 448, "width": 448})
 
 
 def test_score_counts_by_hand():
-    logits = np.eye(10, dtype=np.float32)[[0, 1, 2, 2]]
-    result = score(logits, np.array([0, 1, 1, 9]), load_model())
-    assert result["top1"] == 0.5
-    assert result["top5"] == 0.75  # the third picture's truth, 1, comes second or third; the fourth's, 9, last
+    result = score(np.eye(10, dtype=np.float32)[[0, 1, 2, 2]], np.array([0, 1, 1, 9]), load_model())
+    # the third picture's truth, 1, comes second or third; the fourth's, 9, last
+    assert (result["top1"], result["top5"]) == (0.5, 0.75)
 
 
 def test_every_imagenette_synset_finds_its_label():
     index = label_index(load_model())
-    synsets = ["n01440764", "n02102040", "n02979186", "n03000684", "n03028079",
-               "n03394916", "n03417042", "n03425413", "n03445777", "n03888257"]  # fmt: skip
-    assert [index[name] for name in synsets] == list(range(10))
+    numbers = "01440764 02102040 02979186 03000684 03028079 03394916 03417042 03425413 03445777 03888257"
+    assert [index[f"n{number}"] for number in numbers.split()] == list(range(10))
 
 
 def test_a_name_of_two_labels_is_none_of_them_and_case_can_tell_them_apart():
     model = load_model()
     crane = replace(model, labels=("A", "a", "crane", "crane", *model.labels[4:]))
     index = label_index(crane)
-    assert (index["A"], index["a"], index["golf ball"]) == (0, 1, 8)
-    assert "crane" not in index
+    assert [index.get(name) for name in ("A", "a", "golf ball", "crane")] == [0, 1, 8, None]
     logits = np.eye(10)[[2, 3, 3]]
     assert score(logits, np.array([2, 3, 2]), crane)["per_class"] == {"crane (label 2)": 0.5, "crane (label 3)": 1.0}
 
@@ -98,28 +85,23 @@ def test_photos_that_keep_their_own_shapes_are_measured_one_by_one(folder, monke
     recipe = model.preprocessing | {"size": {"shortest_edge": 64}}
     monkeypatch.setattr(evaluate, "classifier_from", lambda options: replace(model, preprocessing=recipe))
     Image.new("RGB", (90, 70)).save(folder / "tench" / "wide.png")
-    main([str(folder), "--json"])
-    assert json.loads(capsys.readouterr().out)["images"] == 4
+    assert answer(capsys, folder)[0]["images"] == 4
 
 
-@pytest.mark.parametrize("make", ["nothing", "flat", "unknown", "empty"])
-def test_folders_that_say_nothing_are_refused(tmp_path, make):
-    folder = tmp_path / "data"
-    if make != "nothing":
-        folder.mkdir()
-    if make == "flat":
-        Image.new("RGB", (8, 8)).save(folder / "a.png")
-    if make in ("unknown", "empty"):
-        (folder / ("walrus" if make == "unknown" else "tench")).mkdir()
-    expected = {"nothing": "no such folder", "flat": "no sub-folders", "unknown": "'walrus'", "empty": "no pictures"}
-    with pytest.raises((ValueError, FileNotFoundError), match=expected[make]):
-        main([str(folder)])
+@pytest.mark.parametrize(("kind", "given", "said"), [
+    ("nothing", "nowhere", "no such folder"), ("flat", "data", "no sub-folders"), ("unknown", "data", "'walrus'"),
+    ("empty", "data", "no pictures")])  # fmt: skip
+def test_folders_that_say_nothing_are_refused(tmp_path, kind, given, said):
+    (tmp_path / "data" / {"unknown": "walrus", "empty": "tench"}.get(kind, ".")).mkdir(parents=True)
+    if kind == "flat":
+        Image.new("RGB", (8, 8)).save(tmp_path / "data" / "a.png")
+    with pytest.raises((ValueError, FileNotFoundError), match=said):
+        main([str(tmp_path / given)])
 
 
 def test_hidden_folders_are_no_classes(folder, capsys):
     (folder / ".ipynb_checkpoints").mkdir()
-    main([str(folder), "--json"])
-    assert json.loads(capsys.readouterr().out)["images"] == 3
+    assert answer(capsys, folder)[0]["images"] == 3
 
 
 @pytest.mark.parametrize("name", ["matrix.xyz", "missing/matrix.png", "tench"])
@@ -129,9 +111,7 @@ def test_a_picture_that_cannot_be_written_is_refused_before_the_work(folder, mon
         main([str(folder), "--confusion", str(folder / name)])
 
 
-@pytest.mark.skipif(not VAL.is_dir(), reason="needs the photos in ../shared/imagenette160")
+@pytest.mark.skipif(not PHOTOS.is_dir(), reason="needs the photos in ../shared/imagenette160")
 def test_shipped_model_on_real_photos(capsys):
-    assert main([str(VAL), "--limit", "60", "--json"]) == 0
-    result = json.loads(capsys.readouterr().out)
-    assert result["images"] == 60
-    assert result["top1"] >= 0.75
+    result, _ = answer(capsys, PHOTOS, "--limit", 60, status=0)
+    assert (result["images"], result["top1"] >= 0.75) == (60, True)

@@ -12,8 +12,7 @@ PUBLISHED = {  # parameters, GMACs at 224 pixels
     "pvt_tiny": (13_229_288, 1.933), "pvt_small": (24_485_864, 3.816), "pvt_medium": (44_208_104, 6.659),
     "pvt_large": (61_369_320, 9.814), "pvt_v2_b0": (3_666_760, 0.566), "pvt_v2_b1": (14_009_000, 2.108),
     "pvt_v2_b2": (25_362_856, 4.027), "pvt_v2_b2_li": (22_553_512, 3.889), "pvt_v2_b3": (45_238_696, 6.897),
-    "pvt_v2_b4": (62_556_072, 10.101), "pvt_v2_b5": (81_956_008, 11.717),
-}  # fmt: skip
+    "pvt_v2_b4": (62_556_072, 10.101), "pvt_v2_b5": (81_956_008, 11.717)}  # fmt: skip
 
 
 def test_no_variant_is_forgotten():
@@ -23,8 +22,7 @@ def test_no_variant_is_forgotten():
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_parameters_exactly_and_gmacs_to_three_digits(name):
     result = cached(name)
-    assert result["parameters"] == PUBLISHED[name][0]
-    assert round(result["macs"] / 1e9, 3) == PUBLISHED[name][1]
+    assert (result["parameters"], round(result["macs"] / 1e9, 3)) == PUBLISHED[name]
 
 
 @cache
@@ -53,14 +51,12 @@ def test_rows_are_the_models_own():
 def test_other_sizes_and_json(capsys):
     assert main(["pvt_v2_b0", "--image-size", "64x96", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
-    assert result["image_size"] == [64, 96]
-    assert result["layers"][0]["output"] == [16 * 24, 32]
+    assert (result["image_size"], result["layers"][0]["output"]) == ([64, 96], [16 * 24, 32])
 
 
 def test_text_ends_in_the_totals(capsys):
     assert main(["pvt_tiny", "--compare-attention"]) == 0
     text = capsys.readouterr().out
-    assert "13,229,288 parameters, 1.933 GMACs" in text
-    assert "0.076 GMACs" in text
+    assert all(words in text for words in ("13,229,288 parameters, 1.933 GMACs", "0.076 GMACs"))
     totals = [line.split(" in all")[0] for line in text.splitlines() if " in all " in line]
     assert totals == [f"stage {i + 1} (stages.{i})" for i in range(4)]

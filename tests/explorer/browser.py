@@ -3,14 +3,14 @@
 import base64
 import io
 import json
-import os
 import shutil
 import tempfile
 import time
 from pathlib import Path
 
-import pytest
 from PIL import Image
+
+from tests.processes import BALL, do_without
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
@@ -23,9 +23,9 @@ def start():
         from selenium import webdriver
         from selenium.webdriver.chrome.service import Service
     except ImportError:
-        refuse("selenium is not installed (pip install selenium)")
+        do_without("BROWSER", "selenium is not installed (pip install selenium)")
     if not (browser and chromedriver):
-        refuse("no Chromium with its chromedriver on the PATH")
+        do_without("BROWSER", "there is no Chromium with its chromedriver on the PATH")
     options = webdriver.ChromeOptions()
     options.binary_location = browser
     # no sandbox: containers run as root, and the only pages are our own
@@ -33,12 +33,6 @@ def start():
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     return webdriver.Chrome(options=options, service=Service(chromedriver))
-
-
-def refuse(reason):
-    if os.environ.get("PVT_REQUIRE_BROWSER") == "1":
-        pytest.fail(f"PVT_REQUIRE_BROWSER=1, and {reason}", pytrace=False)
-    pytest.skip(f"needs a browser: {reason}")
 
 
 def screen(driver, width, height=900, dark=False):
@@ -109,31 +103,26 @@ def requested(driver):
 
 def screenshot(driver, path, width, height):
     """The top of the page as a PNG of 32 shades a colour, which is small enough for a repository."""
-    shot = driver.execute_cdp_cmd("Page.captureScreenshot", {
-        "format": "png", "clip": {"x": 0, "y": 0, "width": width, "height": height, "scale": 1},
-    })  # fmt: skip
+    clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
+    shot = driver.execute_cdp_cmd("Page.captureScreenshot", {"format": "png", "clip": clip})
     with Image.open(io.BytesIO(base64.b64decode(shot["data"]))) as image:
         image.convert("RGB").point(lambda value: min(255, (value + 4) // 8 * 8)).save(path, optimize=True)
 
 
 def main():
     """Takes the README's picture anew: `PYTHONPATH=. python tests/explorer/browser.py`"""
-    from tests.explorer.explorer_pages import GOLF_BALL, page_of
+    from tests.explorer.explorer_pages import page_of
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, start() as driver:
         path = Path(folder) / "page.html"
         page_of("shipped").save(path)
-        driver = start()
-        try:
-            screen(driver, 1280, 1410)  # down to the end of the arithmetic
-            open_page(driver, path)
-            for x, y, pin in ((0.2, 0.8, True), (0.46, 0.43, False)):
-                point(driver, x, y, press_too=pin)
-            driver.execute_script("scrollTo(0, 0)")
-            settle(driver)
-            screenshot(driver, GOLF_BALL.with_name("explorer.png"), 1280, 1410)
-        finally:
-            driver.quit()
+        screen(driver, 1280, 1410)  # down to the end of the arithmetic
+        open_page(driver, path)
+        for x, y, pin in ((0.2, 0.8, True), (0.46, 0.43, False)):
+            point(driver, x, y, press_too=pin)
+        driver.execute_script("scrollTo(0, 0)")
+        settle(driver)
+        screenshot(driver, BALL.with_name("explorer.png"), 1280, 1410)
 
 
 if __name__ == "__main__":

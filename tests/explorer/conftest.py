@@ -9,9 +9,8 @@ from .explorer_pages import page_of
 @pytest.fixture(scope="session")
 def chrome():
     """A browser for the tests marked `browser`."""
-    driver = browser.start()
-    yield driver
-    driver.quit()
+    with browser.start() as driver:
+        yield driver
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import re
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[2]  # not from tests.processes: this is a script as well
 README = ROOT / "README.md"
 READMES = [README, *sorted([*ROOT.glob("[!.]*/README.md"), *ROOT.glob("pvt_numpy/*/README.md")])]
 

@@ -1,18 +1,16 @@
 """The sample picture is what `notebooks/draw_pictures.py` draws: redrawn small and compared, and the script itself."""
 
 import runpy
-import subprocess
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-SCRIPT = Path(__file__).resolve().parents[2] / "notebooks" / "draw_pictures.py"
-PICTURE = SCRIPT.with_name("golf_ball.jpg")
-COMMITTED = np.asarray(Image.open(PICTURE).convert("RGB"), np.float64)
+from tests.processes import BALL, run
+
+SCRIPT = BALL.with_name("draw_pictures.py")
+COMMITTED = np.asarray(Image.open(BALL).convert("RGB"), np.float64)
 sample = SimpleNamespace(**runpy.run_path(str(SCRIPT)))
 
 
@@ -24,7 +22,7 @@ def blocks(picture):
 
 def test_the_script_draws_the_committed_picture():
     assert COMMITTED.shape == (384, 512, 3)
-    assert PICTURE.stat().st_size < 150_000  # small enough for a README
+    assert BALL.stat().st_size < 150_000  # small enough for a README
     redrawn = sample.draw()
     # Measured: 1.8 and 0.5 of 255, from JPEG. Room for a point that rounding moves into the next pixel elsewhere.
     assert np.abs(redrawn - COMMITTED).mean() < 3
@@ -66,8 +64,7 @@ def test_dimples_are_spread_evenly():
     np.testing.assert_allclose(np.linalg.norm(spots, axis=1), 1, atol=1e-5)
     np.testing.assert_allclose(spots.sum(0), 0, atol=1e-3)
     nearest = np.sort(np.linalg.norm(spots[:, None] - spots, axis=-1), axis=1)[:, 1]
-    assert nearest.min() > 0.15
-    assert nearest.max() < 0.23
+    assert 0.15 < nearest.min() < nearest.max() < 0.23
 
 
 @pytest.mark.parametrize("radius", [1.0, 4.5])
@@ -78,33 +75,21 @@ def test_blur_is_a_disc(radius):
     np.testing.assert_allclose(sample.blur(point, radius)[..., 0], disc / disc.sum(), atol=1e-12)
 
 
-def command(*arguments):
-    call = [sys.executable, SCRIPT, *map(str, arguments)]
-    return subprocess.run(call, capture_output=True, text=True, encoding="utf-8", check=False)
-
-
 def test_command_writes_the_file(tmp_path):
     """And the same seed gives the same picture in another process."""
-    done = command("-o", tmp_path / "ball.png", "--width", 64)
-    assert (done.returncode, done.stdout, done.stderr) == (0, f"{tmp_path / 'ball.png'}: 64 x 48 pixels\n", "")
-    with Image.open(tmp_path / "ball.png") as picture:
+    path = tmp_path / "ball.png"
+    assert run(SCRIPT, "-o", path, "--width", 64) == (0, f"{path}: 64 x 48 pixels\n", "")
+    with Image.open(path) as picture:
         np.testing.assert_array_equal(np.asarray(picture), sample.draw(64))
 
 
-@pytest.mark.parametrize(
-    ("arguments", "status", "word"),
-    [
-        (["--width", "16", "-o", "no_such_folder/ball.jpg"], 1, "no_such_folder"),
-        (["-o", "ball.xyz"], 2, "found ball.xyz; expected"),
-        (["--width", "9999"], 2, "from 16 to 2048"),
-        (["--width", "3"], 2, "--width"),
-    ],
-)
+@pytest.mark.parametrize(("arguments", "status", "word"), [
+    (["--width", "16", "-o", "no_such_folder/ball.jpg"], 1, "no_such_folder"),
+    (["-o", "ball.xyz"], 2, "found ball.xyz; expected"),
+    (["--width", "9999"], 2, "from 16 to 2048"), (["--width", "3"], 2, "--width")])  # fmt: skip
 def test_command_refuses_with_one_line(arguments, status, word):
-    done = command(*arguments)
-    *usage, line = done.stderr.splitlines()  # wrong usage shows how to call it before the line
+    found, _, err = run(SCRIPT, *arguments)
+    *usage, line = err.splitlines()  # wrong usage shows how to call it before the line
     name = "draw_pictures" if status == 1 else "python notebooks/draw_pictures.py"
-    assert done.returncode == status
-    assert line.startswith(f"{name}: error: ")
-    assert word in line
+    assert (found, line.startswith(f"{name}: error: "), word in line) == (status, True, True), err
     assert [text.split(" [")[0] for text in usage[:1]] == ([] if status == 1 else [f"usage: {name}"])

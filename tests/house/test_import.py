@@ -2,12 +2,11 @@
 
 import pytest
 
-from tests.commands.command_line import COMMANDS, ROOT, run
+from tests.processes import BALL, COMMANDS, ROOT, run
 
 HEAVY = ("torch", "transformers", "timm", "matplotlib", "huggingface_hub", "tqdm", "jupyter", "IPython", "ipykernel",
          "nbclient", "nbformat", "hypothesis", "selenium")  # fmt: skip
-MODULES = [f"pvt_numpy.{name}" if (ROOT / f"pvt_numpy/{name}.py").exists() else f"pvt_numpy.{name}.__main__"
-           for name in COMMANDS]  # fmt: skip
+MODULES = [f"pvt_numpy.{name}" + ".__main__" * (ROOT / "pvt_numpy" / name).is_dir() for name in COMMANDS]
 LIMIT = 0.3  # seconds beyond NumPy's own import
 
 
@@ -27,10 +26,7 @@ def test_no_heavy_package_is_imported(module):
 
 def test_naming_one_photo_takes_nothing_that_it_does_not_need():
     """tqdm and secrets (which brings OpenSSL) would take a tenth of the whole time, and 7 MB."""
-    code = (
-        "import sys; from pvt_numpy.classify import main; main(['notebooks/golf_ball.jpg', '--json']); "
-        "print(*sys.modules)"
-    )
+    code = f"import sys; from pvt_numpy.classify import main; main([{str(BALL)!r}, '--json']); print(*sys.modules)"
     loaded = fresh(code).splitlines()[-1].split()
     assert "pvt_numpy.model" in loaded
     assert not {*HEAVY, "secrets", "hashlib"} & set(loaded)

@@ -6,7 +6,6 @@ import io
 import os
 import re
 import warnings
-from pathlib import Path
 
 import pytest
 
@@ -19,18 +18,15 @@ import numpy as np
 from jupytext.config import load_jupytext_configuration_file
 from PIL import Image
 
-import pvt_numpy.layers
+from tests.processes import ROOT
 
-FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
+FOLDER = ROOT / "notebooks"
 _spec = importlib.util.spec_from_file_location("notebooks_build", FOLDER / "build.py")
 build = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(build)
 NOTEBOOKS = [path.stem for path in build.sources()]
-LAYERS = {
-    function
-    for path in Path(pvt_numpy.layers.__file__).parent.glob("*.py")
-    for function in re.findall(r"^def (\w+)", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
-}
+SOURCES = [path.read_text(encoding="utf-8") for path in ROOT.glob("pvt_numpy/layers/*.py")]
+LAYERS = {function for source in SOURCES for function in re.findall(r"^def (\w+)", source, flags=re.MULTILINE)}
 MOST_BYTES = 1.5e6
 MOST_SECONDS = 2 * 90  # of computing: 90 seconds on two cores, however busy the machine is
 
@@ -54,10 +50,8 @@ def test_no_notebook_without_a_source_and_none_missing():
     assert [name[:2] for name in NOTEBOOKS] == [f"{n:02}" for n in range(1, len(NOTEBOOKS) + 1)]
 
 
-def test_the_readme_names_every_notebook_and_its_links_lead_somewhere(name, notebook):
+def test_the_readme_names_every_notebook(name, notebook):
     text = (FOLDER / "README.md").read_text(encoding="utf-8")
-    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
-        assert (FOLDER / target).exists(), target
     title = notebook.cells[0].source.splitlines()[0].removeprefix("# ")
     (row,) = (line for line in text.splitlines() if line.startswith(f"| [{title}]({name}.ipynb) |"))
     (minutes,) = re.findall(r"About (\d+) minutes", notebook.cells[0].source)
@@ -81,9 +75,8 @@ def test_the_notebook_says_what_it_is_and_ends_in_a_check(notebook):
     assert opening.startswith("# ")
     for words in ("What you will do", "What you will learn", "What you need", "`stages.0` is stage 1"):
         assert words in opening
-    assert "## Exercises" in text
     assert text.count("<details>") == text.count("</details>") >= 2
-    assert "TODO" not in text
+    assert ("## Exercises" in text, "TODO" in text) == (True, False)
     last = code_cells(notebook)[-1]
     assert "assert " in last.source
     assert "checks passed" in last.outputs[0].text
@@ -138,27 +131,20 @@ def one_cell(source="x", text="0.123456 and 7", pixels=SQUARE, tags=(), drawn_by
     return nbformat.v4.new_notebook(cells=[cell], metadata={"drawn_by": drawn_by})
 
 
-@pytest.mark.parametrize(
-    ("change", "found"),
-    [
-        ({}, []),
-        ({"text": "0.123457 and 7"}, []),  # rounding differs from processor to processor
-        ({"text": "0.13 and 7"}, ["another text"]),
-        ({"text": "0.123456 or 7"}, ["another text"]),
-        ({"text": "0.123456 and 7 8"}, ["another text"]),
-        ({"source": "y"}, ["the cells are not those of the source"]),
-        ({"pixels": MOVED}, ["another picture"]),
-        ({"pixels": MOVED, "drawn_by": "matplotlib 3.8.0"}, []),  # which may move a picture by pixels
-        ({"pixels": 255 - SQUARE}, ["another picture"]),
-        ({"pixels": 255 - SQUARE, "drawn_by": "matplotlib 3.8.0"}, ["another picture"]),
-        ({"text": "b", "pixels": MOVED}, ["another text", "another picture"]),
-        ({"shown": 1}, ["shows ['text'], and ['text', 'picture'] was kept"]),
-        ({"text": "3 ms", "shown": 1, "tags": ["varies"]}, []),
-    ],
-)
+@pytest.mark.parametrize(("change", "found"), [
+    ({}, []),
+    ({"text": "0.123457 and 7"}, []),  # rounding differs from processor to processor
+    *(({"text": text}, ["another text"]) for text in ("0.13 and 7", "0.123456 or 7", "0.123456 and 7 8")),
+    ({"source": "y"}, ["the cells are not those of the source"]),
+    ({"pixels": MOVED}, ["another picture"]),
+    ({"pixels": MOVED, "drawn_by": "matplotlib 3.8.0"}, []),  # which may move a picture by pixels
+    ({"pixels": 255 - SQUARE}, ["another picture"]),
+    ({"pixels": 255 - SQUARE, "drawn_by": "matplotlib 3.8.0"}, ["another picture"]),
+    ({"text": "b", "pixels": MOVED}, ["another text", "another picture"]),
+    ({"shown": 1}, ["shows ['text'], and ['text', 'picture'] was kept"]),
+    ({"text": "3 ms", "shown": 1, "tags": ["varies"]}, [])])  # fmt: skip
 def test_compare(change, found):
     sentences = build.compare(one_cell(tags=change.get("tags", ())), one_cell(**change))
-    assert len(sentences) == len(found)
     assert all(words in sentence for words, sentence in zip(found, sentences, strict=True))
 
 

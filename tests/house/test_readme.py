@@ -17,8 +17,8 @@ from pvt_numpy.analysis.cost import summarise
 from pvt_numpy.checkpoints.export import export_hf
 from pvt_numpy.checkpoints.hub import OFFICIAL_TOP1
 from pvt_numpy.classify import classify
-from tests.commands.test_cli import COMMANDS
-from tests.house.readme_blocks import README, READMES, ROOT, blocks, commands
+from tests.house.readme_blocks import README, READMES, blocks, commands
+from tests.processes import COMMANDS, ROOT, run
 
 CHECKER = doctest.OutputChecker()
 SETTINGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -47,12 +47,10 @@ def test_console_blocks(command, expected):
 
 @pytest.mark.parametrize("block", [block for file in READMES for block in blocks("python", file)])
 def test_python_blocks_run_from_any_folder(block, tmp_path):
-    done = subprocess.run([sys.executable, "-c", block], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
-                          capture_output=True, text=True, timeout=120)  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    status, out, err = run("-c", block, cwd=tmp_path)
     shown = [line.split("# ", 1)[1] for line in block.splitlines() if line.startswith("print(") and "# " in line]
     assert shown
-    assert done.stdout.splitlines() == shown
+    assert (status, out.splitlines()) == (0, shown), err
 
 
 @pytest.mark.parametrize("file", READMES, ids=lambda file: str(file.relative_to(ROOT)))
@@ -77,9 +75,9 @@ def table(heading, file=README):
 def test_the_table_of_variants():
     expected = []
     for name, config in VARIANTS.items():
-        counted = summarise(config)
-        expected.append([name, ", ".join(map(str, config.depths)), f"{counted['parameters']:,}",
-                         f"{counted['macs'] / 1e9:.3f}", str(OFFICIAL_TOP1[name])])  # fmt: skip
+        depths, counted = ", ".join(map(str, config.depths)), summarise(config)
+        numbers = [f"{counted['parameters']:,}", f"{counted['macs'] / 1e9:.3f}", str(OFFICIAL_TOP1[name])]
+        expected.append([name, depths, *numbers])
     assert table("Variants") == expected
 
 
@@ -145,8 +143,7 @@ def test_the_readme_is_short():
 
 
 def test_no_figure_is_left_to_be_filled_in():
-    for file in READMES:
-        assert "FIGURE" not in file.read_text(encoding="utf-8"), file
+    assert not [file for file in READMES if "FIGURE" in file.read_text(encoding="utf-8")]
 
 
 @pytest.mark.parametrize("file", [*READMES, *ROOT.glob(".github/*.md")], ids=lambda file: str(file.relative_to(ROOT)))

@@ -239,9 +239,12 @@ def test_at_size_keeps_a_crop_in_proportion_and_otherwise_squashes():
     assert at_size({"size": 32})["size"] == {"height": 32, "width": 32}
     timm = at_size(RECIPES["timm"], (448, 448))
     assert (timm["size"], timm["crop_size"]) == ({"shortest_edge": 496}, {"height": 448, "width": 448})
+    for side, edge in ((64, 73), (512, 585)):
+        assert at_size(RECIPES["official"], (side, side))["size"] == {"shortest_edge": edge}
     for recipe in RECIPES.values():
         assert at_size(recipe) == at_size(recipe, (224, 224)) == recipe
-        assert preprocess(NOISE, **at_size(recipe, (64, 96))).shape == (1, 3, 64, 96)
+        for size in ((64, 96), (64, 64), (512, 512)):
+            assert preprocess(NOISE, **at_size(recipe, size)).shape == (1, 3, *size)
     with pytest.raises(
         ValueError, match="image size: found 64 x 96, but the model's recipe does not resize; expected no"
     ):

@@ -36,6 +36,11 @@ def query(axes):
     return axes.patches[-1].get_bbox().bounds
 
 
+def panels_of(figure):
+    """The axes that have a title."""
+    return [axes for axes in figure.axes if axes.get_visible() and axes.get_title()]
+
+
 def shown(figure):
     """Every word in the figure, in one text."""
     texts = [figure.get_suptitle()]

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 pytest.importorskip("matplotlib")
+import matplotlib
+from matplotlib.figure import Figure
 from PIL import Image
 
-from pvt_numpy import VARIANTS, PvtV2Config, forward, init_params, plots, pyramid
+from pvt_numpy import VARIANTS, PvtV2Config, forward, plots, pyramid
 from pvt_numpy.analysis.cost import summarise
 from pvt_numpy.checkpoints.checkpoint import Model
 from pvt_numpy.layers.position import resize_positions
@@ -17,8 +19,8 @@ from pvt_numpy.plots.figures import as_bytes, for_notebook
 from pvt_numpy.plots.photo import show_photo
 from pvt_numpy.reference.cases import by_precision, golden_case, live_case
 from pvt_numpy.reference.comparison import TOLERANCES, Difference
-from tests.commands.command_line import BALL, run
-from tests.plots.plot_cases import V2, query, shown, traced
+from tests.plots.plot_cases import V2, panels_of, query, shown, traced
+from tests.processes import BALL, run
 
 
 def test_photo_of_undoes_the_normalisation():
@@ -40,13 +42,13 @@ def test_pyramid_is_to_scale():
     assert first.get_extent() == [0, 96, 64, 0]
     for i, features in enumerate(maps):
         true, large = rest[2 * i : 2 * i + 2]
+        H, W = features.shape[2:]
         left, right, bottom, top = true.get_extent()
-        assert (bottom - top, right - left) == pytest.approx(features.shape[2:])  # a token as wide as a pixel
+        assert (bottom - top, right - left) == pytest.approx((H, W))  # a token as wide as a pixel
         left, right, bottom, top = large.get_extent()
         assert (right - left) / (bottom - top) == pytest.approx(96 / 64)
-        np.testing.assert_array_equal(true.get_array(), plots.pca_colours(features[0]))
-        np.testing.assert_array_equal(large.get_array(), plots.pca_colours(features[0]))
-        H, W = features.shape[2:]
+        for drawn in (true, large):
+            np.testing.assert_array_equal(drawn.get_array(), plots.pca_colours(features[0]))
         assert f"stage {i + 1}\n{H} × {W} tokens × {features.shape[1]}" in shown(figure)
     assert "64 × 96 pixels" in shown(figure)
     assert axes.get_aspect() == 1
@@ -58,8 +60,7 @@ def test_pca_colours_follow_the_strongest_direction():
     features = direction[:, None, None] * strength + 1e-4 * rng.standard_normal((6, 5, 7))
     colours = plots.pca_colours(features)
     assert colours.shape == (5, 7, 3)
-    assert colours.min() >= 0
-    assert colours.max() <= 1
+    assert 0 <= colours.min() <= colours.max() <= 1
     assert np.corrcoef(colours[..., 0].ravel(), strength.ravel())[0, 1] > 0.99
 
 
@@ -70,9 +71,8 @@ def test_pca_colours_of_a_constant_map(constant):
 
 def test_patches_frame_the_pixels_that_a_token_reads():
     photo = np.random.default_rng(0).random((64, 64, 3))
-    tiny = VARIANTS["pvt_tiny"]
-    figure = plots.patches(photo, {"old": tiny, "new": VARIANTS["pvt_v2_b0"]}, pixel=(21, 30))
-    near_v1, far_v1, near_v2, far_v2 = figure.axes
+    variants = {"old": VARIANTS["pvt_tiny"], "new": VARIANTS["pvt_v2_b0"]}
+    near_v1, far_v1, near_v2, far_v2 = plots.patches(photo, variants, pixel=(21, 30)).axes
     assert query(near_v1) == (28, 20, 4, 4)
     assert near_v1.patches[0].get_bbox().bounds == (32, 20, 4, 4)  # its right neighbour
     assert query(near_v2) == (25, 17, 7, 7)
@@ -85,16 +85,14 @@ def test_patches_frame_the_pixels_that_a_token_reads():
 
 def test_seen_pixels_are_those_that_change_the_token():
     """Against the model itself: a pixel inside the frame moves the token's embedding, one outside does not."""
-    rng = np.random.default_rng(0)
-    config, params = V2, init_params(V2, rng, np.float64)
-    x = rng.standard_normal((1, 3, 64, 64))
+    _, _, x, params = traced(V2, 64, 64)
 
     def token(pixels):
         trace = {}
-        forward(pixels, params, config, trace=trace)
+        forward(pixels, params, V2, trace=trace)
         return trace["stages.0.patch_embed"].reshape(16, 16, -1)[5, 7]
 
-    top, left, bottom, right = plots.seen_pixels(config, 0, (5, 7))
+    top, left, bottom, right = plots.seen_pixels(V2, 0, (5, 7))
     before = token(x)
     for y, column, inside in ((top, left, True), (bottom - 1, right - 1, True), (top - 1, left, False),
                               (top, left - 1, False), (bottom, left, False), (top, right, False)):  # fmt: skip
@@ -154,8 +152,7 @@ def test_full_attention_costs_what_sra_with_ratio_1_costs():
 
 def test_cost_draws_its_numbers():
     config = VARIANTS["pvt_v2_b0"]
-    figure = plots.cost(config, sizes=(224, 448))
-    left, right = figure.axes
+    left, right = plots.cost(config, sizes=(224, 448)).axes
     for k, kind in enumerate(("full", "SRA", "linear SRA")):
         counts = [plots.attention_cost(config, (n, n), kind) for n in (224, 448)]
         np.testing.assert_allclose(left.lines[k].get_ydata(), [macs / 1e9 for macs, _ in counts])
@@ -174,8 +171,8 @@ def test_difference_draws_the_relative_ones():
 
 def test_golden_differences_are_rounding():
     lines = by_precision(*(golden_case("pvt_v2_b0", dtype) for dtype in TOLERANCES))
-    assert max(row.relative for row in lines["NumPy, float64"]) < 1e-12
-    assert 1e-9 < max(row.relative for row in lines["NumPy, float32"]) < 1e-4
+    double, single = (max(row.relative for row in lines[f"NumPy, {dtype}"]) for dtype in ("float64", "float32"))
+    assert double < 1e-12 < 1e-9 < single < 1e-4
 
 
 @pytest.mark.torch
@@ -188,28 +185,24 @@ def test_live_differences_are_rounding():
 
     lines = by_precision(*map(case, TOLERANCES))
     assert list(lines) == ["NumPy, float64", "NumPy, float32", "PyTorch, float32"]
-    assert max(row.relative for row in lines["NumPy, float64"]) < 1e-10
-    for label in ("NumPy, float32", "PyTorch, float32"):
-        assert 1e-9 < max(row.relative for row in lines[label]) < 1e-3
+    double, ours, theirs = (max(row.relative for row in rows) for rows in lines.values())
+    assert double < 1e-10 < 1e-9 < min(ours, theirs) <= max(ours, theirs) < 1e-3
 
 
 @pytest.mark.parametrize("signed", [False, True])
 def test_overlay_stretches_maps_over_the_photo(signed):
     maps = {"coarse": np.array([[0.0, 2.0]]), "fine": np.array([[1.0, -3.0, 0.5]] * 2)}
     figure = plots.overlay(np.zeros((8, 12, 3)), maps, label="what", signed=signed, marked=(0, 1))
-    panels = [axes for axes in figure.axes if axes.get_title()]
+    panels = panels_of(figure)
     assert [axes.get_title() for axes in panels] == ["coarse\n1 × 2", "fine\n2 × 3"]
     for axes, values in zip(panels, maps.values(), strict=True):
         np.testing.assert_array_equal(axes.images[-1].get_array(), values)
         assert axes.images[-1].get_extent() == [0, 12, 8, 0]
         assert axes.images[-1].get_clim() == (-3 if signed else 0, 3)
-    assert query(panels[1]) == (4, 0, 4, 4)
-    assert "what" in shown(figure)
+    assert (query(panels[1]), "what" in shown(figure)) == ((4, 0, 4, 4), True)
 
 
 def test_a_notebook_gets_one_small_figure_and_the_readers_style_changes_nothing():
-    import matplotlib
-
     config = VARIANTS["pvt_v2_b0"]
     ((kind, content),) = for_notebook(plots.cost(config)).items()
     assert kind == "image/png"
@@ -240,8 +233,5 @@ def test_no_pyplot():
 
 
 def test_a_grey_photo_is_pale():
-    import matplotlib.figure
-
-    axes = matplotlib.figure.Figure().subplots()
-    drawn = show_photo(axes, np.zeros((2, 2, 3)), grey=True).get_array()
-    assert drawn.min() > 0.4
+    axes = Figure().subplots()
+    assert show_photo(axes, np.zeros((2, 2, 3)), grey=True).get_array().min() > 0.4

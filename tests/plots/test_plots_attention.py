@@ -7,7 +7,7 @@ pytest.importorskip("matplotlib")
 
 from pvt_numpy import PvtV2Config, plots
 from pvt_numpy.analysis.rollout import head_statistics, pyramid_rollout
-from tests.plots.plot_cases import SMALL, V1, V2, boxes, query, shown, traced
+from tests.plots.plot_cases import SMALL, V1, V2, boxes, panels_of, query, shown, traced
 
 
 def test_attention_shades_each_key_by_its_probability():
@@ -15,13 +15,12 @@ def test_attention_shades_each_key_by_its_probability():
     figure = plots.attention(photo, trace, V2, stage=2, block=0, pixel=(40, 70))
     probs = trace["stages.2.blocks.0.attn.probs"][0]  # a grid of 4 x 6 tokens of 16 pixels, keys of 2 x 2 tokens
     token = 2 * 6 + 4
-    who, *panels = [axes for axes in figure.axes if axes.get_visible() and axes.get_title()]
+    who, *panels = panels_of(figure)
     assert query(who) == (64, 32, 16, 16)
     assert [axes.get_title() for axes in panels] == [*(f"head {h + 1}" for h in range(5)), "mean of the heads"]
     for h, axes in enumerate(panels):
         found, weights = boxes(axes)
-        expected = [[x, y, 32, 32] for y in (0, 32) for x in (0, 32, 64)]
-        np.testing.assert_array_equal(found, expected)
+        np.testing.assert_array_equal(found, [[x, y, 32, 32] for y in (0, 32) for x in (0, 32, 64)])
         np.testing.assert_array_equal(weights, probs[h, token] if h < 5 else probs[:, token].mean(axis=0))
         assert axes.collections[0].get_clim() == (0, probs[:, token].max())
         assert query(axes) == (64, 32, 16, 16)
@@ -30,18 +29,16 @@ def test_attention_shades_each_key_by_its_probability():
 
 def test_attention_of_one_head():
     photo, trace, _, _ = traced(V2)
-    figure = plots.attention(photo, trace, V2, stage=1, block=-1, head=1)
-    panels = [axes for axes in figure.axes if axes.get_title()]
+    panels = panels_of(plots.attention(photo, trace, V2, stage=1, block=-1, head=1))
     assert [axes.get_title() for axes in panels] == ["who asks", "head 2"]
     np.testing.assert_array_equal(boxes(panels[1])[1], trace["stages.1.blocks.0.attn.probs"][0, 1, 4 * 12 + 6])
 
 
 def test_attention_of_v1_leaves_out_the_class_token():
     photo, trace, _, _ = traced(V1)
-    figure = plots.attention(photo, trace, V1, stage=3, block=1, pixel=(0, 95))  # 2 x 3 tokens after the class token
-    panels = [axes for axes in figure.axes if axes.get_title()]
+    panels = panels_of(plots.attention(photo, trace, V1, stage=3, block=1, pixel=(0, 95)))
     probs = trace["stages.3.blocks.1.attn.probs"][0]
-    assert probs.shape == (4, 7, 7)
+    assert probs.shape == (4, 7, 7)  # 2 x 3 tokens after the class token
     np.testing.assert_array_equal(boxes(panels[1])[1], probs[0, 1 + 2, 1:])
 
 
@@ -49,19 +46,18 @@ def test_keys_of_linear_attention_are_its_uneven_bins():
     config = PvtV2Config(linear_attention=True, **SMALL)
     found = plots.key_boxes((10, 7), config, 0)
     assert found.shape == (49, 4)
-    np.testing.assert_array_equal(found[:3], [[0, 0, 4, 8], [4, 0, 4, 8], [8, 0, 4, 8]])
-    np.testing.assert_array_equal(found[7], [0, 4, 4, 8])  # rows 1 and 2: the bins overlap
+    # the eighth has rows 1 and 2: the bins overlap
+    np.testing.assert_array_equal(found[[0, 1, 2, 7]], [[0, 0, 4, 8], [4, 0, 4, 8], [8, 0, 4, 8], [0, 4, 4, 8]])
 
 
 def test_keys_leave_out_the_tail():
-    np.testing.assert_array_equal(plots.key_boxes((5, 4), V2, 2), [[0, 0, 32, 32], [32, 0, 32, 32],
-                                                                   [0, 32, 32, 32], [32, 32, 32, 32]])  # fmt: skip
+    expected = [[x, y, 32, 32] for y in (0, 32) for x in (0, 32)]
+    np.testing.assert_array_equal(plots.key_boxes((5, 4), V2, 2), expected)
 
 
 def test_stages_side_by_side():
     photo, trace, _, _ = traced(V2)
-    figure = plots.attention_stages(photo, trace, V2, pixel=(40, 70))
-    panels = [axes for axes in figure.axes if axes.get_title()]
+    panels = panels_of(plots.attention_stages(photo, trace, V2, pixel=(40, 70)))
     assert len(panels) == 4
     for i, axes in enumerate(panels):
         H, W = trace[f"stages.{i}.grid"]
@@ -85,8 +81,7 @@ def test_stages_of_v1_counts_the_class_token_too():
 
 def test_class_attention():
     photo, trace, _, _ = traced(V1)
-    figure = plots.class_attention(photo, trace, V1)
-    panels = [axes for axes in figure.axes if axes.get_title()]
+    panels = panels_of(plots.class_attention(photo, trace, V1))
     assert len(panels) == 2 * 5
     for k, axes in enumerate(panels):
         row = trace[f"stages.3.blocks.{k // 5}.attn.probs"][0, :, 0]
@@ -106,9 +101,8 @@ def test_statistics_are_those_of_the_heads():
     found = head_statistics(trace, V2)
     for axes, name in zip(figure.axes, ("entropy", "distance"), strict=True):
         *stages, level = axes.lines
-        heights = np.concatenate([line.get_ydata() for line in stages])
+        places, heights = np.concatenate([line.get_data() for line in stages], axis=1)
         np.testing.assert_array_equal(heights, [getattr(s, name) for s in found])
-        places = np.concatenate([line.get_xdata() for line in stages])
         assert places.tolist() == [0, 1, 2, 2, 3, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5]
         assert level.get_ydata()[0] == getattr(found[0], f"uniform_{name}")
         assert [label.get_text() for label in axes.get_xticklabels()] == ["1.1", "1.2", "2.1", "3.1", "4.1", "4.2"]
@@ -117,9 +111,9 @@ def test_statistics_are_those_of_the_heads():
 @pytest.mark.parametrize("stage", [None, 2])
 def test_rollout_is_drawn_relative_to_its_mean(stage):
     photo, trace, _, _ = traced(V2)
-    figure = plots.rollout(photo, trace, V2, stage=stage, pixel=None if stage is None else (40, 70))
-    maps = pyramid_rollout(trace, V2, query=None if stage is None else (2, 2, 4))
-    panels = [axes for axes in figure.axes if axes.get_title()]
+    pixel, token = (None, None) if stage is None else ((40, 70), (2, 2, 4))
+    panels = panels_of(plots.rollout(photo, trace, V2, stage=stage, pixel=pixel))
+    maps = pyramid_rollout(trace, V2, query=token)
     assert len(panels) == len(maps) + 1
     for i, axes in zip(reversed(range(len(maps))), panels[1:], strict=True):
         drawn = axes.images[-1]

@@ -6,16 +6,8 @@ import numpy as np
 import pytest
 
 from pvt_numpy import PvtConfig, PvtV2Config
-from pvt_numpy.analysis.rollout import (
-    attention_distance,
-    cell_sizes,
-    entropy,
-    head_statistics,
-    key_blocks,
-    merge_matrix,
-    pyramid_rollout,
-    spread,
-)
+from pvt_numpy.analysis import rollout
+from pvt_numpy.analysis.rollout import attention_distance, head_statistics, key_blocks, pyramid_rollout, spread
 from pvt_numpy.layers.softmax import softmax
 from tests.plots.plot_cases import V1, V2, traced
 
@@ -28,11 +20,10 @@ def two_stages():
     first[0, 0, :, 0] = 1  # head 0 reads key 0 alone, head 1 both alike: 3/4 and 1/4 on average
     first[0, 1] = 0.5
     second = np.array([[[[0.0, 1.0], [0.5, 0.5]]]])
-    trace = {
+    return {
         "stages.0.grid": (2, 4), "stages.0.tokens": np.zeros((1, 8, 2)), "stages.0.blocks.0.attn.probs": first,
         "stages.1.grid": (1, 2), "stages.1.tokens": np.zeros((1, 2, 2)), "stages.1.blocks.0.attn.probs": second,
-    }  # fmt: skip
-    return trace, config
+    }, config  # fmt: skip
 
 
 def test_rollout_by_hand():
@@ -51,8 +42,7 @@ def test_rollout_of_one_token_by_hand():
     expected = np.array([[3 / 16, 3 / 16, 1 / 16, 1 / 16]] * 2) / 2
     expected[1, 3] += 1 / 2  # the residual
     np.testing.assert_allclose(below, expected, rtol=1e-15)
-    top = pyramid_rollout(trace, config, query=(1, 0, 0))[1]
-    np.testing.assert_allclose(top, [[1 / 2, 1 / 2]], rtol=1e-15)
+    np.testing.assert_allclose(pyramid_rollout(trace, config, query=(1, 0, 0))[1], [[1 / 2, 1 / 2]], rtol=1e-15)
 
 
 def test_class_token_is_the_query_and_is_left_out():
@@ -94,7 +84,7 @@ def test_one_row_equals_the_product_of_whole_matrices():
             probs = trace[f"stages.{i}.blocks.{j}.attn.probs"][0].mean(axis=0)
             full = full @ (0.5 * np.eye(probs.shape[0]) + 0.5 * probs @ to_tokens)
         if i:
-            full = full @ np.kron(*[merge_matrix(2 * n, n, 2) for n in trace[f"stages.{i}.grid"]])
+            full = full @ np.kron(*[rollout.merge_matrix(2 * n, n, 2) for n in trace[f"stages.{i}.grid"]])
     np.testing.assert_allclose(pyramid_rollout(trace, config)[0].ravel(), full.mean(axis=0), atol=1e-15)
     np.testing.assert_allclose(pyramid_rollout(trace, config, query=(3, 1, 0))[0].ravel(), full[2], atol=1e-15)
 
@@ -102,10 +92,9 @@ def test_one_row_equals_the_product_of_whole_matrices():
 def test_tail_tokens_get_no_weight():
     rows, columns = key_blocks((5, 7), PvtV2Config(), 2)  # R = 2
     shares = spread(np.ones(6), rows, columns)
-    assert shares.shape == (5, 7)
-    np.testing.assert_array_equal(shares[:4, :6], np.full((4, 6), 0.25))
-    assert not shares[4:].any()
-    assert not shares[:, 6:].any()
+    expected = np.zeros((5, 7))
+    expected[:4, :6] = 0.25
+    np.testing.assert_array_equal(shares, expected, strict=True)
 
 
 def test_spread_keeps_the_sum_over_leading_axes():
@@ -118,23 +107,19 @@ def test_spread_keeps_the_sum_over_leading_axes():
 def test_distance_by_hand():
     """A 2 x 4 grid with 1 x 2 keys: their centres are at row 0.5, columns 0.5 and 2.5."""
     rows, columns = key_blocks((2, 4), PvtV2Config(), 2)
-    near_far = attention_distance(np.array([[1.0, 0.0]] * 8), (2, 4), rows, columns)
-    expected = [np.hypot(0.5, abs(x - 0.5)) for _ in range(2) for x in range(4)]
-    np.testing.assert_allclose(near_far, expected, rtol=1e-15)
-    both = attention_distance(np.array([[0.25, 0.75]] * 8), (2, 4), rows, columns)
-    far = [np.hypot(0.5, abs(x - 2.5)) for _ in range(2) for x in range(4)]
-    np.testing.assert_allclose(both, 0.25 * np.array(expected) + 0.75 * np.array(far), rtol=1e-15)
+    near, far = (np.tile(np.hypot(0.5, np.arange(4) - centre), 2) for centre in (0.5, 2.5))
+    for first in (1, 0.25):
+        found = attention_distance(np.array([[first, 1 - first]] * 8), (2, 4), rows, columns)
+        np.testing.assert_allclose(found, first * near + (1 - first) * far, rtol=1e-15)
 
 
 def test_statistics_of_uniform_and_of_sharp_heads():
-    probs, config = np.zeros((1, 2, 64, 4)), V2
+    probs = np.zeros((1, 2, 64, 4))
     probs[:, 0] = 0.25
     probs[:, 1, :, 3] = 1
-    trace = traced(config, 64, 64)[1] | {"stages.1.blocks.0.attn.probs": probs}
-    found = head_statistics(trace, config)
-    assert [(s.stage, s.block, s.head) for s in found] == [
-        (i, j, h) for i in range(4) for j in range(config.depths[i]) for h in range(config.num_attention_heads[i])
-    ]
+    found = head_statistics(traced(V2, 64, 64)[1] | {"stages.1.blocks.0.attn.probs": probs}, V2)
+    heads = [(i, j, h) for i in range(4) for j in range(V2.depths[i]) for h in range(V2.num_attention_heads[i])]
+    assert [(s.stage, s.block, s.head) for s in found] == heads
     even, sharp = (s for s in found if s.stage == 1)
     assert (even.keys, even.entropy, even.uniform_entropy, sharp.entropy) == (4, 2, 2, 0)
     assert even.distance == pytest.approx(even.uniform_distance)
@@ -144,8 +129,7 @@ def test_statistics_of_uniform_and_of_sharp_heads():
 
 def test_statistics_leave_the_class_token_out():
     probs = np.zeros((1, 4, 5, 5))
-    probs[..., 0] = 0.9
-    probs[..., 1] = 0.1
+    probs[..., :2] = 0.9, 0.1
     trace = traced(V1, 64, 64)[1] | {"stages.3.blocks.1.attn.probs": probs}
     found = [s for s in head_statistics(trace, V1) if (s.stage, s.block) == (3, 1)]
     assert {(s.keys, s.entropy) for s in found} == {(4, 0.0)}
@@ -154,8 +138,8 @@ def test_statistics_leave_the_class_token_out():
 
 def test_entropy_needs_no_logarithm_of_zero():
     with np.errstate(all="raise"):
-        assert entropy(np.array([0.0, 1.0])) == 0
+        assert rollout.entropy(np.array([0.0, 1.0])) == 0
 
 
 def test_cell_sizes():
-    assert cell_sizes(PvtV2Config()) == [4, 8, 16, 32]
+    assert rollout.cell_sizes(PvtV2Config()) == [4, 8, 16, 32]

@@ -20,8 +20,8 @@ from pvt_numpy.system.files import atomic_file, atomic_folder
 from pvt_numpy.train import nano_config
 from pvt_numpy.training.state import Settings, fresh, write_state
 from tests import processes
-from tests.processes import ROOT
-from tests.robustness.kill import BALL, OLD, SHIPPED, kill
+from tests.processes import BALL, ROOT
+from tests.robustness.kill import OLD, SHIPPED, kill
 
 posix = pytest.mark.skipif(os.name == "nt", reason="sends SIGKILL and SIGINT, which Windows does not know")
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux's /proc or its name spaces")

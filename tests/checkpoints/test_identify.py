@@ -1,8 +1,9 @@
-"""Every public kind of checkpoint becomes ours, bit for bit; offline, with generated files.
+"""Every public kind of checkpoint is recognised and becomes ours, bit for bit; offline, with generated files.
 
 The way back is in test_export.py, PyTorch's own files and models in test_convert_torch.py.
 """
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -11,33 +12,19 @@ import pytest
 from pvt_numpy import convert
 from pvt_numpy.checkpoints import hub
 from pvt_numpy.checkpoints.checkpoint import load_model, write_safetensors
+from pvt_numpy.checkpoints.identify import identify
+from pvt_numpy.checkpoints.names import file_names
+from pvt_numpy.checkpoints.sources import Source
 from pvt_numpy.config import VARIANTS, config_to_dict
-from pvt_numpy.parameters import flatten
+from pvt_numpy.parameters import flatten, parameter_shapes
 from pvt_numpy.pictures import imagenet
 from pvt_numpy.pictures.recipes import RECIPES
-from tests.checkpoints.checkpoint_files import (
-    LINEAR,
-    SMALL_V1,
-    SMALL_V2,
-    SPLIT,
-    V1,
-    V2,
-    assert_same_params,
-    bare_file,
-    make_model,
-    state_dict,
-    write_json,
-    write_raw,
-)  # fmt: skip
+from tests.checkpoints import checkpoint_files as files
+from tests.checkpoints.checkpoint_files import LINEAR, SMALL_V1, SMALL_V2, SPLIT, V1, V2, make_model, refused
 
-TIMM_CONFIG = {
-    "architecture": "pvt_v2_b0",
-    "num_classes": 3,
-    "pretrained_cfg": {
-        "input_size": [3, 224, 224], "interpolation": "bicubic", "crop_pct": 0.9, "crop_mode": "center",
-        "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225],
-    },
-}  # fmt: skip
+TIMM_RECIPE = {"input_size": [3, 224, 224], "interpolation": "bicubic", "crop_pct": 0.9, "crop_mode": "center",
+               "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}  # fmt: skip
+TIMM_CONFIG = {"architecture": "pvt_v2_b0", "num_classes": 3, "pretrained_cfg": TIMM_RECIPE}
 KINDS = {"official": (V1, V2, LINEAR), "timm": (V2, LINEAR), "hf-v1": (V1,), "hf-v2": (V2, LINEAR)}
 EVERY = [(kind, config) for kind, configs in KINDS.items() for config in configs]
 IDS = [f"{kind}-{'linear' if config is LINEAR else config.model_type}" for kind, config in EVERY]
@@ -47,9 +34,8 @@ def hf_folder(folder, model, **fields):
     """A Hugging Face folder, config.json written here and not by the exporter under test."""
     folder.mkdir()
     v1, bare = model.config.model_type == "pvt", not model.config.num_labels
-    write_safetensors(
-        folder / "model.safetensors", state_dict(model, "hf-v1" if v1 else "hf-v2", bare), {"format": "pt"}, "float32"
-    )
+    state = files.state_dict(model, "hf-v1" if v1 else "hf-v2", bare)
+    write_safetensors(folder / "model.safetensors", state, {"format": "pt"}, "float32")
     values = config_to_dict(model.config)
     count = values.pop("num_labels")
     del values["patch_norm_eps"]
@@ -58,7 +44,7 @@ def hf_folder(folder, model, **fields):
     name = "Pvt" if v1 else "PvtV2"
     values["architectures"] = [f"{name}Model" if bare else f"{name}ForImageClassification"]
     values["id2label"] = {str(n): f"LABEL_{n}" for n in range(count or 2)}
-    write_json(folder / "config.json", values | fields)
+    files.write_json(folder / "config.json", values | fields)
     return folder
 
 
@@ -69,11 +55,11 @@ def hf_folder(folder, model, **fields):
 def test_bare_state_dicts(tmp_path, capsys, kind, config):
     """Configuration from shapes, epsilons and recipe from the maker, arrays bit for bit; shown and recorded."""
     model = make_model(config)
-    found = bare_file(tmp_path / "found.safetensors", model, kind)
+    found = files.bare_file(tmp_path / "found.safetensors", model, kind)
     assert convert.main([str(found), "-o", str(tmp_path / "ours.safetensors")]) == 0
     shown = capsys.readouterr().out
     ours = load_model(tmp_path / "ours.safetensors")
-    assert_same_params(ours.params, model.params)
+    files.assert_same_params(ours.params, model.params)
     assert ours.config == replace(config, **({} if kind.startswith("hf") else SPLIT))
     recipe = "hf" if kind.startswith("hf") else kind
     if config is V1:  # made for 32 pixels, and the recipe with it
@@ -81,8 +67,7 @@ def test_bare_state_dicts(tmp_path, capsys, kind, config):
         assert (ours.preprocessing["crop_size"] or ours.preprocessing["size"]) == {"height": 32, "width": 32}
     else:
         assert ours.preprocessing == RECIPES[recipe]
-    assert ours.origin["recipe"] == recipe
-    assert ours.origin["source"] == "found.safetensors"
+    assert (ours.origin["recipe"], ours.origin["source"]) == (recipe, "found.safetensors")
     for text in (f"recipe {recipe}\n", "eps 1e-06", "from found.safetensors of ", "3 outputs", "float32"):
         assert text in shown
     assert ("1e-05 in patch embeddings and SRA" in shown) == (not kind.startswith("hf"))
@@ -91,51 +76,42 @@ def test_bare_state_dicts(tmp_path, capsys, kind, config):
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_published_variants_are_recognised_by_their_shapes(tmp_path, variant):
     """All eleven, from official names. Only the header is real: the arrays are a hole in the file."""
-    from pvt_numpy.checkpoints.identify import identify
-    from pvt_numpy.checkpoints.names import file_names
-    from pvt_numpy.checkpoints.sources import Source
-    from pvt_numpy.parameters import parameter_shapes
-
     shapes = {file_names(n, "official")[0]: shape for n, shape in parameter_shapes(VARIANTS[variant]).items()}
     identity = identify(Source(shapes, None), "x.pth", "x.pth")
-    assert identity.config == replace(VARIANTS[variant], **SPLIT)
-    assert identity.labels == imagenet.class_names()
-    assert identity.preprocessing == RECIPES["official"]
-    assert identity.origin["recipe"] == "official"
+    assert (identity.config, identity.labels) == (replace(VARIANTS[variant], **SPLIT), imagenet.class_names())
+    assert (identity.preprocessing, identity.origin["recipe"]) == (RECIPES["official"], "official")
 
 
-@pytest.mark.parametrize(
-    "config",
-    [
-        replace(V2, num_channels=5, depths=(2, 1, 1, 3), num_labels=0),
-        replace(V2, mlp_ratios=(2.5, 1 / 3, 4, 4), qkv_bias=False),
-        replace(V2, num_encoder_blocks=2, depths=(1, 1), hidden_sizes=(64, 128), patch_sizes=(3, 5), strides=(2, 3),
-                num_attention_heads=(1, 2), mlp_ratios=(1, 1), sr_ratios=(4, 1)),
-        replace(V1, image_size=64, sequence_reduction_ratios=(4, 1, 2, 1), num_labels=0),
-        replace(V1, num_encoder_blocks=1, depths=(2,), hidden_sizes=(32,), patch_sizes=(8,), strides=(8,),
-                num_attention_heads=(1,), mlp_ratios=(2,), sequence_reduction_ratios=(1,)),
-    ],
-    ids=["five channels, no head", "odd ratios", "two stages", "v1 at 64", "one stage"],
-)  # fmt: skip
+UNPUBLISHED = {
+    "five channels, no head": replace(V2, num_channels=5, depths=(2, 1, 1, 3), num_labels=0),
+    "odd ratios": replace(V2, mlp_ratios=(2.5, 1 / 3, 4, 4), qkv_bias=False),
+    "two stages": replace(V2, num_encoder_blocks=2, depths=(1, 1), hidden_sizes=(64, 128), patch_sizes=(3, 5),
+                          strides=(2, 3), num_attention_heads=(1, 2), mlp_ratios=(1, 1), sr_ratios=(4, 1)),
+    "v1 at 64": replace(V1, image_size=64, sequence_reduction_ratios=(4, 1, 2, 1), num_labels=0),
+    "one stage": replace(V1, num_encoder_blocks=1, depths=(2,), hidden_sizes=(32,), patch_sizes=(8,), strides=(8,),
+                         num_attention_heads=(1,), mlp_ratios=(2,), sequence_reduction_ratios=(1,))}  # fmt: skip
+
+
+@pytest.mark.parametrize("config", UNPUBLISHED.values(), ids=UNPUBLISHED)
 def test_sizes_that_were_never_published(tmp_path, config):
     model = make_model(config)
-    ours = load_model(bare_file(tmp_path / "m.safetensors", model, "official"))
+    ours = load_model(files.bare_file(tmp_path / "m.safetensors", model, "official"))
     # Of the ratios that give the same hidden width, any is right.
     assert replace(ours.config, mlp_ratios=config.mlp_ratios) == replace(config, **SPLIT)
-    assert_same_params(ours.params, model.params)
+    files.assert_same_params(ours.params, model.params)
 
 
 def test_prefixes_of_wrappers_are_taken_off(tmp_path):
-    model = make_model(V2)
-    state = {f"module.backbone.{name}": value for name, value in state_dict(model, "official").items()}
-    write_safetensors(tmp_path / "m.safetensors", state, {}, "float32")
-    assert_same_params(load_model(tmp_path / "m.safetensors").params, model.params)
+    model, path = make_model(V2), tmp_path / "m.safetensors"
+    state = {f"module.backbone.{name}": value for name, value in files.state_dict(model, "official").items()}
+    write_safetensors(path, state, {}, "float32")
+    files.assert_same_params(load_model(path).params, model.params)
 
 
 def test_keys_are_the_first_rows_of_kv(tmp_path):
     model = make_model(SMALL_V1)
     ours = load_model(hf_folder(tmp_path / "hf", model)).params["stages"][1]["blocks"][0]["attn"]["kv"]
-    state = state_dict(model, "hf-v1")
+    state = files.state_dict(model, "hf-v1")
     name = "pvt.encoder.block.1.0.attention.self.{}.{}"
     for leaf, value in ours.items():
         np.testing.assert_array_equal(value[:8], state[name.format("key", leaf)])
@@ -146,11 +122,11 @@ def test_bfloat16_is_widened_exactly(tmp_path):
     """A bfloat16 is the upper half of a float32: cut the lower half off, and the same must come back."""
     model = make_model(V2)
     header, data = {}, b""
-    for name, value in state_dict(model, "timm").items():
+    for name, value in files.state_dict(model, "timm").items():
         halves = (value.view(np.uint32) >> 16).astype("<u2").tobytes()
         header[name] = {"dtype": "BF16", "shape": value.shape, "data_offsets": [len(data), len(data) + len(halves)]}
         data += halves
-    ours = flatten(load_model(write_raw(tmp_path / "m.safetensors", header, data)).params)
+    ours = flatten(load_model(files.write_raw(tmp_path / "m.safetensors", header, data)).params)
     for name, value in flatten(model.params).items():
         np.testing.assert_array_equal(ours[name], (value.view(np.uint32) & 0xFFFF0000).view(np.float32))
 
@@ -158,31 +134,26 @@ def test_bfloat16_is_widened_exactly(tmp_path):
 # --- folders ---
 
 
-@pytest.mark.parametrize(
-    "config",
-    [SMALL_V1, SMALL_V2, replace(SMALL_V1, num_labels=0), replace(SMALL_V2, num_labels=0),
-     replace(SMALL_V1, image_size=96, patch_sizes=(4, 3, 2, 2))],
-)  # fmt: skip
+@pytest.mark.parametrize("config", [
+    SMALL_V1, SMALL_V2, replace(SMALL_V1, num_labels=0), replace(SMALL_V2, num_labels=0),
+    replace(SMALL_V1, image_size=96, patch_sizes=(4, 3, 2, 2))])  # fmt: skip
 def test_hugging_face_folders(tmp_path, config):
     """config.json counts, epsilon is one, and the image size without a preprocessor_config.json is the model's."""
     model = make_model(replace(config, patch_norm_eps=None, layer_norm_eps=1e-5))
     folder = hf_folder(tmp_path / "hf", model)
     ours = load_model(folder)
-    assert ours.config == model.config
-    assert_same_params(ours.params, model.params)
-    assert ours.labels is None
+    files.assert_same_params(ours.params, model.params)
+    assert (ours.config, ours.labels, ours.origin["source"]) == (model.config, None, "hf")
     assert ours.preprocessing["size"] == dict(zip(("height", "width"), config.image_hw, strict=True))
     assert load_model(folder / "model.safetensors").origin == ours.origin
-    assert ours.origin["source"] == "hf"
 
 
 def test_hugging_face_labels_and_preprocessor(tmp_path):
     names = ["tench", "goldfish", "gr\u00fcn", "crane"]
     folder = hf_folder(tmp_path / "hf", make_model(SMALL_V2), id2label={str(n): names[n] for n in (2, 0, 1, 3)})
-    write_json(folder / "preprocessor_config.json", {"image_processor_type": "PvtImageProcessor", "resample": 2})
+    files.write_json(folder / "preprocessor_config.json", {"image_processor_type": "PvtImageProcessor", "resample": 2})
     model = load_model(folder)
-    assert model.labels == tuple(names)
-    assert model.preprocessing == RECIPES["hf-bilinear"]
+    assert (model.labels, model.preprocessing) == (tuple(names), RECIPES["hf-bilinear"])
     assert model.origin["recipe"] == "hf-bilinear"
 
 
@@ -190,50 +161,46 @@ def test_sharded_folder(tmp_path):
     model = make_model(SMALL_V2)
     folder = hf_folder(tmp_path / "hf", model)
     (folder / "model.safetensors").unlink()
-    state = state_dict(model, "hf-v2")
-    files = [f"model-0000{n}-of-00003.safetensors" for n in (1, 2, 3)]
-    for n, file in enumerate(files):
+    state = files.state_dict(model, "hf-v2")
+    shards = [f"model-0000{n}-of-00003.safetensors" for n in (1, 2, 3)]
+    for n, file in enumerate(shards):
         write_safetensors(folder / file, dict(list(state.items())[n::3]), {}, "float32")
-    weight_map = {name: files[n % 3] for n, name in enumerate(state)}
+    weight_map = {name: shards[n % 3] for n, name in enumerate(state)}
     index = folder / "model.safetensors.index.json"
-    write_json(index, {"metadata": {}, "weight_map": weight_map})
-    assert_same_params(load_model(folder).params, model.params)
-    assert_same_params(load_model(index).params, model.params)
+    files.write_json(index, {"metadata": {}, "weight_map": weight_map})
+    files.assert_same_params(load_model(folder).params, model.params)
+    files.assert_same_params(load_model(index).params, model.params)
 
     outside = tmp_path / "outside.safetensors"
-    (folder / files[2]).rename(outside)
-    with pytest.raises(
-        FileNotFoundError, match=f"index.json: found no {files[2]}; expected it, for the index lists it"
-    ):
+    (folder / shards[2]).rename(outside)
+    with pytest.raises(FileNotFoundError, match=f"index.json: found no {shards[2]}; expected it, for the index lists"):
         load_model(folder)
-    for path in ("../outside.safetensors", str(outside), "..\\outside.safetensors", "..", "", "C:outside.safetensors"):
-        write_json(index, {"weight_map": weight_map | {"classifier.bias": path}})
-        with pytest.raises(ValueError, match="weight_map: found .*; expected the name of a file in the same folder"):
-            load_model(folder)
-    for damage in ({}, {"weight_map": []}, {"weight_map": {"classifier.bias": 3}}):
-        write_json(index, damage)
-        with pytest.raises(ValueError, match=r"index\.json: weight_map: found something else; expected a table"):
-            load_model(folder)
-    write_json(index, {"weight_map": {"head": files[0]}})
-    with pytest.raises(ValueError, match=f"head: found no such parameter in {files[0]}"):
-        load_model(folder)
+    paths = ["../outside.safetensors", str(outside), "..\\outside.safetensors", "..", "", "C:outside.safetensors"]
+    elsewhere = [{"weight_map": weight_map | {"classifier.bias": path}} for path in paths]
+    no_tables = [{}, {"weight_map": []}, {"weight_map": {"classifier.bias": 3}}]
+    for damages, said in ((elsewhere, "weight_map: found .*; expected the name of a file in the same folder"),
+                          (no_tables, r"index\.json: weight_map: found something else; expected a table"),
+                          ([{"weight_map": {"head": shards[0]}}],
+                           f"head: found no such parameter in {shards[0]}")):  # fmt: skip
+        for damage in damages:
+            files.write_json(index, damage)
+            assert re.search(said, refused(folder))
 
 
 def test_timm_folder(tmp_path):
     model = make_model(replace(VARIANTS["pvt_v2_b0"], num_labels=3, num_channels=1))
-    bare_file(tmp_path / "model.safetensors", model, "timm")
-    write_json(tmp_path / "config.json", TIMM_CONFIG | {"label_names": ["a", "b", "c"]})
+    files.bare_file(tmp_path / "model.safetensors", model, "timm")
+    files.write_json(tmp_path / "config.json", TIMM_CONFIG | {"label_names": ["a", "b", "c"]})
     ours = load_model(tmp_path)
-    assert ours.config == replace(model.config, **SPLIT)
-    assert ours.labels == ("a", "b", "c")
+    assert (ours.config, ours.labels) == (replace(model.config, **SPLIT), ("a", "b", "c"))
     assert ours.preprocessing == RECIPES["timm"]
     assert ours.origin == {"format": "timm", "source": tmp_path.name, "recipe": "timm"}
-    assert_same_params(ours.params, model.params)
+    files.assert_same_params(ours.params, model.params)
 
-    write_json(tmp_path / "config.json", TIMM_CONFIG | {"architecture": "pvt_v2_b2.in1k"})
-    with pytest.raises(ValueError, match=r"found parameters of pvt_v2_b0 \(missing: ") as caught:
-        load_model(tmp_path)
-    assert str(caught.value).endswith(
+    files.write_json(tmp_path / "config.json", TIMM_CONFIG | {"architecture": "pvt_v2_b2.in1k"})
+    said = refused(tmp_path)
+    assert "found parameters of pvt_v2_b0 (missing: " in said
+    assert said.endswith(
         "of another shape: patch_embed.proj.weight is (32, 1, 7, 7), expected (64, 1, 7, 7), patch_embed.proj.bias, "
         "patch_embed.norm.*, stages.0.blocks.0.*, stages.0.blocks.1.*, stages.0.norm.*, stages.1.downsample.*, "
         "stages.1.blocks.0.*, stages.1.blocks.1.*, stages.1.norm.*, stages.2.downsample.*, stages.2.blocks.0.*, "
@@ -243,9 +210,11 @@ def test_timm_folder(tmp_path):
 
 
 def test_imagenets_names_where_there_are_1000_outputs_and_none_of_their_own(tmp_path):
-    labels = load_model(bare_file(tmp_path / "m.safetensors", make_model(replace(V2, num_labels=1000)), "timm")).labels
+    labels = load_model(
+        files.bare_file(tmp_path / "m.safetensors", make_model(replace(V2, num_labels=1000)), "timm")
+    ).labels
+    assert [labels[n] for n in (0, 134, 517, 999)] == ["tench", "crane", "crane", "toilet tissue"]
     assert len(labels) == 1000
-    assert (labels[0], labels[134], labels[517], labels[999]) == ("tench", "crane", "crane", "toilet tissue")
     assert imagenet.classes()[134][0] != imagenet.classes()[517][0]
     folder = hf_folder(tmp_path / "hf", make_model(replace(SMALL_V2, num_labels=1000)))
     assert load_model(folder).labels == labels, "LABEL_0, LABEL_1, ... are no names"
@@ -254,39 +223,29 @@ def test_imagenets_names_where_there_are_1000_outputs_and_none_of_their_own(tmp_
 def test_downloaded_names(tmp_path, monkeypatch):
     folder = hf_folder(tmp_path / "snapshot", make_model(SMALL_V1))
     asked = []
-
-    def download(source, local_files_only):
-        asked.append((source, local_files_only))
-        return folder
-
-    monkeypatch.setattr(hub, "download", download)
+    monkeypatch.setattr(hub, "download", lambda source, **options: asked.append((source, options)) or folder)
     model = load_model("Zetatech/pvt-tiny-224", local_files_only=True)
-    assert asked == [("Zetatech/pvt-tiny-224", True)]
+    assert asked == [("Zetatech/pvt-tiny-224", {"local_files_only": True})]
     assert model.origin["source"] == "Zetatech/pvt-tiny-224", "the name, not the place in some cache"
-    write_json(folder / "config.json", {"model_type": "pvt"})
-    with pytest.raises(ValueError, match=r"^Zetatech/pvt-tiny-224: found parameters .*missing.*; .* of pvt_tiny$"):
-        load_model("Zetatech/pvt-tiny-224")
+    files.write_json(folder / "config.json", {"model_type": "pvt"})
+    said = refused("Zetatech/pvt-tiny-224")
+    assert re.match(r"Zetatech/pvt-tiny-224: found parameters .*missing.*; .* of pvt_tiny$", said)
 
 
 V2_SAYS = '{"model_type": "pvt_v2", '
+NAMED, GAPS = V2_SAYS + '"id2label": ', "id2label: found other numbers; expected labels that are numbered 0, 1, 2"
 CONFIGS = {
     "no JSON": ("{", "config.json: found no valid JSON ("),
     "not UTF-8": (b"\xff\xfe{", "config.json: found no valid JSON ("),
     "too deep": ("[" * 100_000, "config.json: found no valid JSON ("),
-    "deep where Python prints": (
-        V2_SAYS + f'"depths": {"[" * 900 + "]" * 900}}}',
-        "config.json: found no valid JSON (",
-    ),
+    "deep where Python prints": (V2_SAYS + f'"depths": {"[" * 900 + "]" * 900}}}', "found no valid JSON ("),
     "a list": ("[]", "config.json: found a JSON list"),
     "another model": ('{"model_type": "vit"}', "model_type: found 'vit'"),
     "a nonsense field": (V2_SAYS + '"depths": "deep"}', "depths: found 'deep'"),
     "not finite": (V2_SAYS + '"layer_norm_eps": NaN}', "NaN is no number of JSON"),
-    "gaps in labels": (
-        V2_SAYS + '"id2label": {"0": "a", "5": "b"}}',
-        "id2label: found other numbers; expected labels that are numbered 0, 1, 2",
-    ),
-    "labels no text": (V2_SAYS + '"id2label": {"0": "a", "1": 2, "2": "c", "3": "d"}}', "expected 4 texts"),
-    "labels a list": (V2_SAYS + '"id2label": ["a"], "num_labels": 4}', "id2label: found a JSON list"),
+    "gaps in labels": (NAMED + '{"0": "a", "5": "b"}}', GAPS),
+    "labels no text": (NAMED + '{"0": "a", "1": 2, "2": "c", "3": "d"}}', "expected 4 texts"),
+    "labels a list": (NAMED + '["a"], "num_labels": 4}', "id2label: found a JSON list"),
     "labels of timm": ('{"architecture": "pvt_v2_b9", "label_names": 4}', "expected 4 texts"),
     "timm's cfg": ('{"architecture": "pvt_v2_b0", "pretrained_cfg": {"crop_pct": -1}}', "crop_pct: found -1"),
 }
@@ -295,30 +254,22 @@ CONFIGS = {
 @pytest.mark.parametrize(("text", "said"), CONFIGS.values(), ids=CONFIGS)
 def test_damaged_config_json(tmp_path, text, said):
     model = make_model(replace(V2, num_labels=4))
-    bare_file(tmp_path / "model.safetensors", model, "timm" if "arch" in str(text) else "hf-v2")
+    files.bare_file(tmp_path / "model.safetensors", model, "timm" if "arch" in str(text) else "hf-v2")
     (tmp_path / "config.json").write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(ValueError, match="^[^\n]+$") as caught:
-        load_model(tmp_path)
-    assert said in str(caught.value)
-    assert str(caught.value).startswith(str(tmp_path))
+    assert said in refused(tmp_path)
 
 
 def test_what_is_no_pvt(tmp_path):
     with pytest.raises(FileNotFoundError, match="a folder with no model in it; expected model.safetensors or"):
         load_model(tmp_path)
-    write_raw(tmp_path / "m.safetensors", {"bert.x": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}, bytes(4))
-    with pytest.raises(ValueError, match=r"the parameters: found bert\.x; expected those of a public PVT checkpoint$"):
-        load_model(tmp_path / "m.safetensors")
-    bare_file(tmp_path / "m.safetensors", make_model(SMALL_V2), "timm")
-    with pytest.raises(
-        ValueError, match=r"channels: found \(8, 8, 20, 16\), which no published variant has.*config\.json"
-    ):
-        load_model(tmp_path / "m.safetensors")
-    bare_file(tmp_path / "m.safetensors", make_model(replace(V1, image_size=(32, 64))), "official")
-    with pytest.raises(ValueError, match="first position table: found 128 rows, which are no square grid"):
-        load_model(tmp_path / "m.safetensors")
-    state = state_dict(make_model(V2), "official")
+    path = tmp_path / "m.safetensors"
+    files.write_raw(path, {"bert.x": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}, bytes(4))
+    assert refused(path).endswith("the parameters: found bert.x; expected those of a public PVT checkpoint")
+    said = refused(files.bare_file(path, make_model(SMALL_V2), "timm"))
+    assert re.search(r"channels: found \(8, 8, 20, 16\), which no published variant has.*config\.json", said)
+    said = refused(files.bare_file(path, make_model(replace(V1, image_size=(32, 64))), "official"))
+    assert "first position table: found 128 rows, which are no square grid" in said
+    state = files.state_dict(make_model(V2), "official")
     del state["patch_embed2.proj.weight"]
-    write_safetensors(tmp_path / "m.safetensors", state, {}, "float32")
-    with pytest.raises(ValueError, match=r"m\.safetensors: patch_embed2\.proj\.weight: found no such parameter"):
-        load_model(tmp_path / "m.safetensors")
+    write_safetensors(path, state, {}, "float32")
+    assert "m.safetensors: patch_embed2.proj.weight: found no such parameter" in refused(path)
