@@ -257,15 +257,11 @@ def stopped(value, dtype):
     return np.asarray(value, dtype, order="C")
 
 
-@pytest.mark.parametrize(
-    ("place", "name", "fault", "error"),
-    [
-        (os, "fsync", full, OSError),
-        (os, "replace", denied, PermissionError),
-        (safetensors_file.np, "ascontiguousarray", stopped, KeyboardInterrupt),
-    ],
-    ids=["full disk", "no right to replace", "stopped half way"],
-)
+@pytest.mark.parametrize(("place", "name", "fault", "error"), [
+    (os, "fsync", full, OSError),
+    (os, "replace", denied, PermissionError),
+    (safetensors_file.np, "ascontiguousarray", stopped, KeyboardInterrupt),
+], ids=["full disk", "no right to replace", "stopped half way"])  # fmt: skip
 def test_whatever_goes_wrong_the_old_file_stays(saved, model, monkeypatch, place, name, fault, error):
     before = saved.read_bytes()
     monkeypatch.setattr(place, name, fault)

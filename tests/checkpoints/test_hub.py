@@ -272,17 +272,11 @@ def test_refusals(served, cache):
     assert weights_in(cache) == []
 
 
-@pytest.mark.parametrize(
-    ("fault", "said"),
-    [
-        ("closed port", "ConnectionError: test: error: cannot download pvt_tiny: URL could not be reached ("),
-        ("mute", "TimeoutError: test: error: cannot download pvt_tiny: URL did not answer in time"),
-        (
-            "not_a_hub",
-            "ConnectionError: test: error: cannot download pvt_tiny: what answers at URL is not a Hugging Face",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("fault", "said"), [
+    ("closed port", "ConnectionError: test: error: cannot download pvt_tiny: URL could not be reached ("),
+    ("mute", "TimeoutError: test: error: cannot download pvt_tiny: URL did not answer in time"),
+    ("not_a_hub", "ConnectionError: test: error: cannot download pvt_tiny: what answers at URL is not a Hugging Face"),
+])  # fmt: skip
 def test_no_hub_within_reach(served, cache, fault, said):
     url = served.url
     if fault == "closed port":

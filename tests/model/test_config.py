@@ -33,15 +33,12 @@ def test_exact_parameter_counts(name):
     assert sum(math.prod(shape) for shape in parameter_shapes(VARIANTS[name]).values()) == COUNTS[name]
 
 
-@pytest.mark.parametrize(
-    ("name", "change", "gone", "come"),
-    [
-        ("pvt_tiny", {"qkv_bias": False}, ["attn.q.bias", "attn.kv.bias"], []),
-        ("pvt_tiny", {"num_labels": 0}, ["head.weight", "head.bias"], []),
-        ("pvt_v2_b0", {"sr_ratios": (1, 1, 1, 1)}, ["sr.weight", "sr.bias", "attn.norm.weight", "attn.norm.bias"], []),
-        ("pvt_v2_b2", {"linear_attention": True}, [], ["sr.weight", "sr.bias", "attn.norm.weight", "attn.norm.bias"]),
-    ],
-)
+@pytest.mark.parametrize(("name", "change", "gone", "come"), [
+    ("pvt_tiny", {"qkv_bias": False}, ["attn.q.bias", "attn.kv.bias"], []),
+    ("pvt_tiny", {"num_labels": 0}, ["head.weight", "head.bias"], []),
+    ("pvt_v2_b0", {"sr_ratios": (1, 1, 1, 1)}, ["sr.weight", "sr.bias", "attn.norm.weight", "attn.norm.bias"], []),
+    ("pvt_v2_b2", {"linear_attention": True}, [], ["sr.weight", "sr.bias", "attn.norm.weight", "attn.norm.bias"]),
+])  # fmt: skip
 def test_which_parameters_come_and_go(name, change, gone, come):
     before, after = set(parameter_shapes(VARIANTS[name])), set(parameter_shapes(replace(VARIANTS[name], **change)))
     assert before - after == {key for key in before if key.endswith(tuple(gone) or ("-",))}
@@ -181,25 +178,14 @@ def test_impossible_values_are_refused_with_a_sentence(kind, name, value, expect
         kind(**widths, **{field: value})
 
 
-@pytest.mark.parametrize(
-    ("kind", "change", "sentence"),
-    [
-        (
-            PvtConfig,
-            {"sequence_reduction_ratios": (8, 4, 2, 2)},
-            r"_ratios\[-1\]: found 2; expected 1: the last stage's",
-        ),
-        (PvtConfig, {"sequence_reduction_ratios": (8, 4, 1)}, r"_ratios: found \(8, 4, 1\); expected 4 numbers"),
-        (PvtV2Config, {"sr_ratios": (0, 4, 2, 1)}, r"sr_ratios\[0\]: found 0; expected a positive whole number"),
-        (PvtV2Config, {"linear_attention": "yes"}, "linear_attention: found 'yes'; expected True or False"),
-        (
-            PvtConfig,
-            {"image_size": 8},
-            "found 8 x 8 pixels, which leave stage 3 without a patch; expected a larger one",
-        ),
-        (PvtConfig, {"num_encoder_blocks": 3}, r"depths: found \(2, 2, 2, 2\); expected 3 numbers, one per stage"),
-    ],
-)
+@pytest.mark.parametrize(("kind", "change", "sentence"), [
+    (PvtConfig, {"sequence_reduction_ratios": (8, 4, 2, 2)}, r"_ratios\[-1\]: found 2; expected 1: the last stage's"),
+    (PvtConfig, {"sequence_reduction_ratios": (8, 4, 1)}, r"_ratios: found \(8, 4, 1\); expected 4 numbers"),
+    (PvtV2Config, {"sr_ratios": (0, 4, 2, 1)}, r"sr_ratios\[0\]: found 0; expected a positive whole number"),
+    (PvtV2Config, {"linear_attention": "yes"}, "linear_attention: found 'yes'; expected True or False"),
+    (PvtConfig, {"image_size": 8}, "found 8 x 8 pixels, which leave stage 3 without a patch; expected a larger one"),
+    (PvtConfig, {"num_encoder_blocks": 3}, r"depths: found \(2, 2, 2, 2\); expected 3 numbers, one per stage"),
+])  # fmt: skip
 def test_what_only_one_generation_refuses(kind, change, sentence):
     with pytest.raises(ValueError, match=sentence):
         kind(**change)
@@ -233,17 +219,14 @@ def test_stage_grids_are_those_of_the_forward_pass(kind, size):
     assert [trace[f"stages.{i}.grid"] for i in range(4)] == stage_grids(config, size)
 
 
-@pytest.mark.parametrize(
-    ("pixels", "found"),
-    [
-        (np.zeros((3, 224, 224), np.float32), r"float32 \(3, 224, 224\)"),
-        (np.zeros((0, 3, 64, 64), np.float32), r"float32 \(0, 3, 64, 64\)"),
-        (np.zeros((1, 1, 64, 64), np.float32), r"float32 \(1, 1, 64, 64\)"),
-        (np.zeros((1, 3, 64, 64)), r"float64 \(1, 3, 64, 64\)"),
-        (np.zeros((1, 3, 64, 64), np.uint8), r"uint8 \(1, 3, 64, 64\)"),
-        (np.zeros((1, 3, 64, 64)).tolist(), "list"),
-    ],
-)
+@pytest.mark.parametrize(("pixels", "found"), [
+    (np.zeros((3, 224, 224), np.float32), r"float32 \(3, 224, 224\)"),
+    (np.zeros((0, 3, 64, 64), np.float32), r"float32 \(0, 3, 64, 64\)"),
+    (np.zeros((1, 1, 64, 64), np.float32), r"float32 \(1, 1, 64, 64\)"),
+    (np.zeros((1, 3, 64, 64)), r"float64 \(1, 3, 64, 64\)"),
+    (np.zeros((1, 3, 64, 64), np.uint8), r"uint8 \(1, 3, 64, 64\)"),
+    (np.zeros((1, 3, 64, 64)).tolist(), "list"),
+])  # fmt: skip
 def test_pictures_that_do_not_fit_are_refused(pixels, found):
     config = VARIANTS["pvt_v2_b0"]
     with pytest.raises(ValueError, match=rf"^pixel_values: found {found}; expected float32 \(B, 3, H, W\)$"):

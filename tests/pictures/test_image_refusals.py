@@ -37,14 +37,11 @@ def test_a_folder(tmp_path):
     refused(tmp_path, f"{tmp_path}: found a folder; expected a picture")
 
 
-@pytest.mark.parametrize(
-    ("content", "sentence"),
-    [
-        (b"", "found an empty file (0 bytes)"),
-        (b"Dear reader,\nthis is a letter.\n", "found no format of pictures that Pillow knows"),
-        (b"\xff\xd8\xff\xe0 and then nothing of a JPEG", "found a damaged, cut-off or unsupported picture"),
-    ],
-)
+@pytest.mark.parametrize(("content", "sentence"), [
+    (b"", "found an empty file (0 bytes)"),
+    (b"Dear reader,\nthis is a letter.\n", "found no format of pictures that Pillow knows"),
+    (b"\xff\xd8\xff\xe0 and then nothing of a JPEG", "found a damaged, cut-off or unsupported picture"),
+])  # fmt: skip
 def test_files_that_are_no_pictures(tmp_path, content, sentence):
     path = tmp_path / "letter.jpg"
     path.write_bytes(content)
@@ -178,14 +175,11 @@ def test_results_of_unequal_shape():
     refused(pictures, "images: found results of unequal shape", "crop_size", size={"shortest_edge": 20})
 
 
-@pytest.mark.parametrize(
-    ("array", "sentence"),
-    [
-        (np.zeros((5, 6, 7)), "neither end of which is the 1, 3 or 4 channels"),
-        (np.zeros((3, 5, 3)), "both ends of which could be the 1, 3 or 4 channels"),
-        (np.zeros((1, 5, 4)), "both ends of which could be the 1, 3 or 4 channels"),
-    ],
-)
+@pytest.mark.parametrize(("array", "sentence"), [
+    (np.zeros((5, 6, 7)), "neither end of which is the 1, 3 or 4 channels"),
+    (np.zeros((3, 5, 3)), "both ends of which could be the 1, 3 or 4 channels"),
+    (np.zeros((1, 5, 4)), "both ends of which could be the 1, 3 or 4 channels"),
+])  # fmt: skip
 def test_an_ambiguous_channel_axis(array, sentence):
     refused(array, f"image: found shape {array.shape}", sentence, 'expected input_data_format="channels_first"')
 
@@ -193,29 +187,26 @@ def test_an_ambiguous_channel_axis(array, sentence):
 # Values
 
 
-@pytest.mark.parametrize(
-    ("image", "sentence"),
-    [
-        (np.full((8, 8, 3), np.nan), "image: found NaN or infinite values"),
-        (np.full((8, 8, 3), np.inf, np.float32), "image: found NaN or infinite values"),
-        (np.zeros(8), "image: found an array of float64 with shape (8,)"),
-        (np.zeros((2, 2, 8, 8, 3)), "shape (2, 2, 8, 8, 3)"),
-        (np.zeros((0, 8, 3), np.uint8), "shape (0, 8, 3)"),
-        (np.zeros((8, 8, 3), complex), "image: found an array of complex128"),
-        (np.full((8, 8, 3), "x"), "image: found an array of <U1"),
-        (np.full((8, 8, 3), -0.5), "image: found float64 values from -0.5 to -0.5; expected whole numbers 0..255"),
-        (np.full((8, 8, 3), 1.5), "image: found float64 values from 1.5 to 1.5"),
-        (np.full((8, 8, 3), 1e30), "image: found float64 values from 1e+30"),
-        (np.full((8, 8, 3), 300, np.uint16), "image: found uint16 values from 300 to 300"),
-        (np.full((8, 8, 4), 1.5), "image: found RGBA values from 1.5 to 1.5; expected 0..1"),
-        (np.full((8, 8, 4), -1), "image: found RGBA values from -1 to -1; expected 0..255"),
-        (None, "image: found NoneType; expected a path, binary file, Pillow image or array"),
-        (b"photo.jpg", "image: found bytes"),
-        (7, "image: found int"),
-        ([], "images: found an empty list"),
-        ([NOISE, [NOISE]], "images[1]: found list"),
-        ([NOISE, NOISE * np.nan], "images[1]: found NaN"),
-    ],
-)
+@pytest.mark.parametrize(("image", "sentence"), [
+    (np.full((8, 8, 3), np.nan), "image: found NaN or infinite values"),
+    (np.full((8, 8, 3), np.inf, np.float32), "image: found NaN or infinite values"),
+    (np.zeros(8), "image: found an array of float64 with shape (8,)"),
+    (np.zeros((2, 2, 8, 8, 3)), "shape (2, 2, 8, 8, 3)"),
+    (np.zeros((0, 8, 3), np.uint8), "shape (0, 8, 3)"),
+    (np.zeros((8, 8, 3), complex), "image: found an array of complex128"),
+    (np.full((8, 8, 3), "x"), "image: found an array of <U1"),
+    (np.full((8, 8, 3), -0.5), "image: found float64 values from -0.5 to -0.5; expected whole numbers 0..255"),
+    (np.full((8, 8, 3), 1.5), "image: found float64 values from 1.5 to 1.5"),
+    (np.full((8, 8, 3), 1e30), "image: found float64 values from 1e+30"),
+    (np.full((8, 8, 3), 300, np.uint16), "image: found uint16 values from 300 to 300"),
+    (np.full((8, 8, 4), 1.5), "image: found RGBA values from 1.5 to 1.5; expected 0..1"),
+    (np.full((8, 8, 4), -1), "image: found RGBA values from -1 to -1; expected 0..255"),
+    (None, "image: found NoneType; expected a path, binary file, Pillow image or array"),
+    (b"photo.jpg", "image: found bytes"),
+    (7, "image: found int"),
+    ([], "images: found an empty list"),
+    ([NOISE, [NOISE]], "images[1]: found list"),
+    ([NOISE, NOISE * np.nan], "images[1]: found NaN"),
+])  # fmt: skip
 def test_arrays_and_objects_that_are_no_pictures(image, sentence):
     refused(image, sentence)
