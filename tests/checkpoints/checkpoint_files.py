@@ -55,6 +55,14 @@ def write_json(path, values):
     path.write_text(json.dumps(values), encoding="utf-8")
 
 
+def retyped(params, *dtypes):
+    """The same parameters as numbers of one type, then of the next."""
+    flat = flatten(params)
+    for dtype in dtypes:
+        flat = {name: value.astype(dtype) for name, value in flat.items()}
+    return unflatten(flat)
+
+
 def assert_same_params(params, expected):
     """The same names, shapes, types and bits."""
     params, expected = flatten(params), flatten(expected)
@@ -83,11 +91,12 @@ def rewrite_config(path, **fields):
     return rewrite(path, change)
 
 
-def refused(source):
-    """The one sentence with which loading `source` is refused; it starts with the file's name."""
+def refused(source, *words):
+    """The one sentence with which loading `source` is refused; it starts with the file's name and has all `words`."""
     with pytest.raises(ValueError, match=".") as caught:
         load_model(source)
     message = str(caught.value)
     assert message.startswith(str(source)), message
+    assert all(word in message for word in words), message
     assert "\n" not in message
     return message

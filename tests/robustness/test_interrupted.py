@@ -21,19 +21,15 @@ from pvt_numpy.train import nano_config
 from pvt_numpy.training.state import Settings, fresh, write_state
 from tests import processes
 from tests.processes import ROOT
-from tests.robustness.kill import BALL, OLD, SHIPPED, kill
+from tests.robustness import kill
+from tests.robustness.kill import BALL, OLD, SHIPPED
 
 posix = pytest.mark.skipif(os.name == "nt", reason="sends SIGKILL and SIGINT, which Windows does not know")
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux's /proc or its name spaces")
 
-# name in the tests -> (arguments after `python -m pvt_numpy.`, with OUT for what it writes; suffix of OUT)
-WRITERS = {
-    "convert": (["convert", SHIPPED, "-o", "OUT"], ".safetensors"),
-    "convert --to hf": (["convert", SHIPPED, "--to", "hf", "-o", "OUT"], ""),
+WRITERS = kill.WRITERS | {
     "convert --to timm": (["convert", SHIPPED, "--to", "timm", "-o", "OUT"], ""),
     "evaluate": (["evaluate", "PHOTOS", "--confusion", "OUT"], ".png"),
-    "explore": (["explore", BALL, "--image-size", "64", "-o", "OUT"], ".html"),
-    "plots": (["plots", "cost", "-o", "OUT"], ".png"),
 }
 TRAIN = ["train", "shapes", "--image-size", "16", "--drawn", "16", "--batch-size", "16", "--epochs", "1", "-o", "OUT"]
 
@@ -41,7 +37,7 @@ TRAIN = ["train", "shapes", "--image-size", "16", "--drawn", "16", "--batch-size
 @posix
 @pytest.mark.parametrize(("times", "works"), [(16, ["convert", "convert --to hf"]), (6, ["explore", "download"])])
 def test_killed_at_any_moment(times, works):
-    counts, faults = kill(times, 3, works)
+    counts, faults = kill.kill(times, 3, works)
     assert faults == []
     assert sum(count["kills"] for count in counts.values()) == times
 
