@@ -19,28 +19,26 @@ NARROW = {"image_size": 64, "hidden_sizes": (8, 16, 24, 32), "num_attention_head
           "depths": (1, 2, 1, 1), "mlp_ratios": (3, 2, 2, 2), "num_labels": 5}  # fmt: skip
 V1, V2 = PvtConfig(**NARROW), PvtV2Config(**NARROW)
 
+FEWER = {"num_encoder_blocks": 2, "depths": (1, 2), "hidden_sizes": (8, 12), "num_attention_heads": (1, 3),
+         "mlp_ratios": (2, 2), "strides": (4, 2)}  # fmt: skip
+MORE = {"num_encoder_blocks": 5, "depths": (1,) * 5, "hidden_sizes": (4, 8, 8, 12, 8), "strides": (4, 2, 2, 2, 2),
+        "num_attention_heads": (1, 2, 2, 3, 4), "mlp_ratios": (2,) * 5}  # fmt: skip
+ONE = {"num_encoder_blocks": 1, "depths": (2,), "hidden_sizes": (8,), "num_attention_heads": (2,),
+       "mlp_ratios": (2,), "strides": (4,)}  # fmt: skip
 SHARED = [
-    {"num_channels": 1},
-    {"num_channels": 5},
-    {"depths": (2, 1, 3, 2)},
-    {"hidden_sizes": (12, 8, 36, 4)},
-    {"num_attention_heads": (4, 1, 6, 2)},
-    {"mlp_ratios": (1, 5, 3, 4)},
-    *({"hidden_act": name} for name in ACTIVATIONS),
-    {"layer_norm_eps": 1e-3},
-    {"layer_norm_eps": 0.5},
-    {"patch_norm_eps": 1e-5},
-    {"patch_norm_eps": 0.25},
-    {"qkv_bias": False},
-    {"num_labels": 0},
-    {"num_labels": 1},
-    {"num_labels": 17},
-]
+    {"num_channels": 1}, {"num_channels": 5}, {"depths": (2, 1, 3, 2)}, {"hidden_sizes": (12, 8, 36, 4)},
+    {"num_attention_heads": (4, 1, 6, 2)}, {"mlp_ratios": (1, 5, 3, 4)}, {"qkv_bias": False},
+    *({"hidden_act": name} for name in ACTIVATIONS), {"num_labels": 0}, {"num_labels": 1}, {"num_labels": 17},
+    {"layer_norm_eps": 1e-3}, {"layer_norm_eps": 0.5}, {"patch_norm_eps": 1e-5}, {"patch_norm_eps": 0.25},
+]  # fmt: skip
 V1_ONLY = [
     {"sequence_reduction_ratios": (4, 8, 1, 1)},
     {"image_size": 96},
     {"patch_sizes": (2, 1, 2, 1)},  # smaller than the strides: pixels between the patches are left out
     {"patch_sizes": (5, 2, 2, 2), "image_size": 65},  # larger: patches overlap
+    FEWER | {"patch_sizes": (4, 2), "sequence_reduction_ratios": (4, 1)},
+    MORE | {"patch_sizes": (4, 2, 2, 2, 2), "sequence_reduction_ratios": (8, 4, 2, 2, 1)},
+    ONE | {"patch_sizes": (4,), "sequence_reduction_ratios": (1,)},
 ]
 V2_ONLY = [
     {"sr_ratios": (2, 4, 4, 2)},
@@ -49,19 +47,6 @@ V2_ONLY = [
     {"patch_sizes": (3, 5, 1, 2)},
     {"patch_sizes": (4, 2, 4, 6), "strides": (3, 1, 2, 2)},
     {"strides": (2, 2, 3, 1)},
-]
-FEWER = {"num_encoder_blocks": 2, "depths": (1, 2), "hidden_sizes": (8, 12), "num_attention_heads": (1, 3),
-         "mlp_ratios": (2, 2), "strides": (4, 2)}  # fmt: skip
-MORE = {"num_encoder_blocks": 5, "depths": (1,) * 5, "hidden_sizes": (4, 8, 8, 12, 8), "strides": (4, 2, 2, 2, 2),
-        "num_attention_heads": (1, 2, 2, 3, 4), "mlp_ratios": (2,) * 5}  # fmt: skip
-ONE = {"num_encoder_blocks": 1, "depths": (2,), "hidden_sizes": (8,), "num_attention_heads": (2,),
-       "mlp_ratios": (2,), "strides": (4,)}  # fmt: skip
-V1_ONLY += [
-    FEWER | {"patch_sizes": (4, 2), "sequence_reduction_ratios": (4, 1)},
-    MORE | {"patch_sizes": (4, 2, 2, 2, 2), "sequence_reduction_ratios": (8, 4, 2, 2, 1)},
-    ONE | {"patch_sizes": (4,), "sequence_reduction_ratios": (1,)},
-]
-V2_ONLY += [
     FEWER | {"patch_sizes": (7, 3), "sr_ratios": (4, 2)},
     MORE | {"patch_sizes": (7, 3, 3, 3, 3), "sr_ratios": (8, 4, 2, 1, 1)},
     ONE | {"patch_sizes": (7,), "sr_ratios": (1,)},

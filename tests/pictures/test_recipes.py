@@ -58,12 +58,9 @@ def test_height_and_width_are_read_by_name_not_by_order():
 
 def test_every_option_changes_the_result():
     usual = preprocess(NOISE)
-    changes = [
-        {"do_resize": False}, {"size": 32}, {"resample": 2}, CROP | {"crop_size": 32}, {"do_rescale": False},
-        {"rescale_factor": 1 / 128}, {"do_normalize": False}, {"image_mean": 0.5}, {"image_std": 0.5},
-        {"data_format": "channels_last"},
-    ]  # fmt: skip
-    for change in changes:
+    for change in ({"do_resize": False}, {"size": 32}, {"resample": 2}, CROP | {"crop_size": 32}, {"do_rescale": False},
+                   {"rescale_factor": 1 / 128}, {"do_normalize": False}, {"image_mean": 0.5}, {"image_std": 0.5},
+                   {"data_format": "channels_last"}):  # fmt: skip
         other = preprocess(NOISE, **change)
         assert other.shape != usual.shape or np.abs(other - usual).max() > 0.01, change
         assert other.dtype == np.float32
@@ -109,14 +106,10 @@ def test_hf_configurations():
     assert preprocessing_from_hf(SHIPPED | {"resample": 2}) == RECIPES["hf-bilinear"]
     old = {"feature_extractor_type": "PvtFeatureExtractor", "size": 224, "crop_size": None, "_processor_class": "x"}
     assert preprocessing_from_hf(old | {"data_format": "channels_last", "return_tensors": "pt"}) == RECIPES["hf"]
-    for size, expected in [
-        (64, {"height": 64, "width": 64}),
-        ([64, 96], {"height": 64, "width": 96}),
-        ({"shortest_edge": 64}, {"shortest_edge": 64}),
-    ]:
+    for size, expected in ((64, {"height": 64, "width": 64}), ([64, 96], {"height": 64, "width": 96}),
+                           ({"shortest_edge": 64}, {"shortest_edge": 64})):  # fmt: skip
         recipe = preprocessing_from_hf({"size": size, "do_center_crop": True, "crop_size": 60})
-        assert recipe["size"] == expected
-        assert recipe["crop_size"] == {"height": 60, "width": 60}
+        assert (recipe["size"], recipe["crop_size"]) == (expected, {"height": 60, "width": 60})
         assert json.loads(json.dumps(recipe)) == recipe
     assert preprocessing_from_hf({"size": 64, "default_to_square": False})["size"] == {"shortest_edge": 64}
     recipe = preprocessing_from_hf({"do_resize": False, "image_mean": 0.5, "do_convert_rgb": False})
@@ -165,12 +158,8 @@ def test_hf_configurations_that_are_refused(config, sentence):
 
 @pytest.mark.torch
 @pytest.mark.parametrize("changes", [
-    {},
-    {"size": 32},
-    {"size": {"shortest_edge": 33}},
-    {"size": {"shortest_edge": 400}},
-    {"size": 32, "do_rescale": None},
-    {"size": 32, "do_normalize": None, "image_mean": None},
+    {}, {"size": 32}, {"size": {"shortest_edge": 33}}, {"size": {"shortest_edge": 400}},
+    {"size": 32, "do_rescale": None}, {"size": 32, "do_normalize": None, "image_mean": None},
     {"do_resize": None, "size": None, "resample": None},
 ], ids=str)  # fmt: skip
 @pytest.mark.parametrize(("family", "name"), [("pvt", "PvtImageProcessor"), ("convnext", "ConvNextImageProcessor")])
@@ -193,12 +182,12 @@ def test_timm_configurations():
     assert preprocessing_from_timm(TIMM) == RECIPES["timm"]
     official = RECIPES["timm"] | {"size": {"shortest_edge": 256}}
     assert preprocessing_from_timm({}) == preprocessing_from_timm(TIMM | {"crop_pct": None}) == official
-    other = preprocessing_from_timm(
-        {"input_size": (3, 96, 96), "crop_pct": 1.0, "interpolation": "bilinear", "mean": (0.5,) * 3, "std": (0.4,) * 3}
-    )
-    assert other["size"] == {"shortest_edge": 96}
-    assert other["crop_size"] == {"height": 96, "width": 96}
-    assert (other["resample"], other["image_mean"], other["image_std"]) == (2, [0.5] * 3, [0.4] * 3)
+    other = {"input_size": (3, 96, 96), "crop_pct": 1.0, "interpolation": "bilinear", "mean": (0.5,) * 3,
+             "std": (0.4,) * 3}  # fmt: skip
+    assert preprocessing_from_timm(other) == RECIPES["timm"] | {
+        "size": {"shortest_edge": 96}, "crop_size": {"height": 96, "width": 96}, "resample": 2,
+        "image_mean": [0.5] * 3, "image_std": [0.4] * 3,
+    }  # fmt: skip
     squash = preprocessing_from_timm(TIMM | {"input_size": [3, 90, 180], "crop_mode": "squash"})
     assert (squash["size"], squash["crop_size"]) == ({"height": 100, "width": 200}, {"height": 90, "width": 180})
 
@@ -226,7 +215,6 @@ def test_at_size_keeps_a_crop_in_proportion_and_otherwise_squashes():
     for recipe in RECIPES.values():
         assert at_size(recipe) == at_size(recipe, (224, 224)) == recipe
         assert preprocess(NOISE, **at_size(recipe, (64, 96))).shape == (1, 3, 64, 96)
-    with pytest.raises(
-        ValueError, match="image size: found 64 x 96, but the model's recipe does not resize; expected no"
-    ):
+    said = "image size: found 64 x 96, but the model's recipe does not resize; expected no"
+    with pytest.raises(ValueError, match=said):
         at_size({"do_resize": False}, (64, 96))

@@ -315,8 +315,8 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__.split("\n\n")[0], formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="\n\n".join(__doc__.split("\n\n")[1:]) + """
-columns: how many kills; what stood there afterwards, old, new, nothing or half; early: Ctrl-C met Python still
-importing, which shows a traceback; leftover: temporary files. Exit status: 0 no fault; 1 at least one, named below the table.""",
+columns: what stood there afterwards, old, new, nothing or half; early: Ctrl-C met Python still importing, which shows
+a traceback; leftover: temporary files. Exit status: 0 no fault; 1 at least one, named below the table.""",
     )  # fmt: skip
     parser.add_argument("--times", metavar="N", type=int, default=200, help="how many kills (default %(default)s)")
     parser.add_argument("--seed", metavar="N", type=int, default=0, help="of the moments (default %(default)s)")
