@@ -1,4 +1,4 @@
-"""Commands as a user runs them, each in a process of its own."""
+"""Where the project lies, which commands there are, and how a user runs them: each in a process of its own."""
 
 import os
 import subprocess
@@ -6,21 +6,31 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+BALL = ROOT / "notebooks" / "golf_ball.jpg"
+PHOTOS = ROOT.parent / "shared" / "imagenette160" / "val"  # real ones, which are not part of the repository
+COMMANDS = sorted(
+    path.stem if path.parent.name == "pvt_numpy" else path.parent.name
+    for path in [*ROOT.glob("pvt_numpy/*.py"), *ROOT.glob("pvt_numpy/*/__main__.py")]
+    if "run(main, " in path.read_text(encoding="utf-8")
+)
 
 
 def start(*arguments, cwd=ROOT, env=None, **options):
-    """A Python process, begun, whose output is text; `env`: what it finds set beside what is set here, or None: not."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"} | (env or {})
-    environment = {name: value for name, value in environment.items() if value is not None}
-    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "encoding": "utf-8"} | options
+    """A Python process, begun, to which every warning is an error.
+
+    `env`: what it finds set beside what is set here, or None: not set. Its streams carry text unless `encoding=None`.
+    """
+    ours = {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error", "OPENBLAS_NUM_THREADS": "1"} | (env or {})
+    environment = {name: value for name, value in (os.environ | ours).items() if value is not None}
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8"} | options
     return subprocess.Popen([sys.executable, *map(str, arguments)], cwd=cwd, env=environment, **options)
 
 
-def run(*arguments, timeout=120, **options):
-    """(exit status, stdout, stderr) of a Python process."""
-    with start(*arguments, **options) as process:
+def run(*arguments, given=None, timeout=300, **options):
+    """(exit status, stdout, stderr) of a Python process, which reads `given` from its standard input."""
+    with start(*arguments, stdin=subprocess.PIPE, **options) as process:
         try:
-            out, err = process.communicate(timeout=timeout)
+            out, err = process.communicate(given, timeout)
         except BaseException:
             process.kill()
             raise

@@ -18,7 +18,7 @@ from pvt_numpy import VARIANTS, benchmark, parameter_shapes
 from pvt_numpy.analysis.cost import summarise
 from pvt_numpy.timing import cold_start, contenders
 from pvt_numpy.timing.processes import ask, run_once, running
-from tests.commands.command_line import ROOT, command, start
+from tests.processes import ROOT, command, start
 
 FORWARD = ["measured", "model", "batch", "image_size", "threads", "runs", "gmacs", "pvt_numpy_ms", "products_ms",
            "ratio_to_products", "pvt_numpy_peak_mb"]  # fmt: skip
@@ -42,8 +42,7 @@ def test_a_row_for_every_model_size_and_batch(capsys, monkeypatch):
         assert list(row) == FORWARD
         assert (row["model"], row["image_size"], row["batch"], row["runs"]) == ("pvt_v2_b0", size, 2, 1)
         assert row["gmacs"] == 2 * summarise(VARIANTS["pvt_v2_b0"], (size, size))["macs"] / 1e9
-        assert row["pvt_numpy_ms"] > 0
-        assert row["products_ms"] > 0
+        assert min(row["pvt_numpy_ms"], row["products_ms"]) > 0
         assert sys.platform == "win32" or row["pvt_numpy_peak_mb"] > 20
 
 
@@ -52,8 +51,7 @@ def test_pytorch_beside_it_and_v1_at_other_sizes_too(capsys, monkeypatch):
     """Hugging Face's v1 runs at the size it was made for only, so it is made for this one."""
     row, start = rows_of(capsys, monkeypatch, "--models", "pvt_tiny", "--image-sizes", "64", "--batch-sizes", "1")
     assert (set(row), set(start)) == ({*FORWARD, *WITH_PYTORCH}, {*COLD_START, *WITH_PYTORCH})
-    assert row["pytorch_ms"] > 0
-    assert start["label"] == "golf ball"
+    assert (row["pytorch_ms"] > 0, start["label"]) == (True, "golf ball")
 
 
 def test_the_issues_models_and_batches_are_the_default(monkeypatch, capsys):
@@ -70,8 +68,7 @@ def test_the_readmes_commands_are_understood(monkeypatch, capsys):
     monkeypatch.setattr(benchmark, "measure", lambda *case: {"measured": "forward"})
     monkeypatch.setattr(benchmark, "cold_start", lambda *case: {"measured": "cold start"})
     text = (ROOT / "pvt_numpy" / "timing" / "README.md").read_text(encoding="utf-8")
-    commands = re.findall(r"`python -m pvt_numpy\.benchmark([^`]*)`", text)
-    for given in commands:
+    for given in re.findall(r"`python -m pvt_numpy\.benchmark([^`]*)`", text):
         assert benchmark.main([*given.split(), "--json"]) == 0
     rows = capsys.readouterr().out.splitlines()
     assert rows.count('{"measured": "forward"}') == 10 + 10 + 8  # all of it, and the README's two tables
@@ -85,10 +82,8 @@ def test_the_table_is_a_table(pytorch):
     row |= {"pytorch_ms": 23456.7, "ratio_to_pytorch": 0.5, "pytorch_peak_mb": 5678.9} if pytorch else {}
     line = benchmark.as_line(row)
     assert len(line) == len(benchmark.HEADER) <= 120
-    found = dict(zip(["model", "pixels", "batch", "GMACs", "ours"], line.split(), strict=False))
-    assert found == {"model": "pvt_v2_b2_li", "pixels": "1024", "batch": "8", "GMACs": "1234.50", "ours": "12345.6"}
-    assert " 25% " in line  # the share of the products
-    assert " 10.0 " in line  # milliseconds per GMAC
+    assert line.split()[:5] == ["pvt_v2_b2_li", "1024", "8", "1234.50", "12345.6"]  # pixels, batch, GMACs, ours
+    assert all(words in line for words in (" 25% ", " 10.0 "))  # the products' share; milliseconds per GMAC
 
 
 @pytest.mark.parametrize("name", ["pvt_tiny", "pvt_v2_b0", "pvt_v2_b2_li"])
@@ -131,8 +126,7 @@ def test_counting_keeps_no_numbers():
 
 def test_cold_start_names_the_ball(capsys, monkeypatch):
     (row,) = rows_of(capsys, monkeypatch, "--only", "cold-start", "--without-pytorch")
-    assert set(row) == set(COLD_START)
-    assert (row["photo"], row["label"]) == ("notebooks/golf_ball.jpg", "golf ball")
+    assert (set(row), row["photo"], row["label"]) == (set(COLD_START), "notebooks/golf_ball.jpg", "golf ball")
     assert "it says golf ball" in cold_start.as_text(row)
 
 
@@ -163,9 +157,7 @@ def test_another_label_is_another_job(monkeypatch):
 @UNIX
 def test_a_process_from_start_to_end():
     elapsed, peak, printed = run_once("job", ["-c", "x = b'1' * 300_000_000; print('dôné')"], 1)
-    assert printed == "dôné\n"
-    assert peak > 300
-    assert elapsed > 10
+    assert (printed, peak > 300, elapsed > 10) == ("dôné\n", True, True)
 
 
 @pytest.mark.parametrize(("code", "said"), [("{}['nothing']", "KeyError: 'nothing'"), ("exit(3)", "exit status 3")])

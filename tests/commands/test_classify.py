@@ -13,30 +13,42 @@ from PIL import Image
 from pvt_numpy import VARIANTS, classify, evaluate, forward, load_model, preprocess, save_model
 from pvt_numpy.classify import bar, main
 from pvt_numpy.layers.softmax import softmax
+from tests import processes
 from tests.checkpoints.checkpoint_files import rewrite
-from tests.commands import command_line
-from tests.commands.command_line import command
+from tests.processes import command
 
-BALL = str(command_line.BALL)
+BALL = str(processes.BALL)
 
 
-def read_json(capsys):
-    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+def answers(capsys, *arguments, status=0):
+    """The JSON lines and the complaints of a run in this process."""
+    assert main([*map(str, arguments), "--json"]) == status
+    out, err = capsys.readouterr()
+    return list(map(json.loads, out.splitlines())), err.splitlines()
+
+
+@pytest.fixture
+def changed(tmp_path):
+    """A function that writes the model that ships, changed, and gives the file's path."""
+
+    def write(**changes):
+        save_model(tmp_path / "m.safetensors", replace(load_model(), **changes))
+        return tmp_path / "m.safetensors"
+
+    return write
 
 
 def test_the_sample_picture_is_a_golf_ball_under_every_recipe(capsys):
     for recipe in ("hf", "hf-bilinear", "official", "timm"):
-        assert main([BALL, "--recipe", recipe, "--json"]) == 0
-        first = read_json(capsys)[0]["predictions"][0]
+        (line,), _ = answers(capsys, BALL, "--recipe", recipe)
+        first = line["predictions"][0]
         assert first["label"] == "golf ball"
         assert first["probability"] > 0.8
 
 
 def test_json_is_what_the_model_says(capsys):
-    assert main([BALL, "--json", "--top-k", "10"]) == 0
-    (line,) = read_json(capsys)
-    assert set(line) == {"image", "model", "predictions"}
-    assert line["image"] == BALL
+    (line,), _ = answers(capsys, BALL, "--top-k", "10")
+    assert (set(line), line["image"]) == ({"image", "model", "predictions"}, BALL)
     model = load_model()
     logits = forward(preprocess(BALL, **model.preprocessing), model.params, model.config).logits[0]
     chances = softmax(logits.astype(np.float64))
@@ -51,10 +63,8 @@ def test_json_is_what_the_model_says(capsys):
 def test_table_for_people(capsys):
     assert main([BALL, "--top-k", "2"]) == 0
     header, name, first, second = capsys.readouterr().out.splitlines()
-    assert "pvt_v2_b0" in header
-    assert "recipe hf" in header
-    assert name == BALL
-    assert first.split()[:2] == ["golf", "ball"]
+    assert all(words in header for words in ("pvt_v2_b0", "recipe hf"))
+    assert (name, first.split()[:2]) == (BALL, ["golf", "ball"])
     assert float(first.split()[2].rstrip("%")) > float(second.split("%")[0].split()[-1])
     assert first.count("█") > second.count("█")
 
@@ -74,8 +84,7 @@ def test_folders_several_files_and_more_labels_than_there_are(capsys, tmp_path):
     Image.open(BALL).save(folder / "b.png")
     Image.new("L", (40, 30), 128).save(folder / "more" / "a.jpg")
     (folder / "notes.txt").write_text("no picture")
-    assert main([str(folder), BALL, "--json", "--top-k", "99"]) == 0
-    lines = read_json(capsys)
+    lines, _ = answers(capsys, folder, BALL, "--top-k", "99")
     assert [Path(line["image"]).name for line in lines] == ["b.png", "a.jpg", "golf_ball.jpg"]
     assert all(len(line["predictions"]) == 10 for line in lines)
 
@@ -84,8 +93,7 @@ def test_standard_input():
     status, out, err = command("classify", "-", "--json", given=Path(BALL).read_bytes(), encoding=None)
     assert (status, err) == (0, b"")
     line = json.loads(out)
-    assert line["image"] == "-"
-    assert line["predictions"][0]["label"] == "golf ball"
+    assert (line["image"], line["predictions"][0]["label"]) == ("-", "golf ball")
 
 
 def test_bad_pictures_get_one_line_each_and_the_others_are_classified(capsys, tmp_path):
@@ -94,15 +102,11 @@ def test_bad_pictures_get_one_line_each_and_the_others_are_classified(capsys, tm
     for name, data in bad.items():
         (tmp_path / name).write_bytes(data)
     (tmp_path / "nothing").mkdir()
-    arguments = [str(tmp_path / name) for name in (*bad, "missing.jpg", "nothing")]
-    assert main([*arguments, BALL, "--json"]) == 1
-    captured = capsys.readouterr()
-    assert json.loads(captured.out)["predictions"][0]["label"] == "golf ball"
-    errors = captured.err.splitlines()
-    assert len(errors) == len(arguments)
-    for argument in arguments:
-        assert sum(Path(argument).name in line for line in errors) == 1
-    assert all(line.startswith("classify: error: ") for line in errors)
+    names = [*bad, "missing.jpg", "nothing"]
+    (line,), errors = answers(capsys, *(tmp_path / name for name in names), BALL, status=1)
+    assert line["predictions"][0]["label"] == "golf ball"
+    assert [sum(name in error for error in errors) for name in names] == [1] * len(errors)
+    assert all(error.startswith("classify: error: ") for error in errors)
 
 
 @pytest.mark.parametrize(("damage", "said"), [
@@ -111,31 +115,26 @@ def test_bad_pictures_get_one_line_each_and_the_others_are_classified(capsys, tm
     (lambda path: rewrite(path, lambda header: header["head.weight"].update(shape=[256, 10])), "head.weight"),
     (lambda path: rewrite(path, lambda header: header.update(other=header.pop("head.bias"))), "head.bias"),
 ], ids=["cut", "absent", "shape", "missing"])  # fmt: skip
-def test_bad_model_files_get_one_line(tmp_path, damage, said):
-    path = tmp_path / "model.safetensors"
-    save_model(path, load_model())
+def test_bad_model_files_get_one_line(changed, damage, said):
+    path = changed()
     damage(path)
     status, out, err = command("classify", BALL, "--model", path)
     assert (status, out, err.count("\n")) == (1, "", 1)
     assert err.startswith("classify: error: ")
-    assert path.name in err
-    assert said in err
+    assert all(words in err for words in (path.name, said))
 
 
 @pytest.mark.parametrize("main", [classify.main, evaluate.main])
-def test_a_model_without_a_classifier_is_refused_with_a_sentence(tmp_path, main):
+def test_a_model_without_a_classifier_is_refused_with_a_sentence(changed, main):
     model = load_model()
     params = {name: value for name, value in model.params.items() if name != "head"}
-    path = tmp_path / "bare.safetensors"
-    save_model(path, replace(model, params=params, config=replace(model.config, num_labels=0), labels=None))
-    with pytest.raises(ValueError, match=r"bare\.safetensors: found no classifier \(num_labels 0\); expected a model"):
+    path = changed(params=params, config=replace(model.config, num_labels=0), labels=None)
+    with pytest.raises(ValueError, match=r"m\.safetensors: found no classifier \(num_labels 0\); expected a model"):
         main([BALL, "--model", str(path)])
 
 
-def test_labels_and_names_cannot_steer_the_terminal(capsys, tmp_path):
-    model = load_model()
-    path = tmp_path / "m.safetensors"
-    save_model(path, replace(model, labels=tuple(f"\x1b[31m{i}" for i in range(10))))
+def test_labels_and_names_cannot_steer_the_terminal(capsys, tmp_path, changed):
+    path = changed(labels=tuple(f"\x1b[31m{i}" for i in range(10)))
     picture = tmp_path / "a\x1b[2Jb.png"
     Image.new("RGB", (32, 32)).save(picture)
     assert main([str(picture), "--model", str(path)]) == 0
@@ -143,19 +142,18 @@ def test_labels_and_names_cannot_steer_the_terminal(capsys, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["classify", "explore", "evaluate", "plots"])
-def test_outputs_that_are_no_numbers_are_one_line(tmp_path, name):
-    model = load_model()
+def test_outputs_that_are_no_numbers_are_one_line(tmp_path, changed, name):
+    params = load_model().params
     # as large as a finite float32 may be: the logits overflow
-    head = {name: np.nan_to_num(value * np.float32(3e38)) for name, value in model.params["head"].items()}
-    save_model(tmp_path / "m.safetensors", replace(model, params=model.params | {"head": head}))
+    head = {name: np.nan_to_num(value * np.float32(3e38)) for name, value in params["head"].items()}
+    path = changed(params=params | {"head": head})
     (tmp_path / "photos" / "golf ball").mkdir(parents=True)
     photo = tmp_path / "photos" / "golf ball" / "a.jpg"
     photo.write_bytes(Path(BALL).read_bytes())
     given = {"evaluate": [photo.parent.parent], "plots": ["pyramid", photo]}.get(name, [photo])
     # an overflow on the way is no warning of its own
-    status, _, err = command(name, *given, "--model", tmp_path / "m.safetensors", cwd=tmp_path)
-    assert (status, err.count("\n")) == (1, 1)
-    assert err.startswith(f"{name}: error: ")
+    status, _, err = command(name, *given, "--model", path, cwd=tmp_path)
+    assert (status, err.count("\n"), err.startswith(f"{name}: error: ")) == (1, 1, True)
     assert err.endswith("a.jpg: found outputs of the model that are not finite; expected numbers\n")
 
 
@@ -166,15 +164,12 @@ def test_a_picture_for_which_memory_lacks_is_named_and_the_others_are_classified
         return ours(picture, *rest)
 
     monkeypatch.setattr(classify, "classify", short_of_memory)
-    assert main(["large.jpg", BALL, "--json"]) == 1
-    captured = capsys.readouterr()
-    assert captured.err.startswith("classify: error: large.jpg: there is not enough memory for it (Unable to allocate")
-    assert json.loads(captured.out)["image"] == BALL
+    (line,), (error,) = answers(capsys, "large.jpg", BALL, status=1)
+    assert error.startswith("classify: error: large.jpg: there is not enough memory for it (Unable to allocate")
+    assert line["image"] == BALL
 
 
 def test_list_models(capsys):
     assert main(["--list-models"]) == 0
     text = capsys.readouterr().out
-    assert all(name in text for name in VARIANTS)
-    assert "75.1" in text
-    assert "13,229,288" in text
+    assert all(words in text for words in (*VARIANTS, "75.1", "13,229,288"))

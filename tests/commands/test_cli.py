@@ -5,15 +5,13 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import suppress
 from importlib import import_module
 
 import pytest
 
-from pvt_numpy.pictures.folders import class_folders, find_images
 from pvt_numpy.system.cli import complain, run, say_working, whole_number
-from tests.commands import command_line
-from tests.commands.command_line import BALL, COMMANDS, ROOT
+from tests import processes
+from tests.processes import BALL, COMMANDS, ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -26,30 +24,26 @@ def _signals():
         signal.signal(kind, handler)
 
 
+def job(body, before="import sys"):
+    """The code of a program whose `main` is this."""
+    return f"{before}\nfrom pvt_numpy.system.cli import run\ndef main():\n    {body}\nrun(main, 'job')"
+
+
 @pytest.mark.skipif(os.name == "nt", reason="sends SIGINT")
 def test_ctrl_c_after_the_work_is_too_late():
     """Python's own end, here a function that it calls then, must not show a traceback."""
-    code = (
-        "import atexit, os, signal; from pvt_numpy.system.cli import run\n"
-        "atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))\n"
-        "run(lambda: 0, 'job')"
-    )
-    assert command_line.run("-c", code) == (0, "", "")
+    code = "import atexit, os, signal\natexit.register(os.kill, os.getpid(), signal.SIGINT)"
+    assert processes.run("-c", job("return 0", code)) == (0, "", "")
 
 
-@pytest.mark.parametrize(
-    ("error", "status", "said"),
-    [
-        (repr(ValueError("two\nlines \x1b[31m")), 1, "job: error: two lines \\x1b[31m\n"),
-        ("FileNotFoundError(2, 'No such file', 'a b.jpg')", 1, "job: error: a b.jpg: No such file\n"),
-        ("KeyboardInterrupt", 130, "job: stopped\n"),
-        ("MemoryError", 1, "job: error: MemoryError\n"),
-        ("BrokenPipeError", 0, ""),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("error", "status", "said"), [
+    (repr(ValueError("two\nlines \x1b[31m")), 1, "job: error: two lines \\x1b[31m\n"),
+    ("FileNotFoundError(2, 'No such file', 'a b.jpg')", 1, "job: error: a b.jpg: No such file\n"),
+    ("KeyboardInterrupt", 130, "job: stopped\n"), ("MemoryError", 1, "job: error: MemoryError\n"),
+    ("BrokenPipeError", 0, ""),
+])  # fmt: skip
 def test_errors_become_one_line_and_a_status(error, status, said):
-    code = f"import sys; from pvt_numpy.system.cli import run\ndef main():\n    raise {error}\nrun(main, 'job')"
-    assert command_line.run("-c", code) == (status, "", said)
+    assert processes.run("-c", job(f"raise {error}")) == (status, "", said)
 
 
 def test_a_bug_still_shows_its_traceback_and_the_status_of_main_is_that_of_the_process():
@@ -62,18 +56,10 @@ def test_a_bug_still_shows_its_traceback_and_the_status_of_main_is_that_of_the_p
 
 def test_a_missing_package_is_named(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)  # importing it now raises ModuleNotFoundError
-
-    def main():
-        import matplotlib.figure
-
-        return bool(matplotlib.figure)
-
     with pytest.raises(SystemExit) as stopped:
-        run(main, "job")
-    assert stopped.value.code == 1
-    assert capsys.readouterr().err == (
-        "job: error: the package matplotlib is not installed; pip install matplotlib (the extra [plots])\n"
-    )
+        run(lambda: import_module("matplotlib.figure"), "job")
+    said = "job: error: the package matplotlib is not installed; pip install matplotlib (the extra [plots])\n"
+    assert (stopped.value.code, capsys.readouterr().err) == (1, said)
 
 
 @pytest.mark.parametrize(("error", "start", "end"), [
@@ -85,45 +71,6 @@ def test_complain_writes_a_line_that_is_no_megabyte_to_stderr(capsys, error, sta
     out, said = capsys.readouterr()
     assert (out, said[: len(start)], said[-len(end) :]) == ("", start, end)
     assert len(said) < 4100
-
-
-def test_find_images_is_ordered_and_does_not_follow_links(tmp_path):
-    (tmp_path / "b").mkdir()
-    for name in ("z.JPG", "b/a.png", "b/notes.txt"):
-        (tmp_path / name).write_bytes(b"")
-    with suppress(OSError):  # Windows without the right to make links
-        (tmp_path / "b" / "loop").symlink_to(tmp_path, target_is_directory=True)
-    assert find_images(tmp_path) == [tmp_path / "b" / "a.png", tmp_path / "z.JPG"]
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
-def test_find_images_leaves_out_pipes_and_keeps_broken_links(tmp_path):
-    """A pipe among the pictures of a folder must not keep a command waiting for ever."""
-    os.mkfifo(tmp_path / "pipe.jpg")
-    (tmp_path / "gone.jpg").symlink_to("nowhere")
-    assert find_images(tmp_path) == [tmp_path / "gone.jpg"]
-
-
-def test_a_folder_that_cannot_be_read_is_named_as_a_picture_would_be(tmp_path, monkeypatch):
-    """Simulated, as the administrator can read every folder."""
-
-    def walk(folder, onerror):
-        onerror(PermissionError(13, "Permission denied", str(tmp_path / "closed")))
-        yield str(tmp_path), ["closed"], ["a.png"]
-
-    (tmp_path / "a.png").touch()
-    monkeypatch.setattr(os, "walk", walk)
-    assert find_images(tmp_path) == [tmp_path / "a.png", tmp_path / "closed"]
-
-
-def test_class_folders_are_in_order_and_hidden_ones_are_left_out(tmp_path):
-    for name in ("b", "a", ".hidden"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "1.png").write_bytes(b"")
-    (tmp_path / "loose.png").write_bytes(b"")
-    assert list(class_folders(tmp_path).items()) == [(name, [tmp_path / name / "1.png"]) for name in ("a", "b")]
-    with pytest.raises(FileNotFoundError, match="no such folder"):
-        class_folders(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("watched", [True, False])
@@ -149,33 +96,25 @@ def test_closed_streams_are_no_traceback(closed, status):
     image = "-" if closed == "<&-" else "notebooks/golf_ball.jpg"
     line = f'"{sys.executable}" -m pvt_numpy.classify {image} {closed}'
     done = subprocess.run(["sh", "-c", line], cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert done.returncode == status
+    assert (done.returncode, len(done.stderr.splitlines())) == (status, status)
     assert "Traceback" not in done.stderr
-    assert len(done.stderr.splitlines()) == status
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without telling it")
 def test_a_terminated_command_clears_away_what_is_half_written(tmp_path):
-    code = (
-        "import sys, time; from pvt_numpy.system.files import atomic_file; from pvt_numpy.system.cli import run\n"
-        "def main():\n"
-        "    with atomic_file(sys.argv[1]) as file:\n"
-        "        print('writing', flush=True)\n"
-        "        time.sleep(60)\n"
-        "run(main, 'job')"
-    )
-    with command_line.start("-c", code, tmp_path / "out") as process:
+    body = "with atomic_file(sys.argv[1]):\n        print('writing', flush=True)\n        time.sleep(60)"
+    code = job(body, "import sys, time; from pvt_numpy.system.files import atomic_file")
+    with processes.start("-c", code, tmp_path / "out") as process:
         assert process.stdout.readline() == "writing\n"
         assert len(list(tmp_path.iterdir())) == 1
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=30) == 143
-        assert process.stderr.read() == ""
+        assert (process.wait(timeout=30), process.stderr.read()) == (143, "")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_of_every_command(command):
-    status, out, err = command_line.command(command, "--help")
+    status, out, err = processes.command(command, "--help")
     assert (status, err) == (0, "")
     assert f"pvt_numpy.{command}" in out
     assert ("--model SOURCE" in out) == (command not in ("benchmark", "train"))  # these two make models of their own
@@ -224,7 +163,6 @@ def test_wrong_usage_is_status_2(command, arguments, said, capsys):
 @pytest.mark.parametrize("command", ["convert", "summary", "validate"])
 @pytest.mark.parametrize("option", [[], ["--model"]])
 def test_a_model_is_named_with_or_without_the_option_and_a_mistake_is_one_line(command, option):
-    status, out, err = command_line.command(command, *option, "no-such-file.safetensors")
-    assert (status, out) == (1, "")
+    status, out, err = processes.command(command, *option, "no-such-file.safetensors")
+    assert (status, out, err.count("\n")) == (1, "", 1)
     assert err.startswith(f"{command}: error: no-such-file.safetensors: ")
-    assert err.count("\n") == 1

@@ -9,9 +9,14 @@ from PIL import Image
 
 from pvt_numpy import evaluate, load_model
 from pvt_numpy.evaluate import label_index, main, score
-from tests.commands.command_line import BALL, ROOT
+from tests.processes import BALL, PHOTOS
 
-VAL = ROOT.parent / "shared" / "imagenette160" / "val"
+
+def answer(capsys, folder, *arguments, status=1):
+    """The JSON object and the complaints of a run in this process; the status is 1 if a picture is unreadable."""
+    assert main([str(folder), "--json", *map(str, arguments)]) == status
+    out, err = capsys.readouterr()
+    return json.loads(out), err
 
 
 @pytest.fixture
@@ -30,43 +35,28 @@ def folder(tmp_path):
 
 def test_counts(folder, capsys, tmp_path):
     picture = tmp_path / "confusion.png"
-    assert main([str(folder), "--json", "--batch-size", "2", "--confusion", str(picture)]) == 1
-    captured = capsys.readouterr()
-    result = json.loads(captured.out)
-    assert (result["images"], result["unreadable"]) == (3, 1)
-    assert result["top1"] == pytest.approx(2 / 3)
+    result, complaints = answer(capsys, folder, "--batch-size", 2, "--confusion", picture)
+    assert (result["images"], result["unreadable"], result["top1"]) == (3, 1, pytest.approx(2 / 3))
     assert result["per_class"] == {"tench": 0.0, "golf ball": 1.0}
     confusion = np.array(result["confusion"])
-    assert confusion[0, 8] == 1
-    assert confusion[8, 8] == 2
-    assert confusion.sum() == 3
-    assert "damaged.jpg" in captured.err
+    assert (confusion[0, 8], confusion[8, 8], confusion.sum()) == (1, 2, 3)
+    assert "damaged.jpg" in complaints
     with Image.open(picture) as drawn:
         assert drawn.format == "PNG"
 
 
 def test_batches_workers_and_limits_do_not_change_the_answer(folder, capsys):
-    results = []
-    for arguments in (["--batch-size", "1", "--workers", "1"], ["--batch-size", "3", "--workers", "3"]):
-        main([str(folder), "--json", *arguments])
-        results.append(json.loads(capsys.readouterr().out))
-    assert results[0] == results[1]
-    assert main([str(folder), "--json", "--limit", "1"]) == 0
-    assert json.loads(capsys.readouterr().out)["images"] == 1
+    one, three = (answer(capsys, folder, "--batch-size", n, "--workers", n) for n in (1, 3))
+    assert one == three
+    assert answer(capsys, folder, "--limit", 1, status=0)[0]["images"] == 1
 
 
 def test_another_image_size_keeps_the_crop_in_proportion(folder, monkeypatch):
     seen = []
-
-    def run_all(pictures, model, *_):
-        seen.append(model.preprocessing)
-        return [None], [], []
-
-    monkeypatch.setattr(evaluate, "run_all", run_all)
+    monkeypatch.setattr(evaluate, "run_all", lambda _, model, *rest: ([seen.append(model.preprocessing)], [], []))
     with pytest.raises(ValueError, match="found 4 pictures, none of which"):
         main([str(folder), "--recipe", "official", "--image-size", "448"])
-    assert seen[0]["size"] == {"shortest_edge": 512}
-    assert seen[0]["crop_size"] == {"height": 448, "width": 448}
+    assert (seen[0]["size"], seen[0]["crop_size"]) == ({"shortest_edge": 512}, {"height": 448, "width": 448})
 
 
 def test_score_counts_by_hand():
@@ -98,28 +88,24 @@ def test_photos_that_keep_their_own_shapes_are_measured_one_by_one(folder, monke
     recipe = model.preprocessing | {"size": {"shortest_edge": 64}}
     monkeypatch.setattr(evaluate, "classifier_from", lambda options: replace(model, preprocessing=recipe))
     Image.new("RGB", (90, 70)).save(folder / "tench" / "wide.png")
-    main([str(folder), "--json"])
-    assert json.loads(capsys.readouterr().out)["images"] == 4
+    assert answer(capsys, folder)[0]["images"] == 4
 
 
-@pytest.mark.parametrize("make", ["nothing", "flat", "unknown", "empty"])
-def test_folders_that_say_nothing_are_refused(tmp_path, make):
-    folder = tmp_path / "data"
-    if make != "nothing":
-        folder.mkdir()
-    if make == "flat":
-        Image.new("RGB", (8, 8)).save(folder / "a.png")
-    if make in ("unknown", "empty"):
-        (folder / ("walrus" if make == "unknown" else "tench")).mkdir()
-    expected = {"nothing": "no such folder", "flat": "no sub-folders", "unknown": "'walrus'", "empty": "no pictures"}
-    with pytest.raises((ValueError, FileNotFoundError), match=expected[make]):
-        main([str(folder)])
+@pytest.mark.parametrize(("kind", "given", "said"), [
+    ("nothing", "nowhere", "no such folder"), ("flat", "data", "no sub-folders"), ("unknown", "data", "'walrus'"),
+    ("empty", "data", "no pictures"),
+])  # fmt: skip
+def test_folders_that_say_nothing_are_refused(tmp_path, kind, given, said):
+    (tmp_path / "data" / {"unknown": "walrus", "empty": "tench"}.get(kind, ".")).mkdir(parents=True)
+    if kind == "flat":
+        Image.new("RGB", (8, 8)).save(tmp_path / "data" / "a.png")
+    with pytest.raises((ValueError, FileNotFoundError), match=said):
+        main([str(tmp_path / given)])
 
 
 def test_hidden_folders_are_no_classes(folder, capsys):
     (folder / ".ipynb_checkpoints").mkdir()
-    main([str(folder), "--json"])
-    assert json.loads(capsys.readouterr().out)["images"] == 3
+    assert answer(capsys, folder)[0]["images"] == 3
 
 
 @pytest.mark.parametrize("name", ["matrix.xyz", "missing/matrix.png", "tench"])
@@ -129,9 +115,8 @@ def test_a_picture_that_cannot_be_written_is_refused_before_the_work(folder, mon
         main([str(folder), "--confusion", str(folder / name)])
 
 
-@pytest.mark.skipif(not VAL.is_dir(), reason="needs the photos in ../shared/imagenette160")
+@pytest.mark.skipif(not PHOTOS.is_dir(), reason="needs the photos in ../shared/imagenette160")
 def test_shipped_model_on_real_photos(capsys):
-    assert main([str(VAL), "--limit", "60", "--json"]) == 0
-    result = json.loads(capsys.readouterr().out)
+    result, _ = answer(capsys, PHOTOS, "--limit", 60, status=0)
     assert result["images"] == 60
     assert result["top1"] >= 0.75

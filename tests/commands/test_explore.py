@@ -9,53 +9,51 @@ import numpy as np
 import pytest
 
 from pvt_numpy.explorer.page import explore
-from tests.commands.command_line import command, run
-from tests.explorer.explorer_pages import GOLF_BALL, data_of, model_of, page_of
+from tests.explorer.explorer_pages import data_of, model_of, page_of
+from tests.processes import BALL, command, run
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [({"size": 513}, "size: found 513; expected a whole number of pixels from 1 to 512"),
-     ({"size": (64, 513)}, "size: found (64, 513); expected a whole number of pixels from 1 to 512"),
-     ({"size": 20}, "found 5 x 5; expected at least 8 x 8"),
-     ({"image": "nowhere.jpg"}, "nowhere.jpg: found no such file"),
-     ({"image": [GOLF_BALL, GOLF_BALL]}, "image: found several pictures; expected one")],
-)  # fmt: skip
+@pytest.mark.parametrize(("arguments", "words"), [
+    ({"size": 513}, "size: found 513; expected a whole number of pixels from 1 to 512"),
+    ({"size": (64, 513)}, "size: found (64, 513); expected a whole number of pixels from 1 to 512"),
+    ({"size": 20}, "found 5 x 5; expected at least 8 x 8"),
+    ({"image": "nowhere.jpg"}, "nowhere.jpg: found no such file"),
+    ({"image": [BALL, BALL]}, "image: found several pictures; expected one"),
+])  # fmt: skip
 def test_mistakes_are_named(arguments, words):
     with pytest.raises((ValueError, FileNotFoundError), match=re.escape(words)):
-        explore(**{"image": GOLF_BALL, "model": model_of("shipped")} | arguments)
+        explore(**{"image": BALL, "model": model_of("shipped")} | arguments)
 
 
 def test_a_recipe_that_gives_a_larger_picture_needs_a_size():
     model = replace(model_of("v2"), preprocessing={"size": {"height": 640, "width": 640}})
     with pytest.raises(ValueError, match="found 640 x 640 pixels for the model; expected at most 512"):
-        explore(GOLF_BALL, model)
-    assert data_of(explore(GOLF_BALL, model, size=96).html)["input"] == [96, 96]
-    assert data_of(explore(GOLF_BALL, model, size=(64, 96)).html)["input"] == [64, 96]
+        explore(BALL, model)
+    assert data_of(explore(BALL, model, size=96).html)["input"] == [96, 96]
+    assert data_of(explore(BALL, model, size=(64, 96)).html)["input"] == [64, 96]
 
 
 def test_outputs_that_are_no_numbers_are_refused():
     model = model_of("v2")
     head = {"weight": model.params["head"]["weight"], "bias": np.full(4, np.nan, np.float32)}
     with pytest.raises(ValueError, match=r"golf_ball\.jpg: found outputs of the model that are not finite"):
-        explore(GOLF_BALL, replace(model, params=model.params | {"head": head}))
+        explore(BALL, replace(model, params=model.params | {"head": head}))
 
 
 def test_a_file_s_name_that_is_no_text_is_shown_as_far_as_it_is(tmp_path):
-    page = explore(GOLF_BALL, model_of("v2"), name="caf\udce9.jpg")
+    page = explore(BALL, model_of("v2"), name="caf\udce9.jpg")
     page.save(tmp_path / "page.html")
     assert data_of((tmp_path / "page.html").read_text(encoding="utf-8"))["file"] == "caf?.jpg"
 
 
 def test_the_command_writes_a_page_and_says_so(tmp_path):
-    status, out, err = command("explore", GOLF_BALL, cwd=tmp_path)
+    status, out, err = command("explore", BALL, cwd=tmp_path)
     assert (status, err) == (0, "")
     assert re.fullmatch(r"explorer\.html: 1\.\d\d MB; open it in a browser\n", out)
     assert [path.name for path in tmp_path.iterdir()] == ["explorer.html"]
-    written, same = (data_of(html) for html in ((tmp_path / "explorer.html").read_text(encoding="utf-8"),
-                                                page_of("shipped").html))  # fmt: skip
-    assert (written["file"], written["model"], written["input"]) == (same["file"], same["model"], same["input"])
-    assert written["picture"] == same["picture"]
+    written, same = data_of((tmp_path / "explorer.html").read_text(encoding="utf-8")), data_of(page_of("shipped").html)
+    for name in ("file", "model", "input", "picture"):
+        assert written[name] == same[name]
 
 
 def test_the_command_fails_in_one_line_and_leaves_the_old_page(tmp_path):
@@ -64,8 +62,8 @@ def test_the_command_fails_in_one_line_and_leaves_the_old_page(tmp_path):
     assert (status, out) == (1, "")
     assert re.fullmatch(r"explore: error: .*no picture\.jpg: found no such file; expected a picture\n", err)
     assert (tmp_path / "old.html").read_text(encoding="utf-8") == "old"
-    assert command("explore", GOLF_BALL, "--image-size", "none")[0] == 2
-    status, _, err = command("explore", GOLF_BALL, "--image-size", "513", "-o", tmp_path / "old.html")
+    assert command("explore", BALL, "--image-size", "none")[0] == 2
+    status, _, err = command("explore", BALL, "--image-size", "513", "-o", tmp_path / "old.html")
     assert (status, err.split("; ")[0]) == (1, "explore: error: golf_ball.jpg: found 513 x 513 pixels for the model")
 
 
@@ -93,6 +91,6 @@ def test_explore_is_a_function_that_is_imported_when_it_is_asked_for():
         assert not {{"pvt_numpy.explorer.page", "pvt_numpy.explore"}} & set(sys.modules)
         from pvt_numpy import explore
         assert type(explore) is type(pvt_numpy.load_model) and explore is pvt_numpy.explore
-        assert pvt_numpy.explore({str(GOLF_BALL)!r}, size=64).name == "golf_ball.jpg"
+        assert pvt_numpy.explore({str(BALL)!r}, size=64).name == "golf_ball.jpg"
         assert "pvt_numpy.explore" not in sys.modules and not hasattr(pvt_numpy, "nothing")"""
     assert run("-c", program) == (0, "", "")

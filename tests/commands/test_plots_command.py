@@ -11,14 +11,23 @@ from PIL import Image
 from pvt_numpy import init_params, plots
 from pvt_numpy.checkpoints.checkpoint import Model, save_model
 from pvt_numpy.plots.__main__ import FIGURES, main
-from tests.commands.command_line import BALL as GOLF_BALL
+from tests import processes
 from tests.plots.plot_cases import V1
+
+BALL = str(processes.BALL)
+
+
+@pytest.fixture
+def v1_file(tmp_path):
+    path = tmp_path / "v1.safetensors"
+    save_model(path, Model(V1, init_params(V1, np.random.default_rng(0))))
+    return str(path)
 
 
 @pytest.mark.parametrize("name", [name for name in FIGURES if name not in ("class-token", "positions", "difference")])
 def test_every_figure_from_the_shell(name, tmp_path, capsys):
     output = tmp_path / "out.png"
-    image = [str(GOLF_BALL)] if FIGURES[name][0] else []
+    image = [BALL] if FIGURES[name][0] else []
     assert main([name, *image, "--image-size", "64x96", "--query", "40,70", "-o", str(output)]) == 0
     assert capsys.readouterr().out.strip() == str(output)
     with Image.open(output) as picture:
@@ -26,16 +35,15 @@ def test_every_figure_from_the_shell(name, tmp_path, capsys):
         assert np.asarray(picture.convert("L")).std() > 5
 
 
-def test_v1_figures_from_the_shell(tmp_path):
-    save_model(tmp_path / "v1.safetensors", Model(V1, init_params(V1, np.random.default_rng(0))))
+def test_v1_figures_from_the_shell(tmp_path, v1_file):
     for name in ("class-token", "positions", "rollout"):
         output = tmp_path / f"{name}.svg"
-        assert main([name, str(GOLF_BALL), "--model", str(tmp_path / "v1.safetensors"), "-o", str(output)]) == 0
+        assert main([name, BALL, "--model", v1_file, "-o", str(output)]) == 0
         assert output.read_text(encoding="utf-8").count("<svg") == 1
 
 
 def test_refusals_of_the_command(tmp_path):
-    for arguments, message in ((["class-token", str(GOLF_BALL)], "no class token"),
+    for arguments, message in ((["class-token", BALL], "no class token"),
                                (["positions"], "no position table"),
                                (["cost", "-o", str(tmp_path / "x.doc")], "'doc'"),
                                (["cost", "-o", str(tmp_path / "no" / "x.png")], "no folder")):  # fmt: skip
@@ -48,8 +56,8 @@ def test_stages_blocks_and_heads_count_from_1(tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr(plots, "attention", lambda *_, **options: drawn.append(options))
     monkeypatch.setattr(plots, "save", lambda *_: None)
-    assert main(["attention", str(GOLF_BALL), "--stage", "3", "--block", "2", "--head", "5", "--query", "0,9"]) == 0
-    assert main(["attention", str(GOLF_BALL), "--block", "-1"]) == 0
+    assert main(["attention", BALL, "--stage", "3", "--block", "2", "--head", "5", "--query", "0,9"]) == 0
+    assert main(["attention", BALL, "--block", "-1"]) == 0
     assert drawn == [{"stage": 2, "block": 1, "head": 4, "pixel": (0, 9)}, {"block": -1}]
     for wrong, said in ((["--stage", "5"], "--stage: found 5; expected 1 to 4"),
                         (["--stage", "0"], "--stage: found 0; expected 1 to 4"),
@@ -57,7 +65,7 @@ def test_stages_blocks_and_heads_count_from_1(tmp_path, monkeypatch):
                         (["--stage", "4", "--head", "9"], "--head: found 9; expected 1 to 8"),
                         (["--head", "-1"], "--head: found -1; expected 1 to 1")):  # fmt: skip
         with pytest.raises(ValueError, match=f"^{said}$"):
-            main(["attention", str(GOLF_BALL), *wrong])
+            main(["attention", BALL, *wrong])
 
 
 @pytest.fixture
@@ -71,17 +79,16 @@ def compared(monkeypatch):
 
 @pytest.mark.torch
 def test_difference_with_pytorch_is_live(compared):
-    assert main(["difference", str(GOLF_BALL), "--image-size", "64"]) == 0
+    assert main(["difference", BALL, "--image-size", "64"]) == 0
     assert compared == [(["NumPy, float64", "NumPy, float32", "PyTorch, float32"],
                          "difference to PyTorch, layer by layer")]  # fmt: skip
 
 
-def test_difference_without_pytorch_takes_the_golden_numbers(tmp_path, monkeypatch, compared):
+def test_difference_without_pytorch_takes_the_golden_numbers(v1_file, monkeypatch, compared):
     monkeypatch.setitem(sys.modules, "torch", None)  # importing it now raises ImportError
-    assert main(["difference", str(GOLF_BALL)]) == 0
+    assert main(["difference", BALL]) == 0
     ((labels, title),) = compared
     assert labels == ["NumPy, float64", "NumPy, float32"]
     assert ": golden numbers, for torch is not installed\npvt_v2_b0" in title
-    save_model(tmp_path / "v1.safetensors", Model(V1, init_params(V1, np.random.default_rng(0))))
     with pytest.raises(ValueError, match="found no golden numbers; expected a published architecture, or PyTorch"):
-        main(["difference", str(GOLF_BALL), "--model", str(tmp_path / "v1.safetensors")])
+        main(["difference", BALL, "--model", v1_file])

@@ -23,8 +23,7 @@ def test_no_variant_is_forgotten():
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_parameters_exactly_and_gmacs_to_three_digits(name):
     result = cached(name)
-    assert result["parameters"] == PUBLISHED[name][0]
-    assert round(result["macs"] / 1e9, 3) == PUBLISHED[name][1]
+    assert (result["parameters"], round(result["macs"] / 1e9, 3)) == PUBLISHED[name]
 
 
 @cache
@@ -53,14 +52,12 @@ def test_rows_are_the_models_own():
 def test_other_sizes_and_json(capsys):
     assert main(["pvt_v2_b0", "--image-size", "64x96", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
-    assert result["image_size"] == [64, 96]
-    assert result["layers"][0]["output"] == [16 * 24, 32]
+    assert (result["image_size"], result["layers"][0]["output"]) == ([64, 96], [16 * 24, 32])
 
 
 def test_text_ends_in_the_totals(capsys):
     assert main(["pvt_tiny", "--compare-attention"]) == 0
     text = capsys.readouterr().out
-    assert "13,229,288 parameters, 1.933 GMACs" in text
-    assert "0.076 GMACs" in text
+    assert all(words in text for words in ("13,229,288 parameters, 1.933 GMACs", "0.076 GMACs"))
     totals = [line.split(" in all")[0] for line in text.splitlines() if " in all " in line]
     assert totals == [f"stage {i + 1} (stages.{i})" for i in range(4)]

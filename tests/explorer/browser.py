@@ -109,16 +109,16 @@ def requested(driver):
 
 def screenshot(driver, path, width, height):
     """The top of the page as a PNG of 32 shades a colour, which is small enough for a repository."""
-    shot = driver.execute_cdp_cmd("Page.captureScreenshot", {
-        "format": "png", "clip": {"x": 0, "y": 0, "width": width, "height": height, "scale": 1},
-    })  # fmt: skip
+    clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
+    shot = driver.execute_cdp_cmd("Page.captureScreenshot", {"format": "png", "clip": clip})
     with Image.open(io.BytesIO(base64.b64decode(shot["data"]))) as image:
         image.convert("RGB").point(lambda value: min(255, (value + 4) // 8 * 8)).save(path, optimize=True)
 
 
 def main():
     """Takes the README's picture anew: `PYTHONPATH=. python tests/explorer/browser.py`"""
-    from tests.explorer.explorer_pages import GOLF_BALL, page_of
+    from tests.explorer.explorer_pages import page_of
+    from tests.processes import BALL
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "page.html"
@@ -131,7 +131,7 @@ def main():
                 point(driver, x, y, press_too=pin)
             driver.execute_script("scrollTo(0, 0)")
             settle(driver)
-            screenshot(driver, GOLF_BALL.with_name("explorer.png"), 1280, 1410)
+            screenshot(driver, BALL.with_name("explorer.png"), 1280, 1410)
         finally:
             driver.quit()
 

@@ -4,15 +4,14 @@ import base64
 import json
 import re
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 
 import pvt_numpy
 from pvt_numpy import Model, PvtConfig, PvtV2Config, init_params
 from pvt_numpy.explorer.page import explore
+from tests.processes import BALL
 
-GOLF_BALL = Path(__file__).parents[2] / "notebooks" / "golf_ball.jpg"
 NASTY_LABELS = ("</script><b>x", 'a "quoted" label', "it's <!-- -->", "&amp; \u2028 é")
 # an input whose sides fill no squares: 90 x 70 pixels, 23 x 18 tokens (v2) or 22 x 17 (v1), keys of the grid's inside
 RECIPE = {"size": {"height": 90, "width": 70}}
@@ -40,16 +39,27 @@ def model_of(kind):
 @cache
 def page_of(kind):
     """The page of the sample picture and a model."""
-    return explore(GOLF_BALL, model_of(kind))
+    return explore(BALL, model_of(kind))
 
 
 @cache
 def trace_of(kind):
     """The forward pass that `page_of(kind)` must show."""
     model, trace = model_of(kind), {}
-    pixel_values = pvt_numpy.preprocess(GOLF_BALL, **model.preprocessing)
+    pixel_values = pvt_numpy.preprocess(BALL, **model.preprocessing)
     pvt_numpy.forward(pixel_values, model.params, model.config, trace=trace)
     return trace
+
+
+def stages_of(kind):
+    """The stages in the data of `page_of(kind)`."""
+    return data_of(page_of(kind).html)["stages"]
+
+
+def cosines(a, b):
+    """The cosine of the angle between every row of a and every row of b."""
+    a, b = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (a, b))
+    return a @ b.T
 
 
 def data_of(html):

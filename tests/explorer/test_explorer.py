@@ -12,34 +12,25 @@ import pvt_numpy
 from pvt_numpy import RECIPES, VARIANTS
 from pvt_numpy.analysis.rollout import pyramid_rollout
 from pvt_numpy.config import stage_grids
-from pvt_numpy.explorer.pack import BUDGET, Share, Stage, cosines, pack, quantise, shares
+from pvt_numpy.explorer.pack import BUDGET, Share, Stage, pack, quantise, shares
 from pvt_numpy.explorer.page import as_json, explore, predictions
 from pvt_numpy.explorer.picture import shown_picture
 from pvt_numpy.layers.attention import POOLED
 from pvt_numpy.layers.softmax import softmax
 from pvt_numpy.pictures.recipes import at_size
-from tests.explorer.explorer_pages import (
-    GOLF_BALL,
-    NASTY_LABELS,
-    RECIPE,
-    data_of,
-    kept_queries,
-    model_of,
-    numbers,
-    page_of,
-    stored_scores,
-    trace_of,
-)
+from tests.explorer import explorer_pages as pages
+from tests.explorer.explorer_pages import data_of, model_of, numbers, page_of, stages_of, trace_of
+from tests.processes import BALL
 
 KINDS = ["v1", "v2", "linear", "shipped"]
 
 
 def largest_errors(trace, i, stage):
     """(score, probability): how far stage i of the page's data is from the forward pass."""
-    queries, errors = kept_queries(stage), []
+    queries, errors = pages.kept_queries(stage), []
     for block in stage["blocks"]:
         name = f"stages.{i}.blocks.{block['index']}.attn"
-        scores = stored_scores(stage, block)
+        scores = pages.stored_scores(stage, block)
         errors.append((np.abs(scores - trace[f"{name}.scores"][0][:, queries]).max(),
                        np.abs(softmax(scores) - trace[f"{name}.probs"][0][:, queries]).max()))  # fmt: skip
     return np.max(errors, axis=0)
@@ -47,31 +38,27 @@ def largest_errors(trace, i, stage):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_scores_and_probabilities_are_the_forward_pass_s_within_the_stated_error(kind):
-    for i, stage in enumerate(data_of(page_of(kind).html)["stages"]):
+    for i, stage in enumerate(stages_of(kind)):
         score, probability = largest_errors(trace_of(kind), i, stage)
         # float32 rounds the forward pass's own scores; the page measures against exact products of its q and k
         np.testing.assert_allclose(probability, stage["errors"]["probability"], rtol=0.05, atol=1e-7)
         np.testing.assert_allclose(score, stage["errors"]["score"], rtol=0.1, atol=2e-5)
-        assert stage["bits"] == 16
         assert probability < 2e-4
-        assert len(stage["blocks"]) == stage["depth"]
-        assert stage["stride"] == 1
+        assert (stage["bits"], stage["stride"], len(stage["blocks"])) == (16, 1, stage["depth"])
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_attention_of_the_model_ofs_is_sharp_enough_to_test_with(kind):
-    trace = trace_of(kind)
-    sharpest = [trace[name].max() for name in trace if name.endswith("probs")]
-    assert max(sharpest) > 0.5
+    assert max(array.max() for name, array in trace_of(kind).items() if name.endswith("probs")) > 0.5
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_features_give_the_cosines_of_the_map_within_the_stated_error(kind):
-    for i, stage in enumerate(data_of(page_of(kind).html)["stages"]):
+    for i, stage in enumerate(stages_of(kind)):
         C = stage["channels"]
         exact = trace_of(kind)[f"stages.{i}"][0].reshape(C, -1).T.astype(np.float64)
-        stored = numbers(stage["features"], np.int8).reshape(-1, C)
-        error = np.abs(cosines(stored.astype(float), stored.astype(float)) - cosines(exact, exact)).max()
+        stored = numbers(stage["features"], np.int8).reshape(-1, C).astype(float)
+        error = np.abs(pages.cosines(stored, stored) - pages.cosines(exact, exact)).max()
         assert stage["errors"]["cosine"] <= error < 2 * stage["errors"]["cosine"] < 0.04
 
 
@@ -81,12 +68,11 @@ def test_places_of_tokens_and_keys_are_those_of_the_model(kind):
     H, W = data["input"]
     for i, stage in enumerate(data["stages"]):
         grid = trace[f"stages.{i}.grid"]
-        assert tuple(stage["grid"]) == grid
-        assert stage["cell"] == [4 * 2**i / H, 4 * 2**i / W]
+        assert (tuple(stage["grid"]), stage["cell"]) == (grid, [4 * 2**i / H, 4 * 2**i / W])
         keys = POOLED**2 if kind == "linear" else np.prod([n // stage["ratio"] for n in grid])
         assert stage["keys"] == keys + stage["classToken"] == trace[f"stages.{i}.blocks.0.attn.k"].shape[2]
-        assert stage["pooled"] == (POOLED if kind == "linear" else 0)
-        assert stage["classToken"] == (kind == "v1" and i == 2)
+        expected = (POOLED if kind == "linear" else 0, kind == "v1" and i == 2)
+        assert (stage["pooled"], stage["classToken"]) == expected
 
 
 @pytest.mark.parametrize("kind", ["v1", "shipped"])
@@ -102,19 +88,17 @@ def test_predictions_are_the_forward_pass_s():
     logits = trace_of("shipped")["logits"][0].astype(np.float64)
     shown = data_of(page_of("shipped").html)["predictions"]
     best = np.argsort(-logits)[:5]
-    assert [one["label"] for one in shown] == [model_of("shipped").labels[n] for n in best]
-    assert [one["logit"] for one in shown] == logits[best].tolist()
+    expected = [(model_of("shipped").labels[n], logits[n]) for n in best]
+    assert [(one["label"], one["logit"]) for one in shown] == expected
     np.testing.assert_allclose([one["probability"] for one in shown], softmax(logits)[best], rtol=1e-12)
     assert shown[0]["label"] == "golf ball"
 
 
-@pytest.mark.parametrize(
-    ("change", "chances"),
-    [({"problem_type": "multi_label_classification"}, [0.880797078, 0.5]),
-     ({"problem_type": "regression"}, [None, None])],
-)  # fmt: skip
-def test_outputs_that_are_no_choice_are_not_shown_as_one(change, chances):
-    config = replace(model_of("shipped").config, num_labels=2, **change)
+@pytest.mark.parametrize(("problem", "chances"), [
+    ("multi_label_classification", [0.880797078, 0.5]), ("regression", [None, None]),
+])  # fmt: skip
+def test_outputs_that_are_no_choice_are_not_shown_as_one(problem, chances):
+    config = replace(model_of("shipped").config, num_labels=2, problem_type=problem)
     model = replace(model_of("shipped"), config=config, labels=None)
     shown = predictions(np.array([0.0, 2.0], np.float32), model)
     assert [one["label"] for one in shown] == ["LABEL_1", "LABEL_0"]
@@ -125,7 +109,7 @@ def test_a_model_without_a_head_has_a_page():
     model = model_of("v2")
     params = {key: value for key, value in model.params.items() if key != "head"}
     model = replace(model, config=replace(model.config, num_labels=0), params=params, labels=None)
-    assert data_of(explore(GOLF_BALL, model).html)["predictions"] == []
+    assert data_of(explore(BALL, model).html)["predictions"] == []
 
 
 # Sizes
@@ -138,7 +122,7 @@ def test_the_shipped_model_s_page_is_well_under_2_mb():
 @pytest.mark.parametrize("size", [32, 96, 224, 384, 512])
 @pytest.mark.parametrize("name", VARIANTS)
 def test_every_published_model_fits_at_every_size_and_at_224_pixels_in_full(name, size):
-    stages = stages_of(name, size)
+    stages = published_stages(name, size)
     chosen = shares(stages)
     assert sum(map(Stage.cost, stages, chosen)) <= BUDGET
     for stage, share in zip(stages, chosen, strict=True):
@@ -148,16 +132,14 @@ def test_every_published_model_fits_at_every_size_and_at_224_pixels_in_full(name
             assert (share.stride, share.every, len(stage.blocks(share))) == (1, 1, stage.depth)
 
 
-def stages_of(name, side):
+def published_stages(name, side):
     """The `Stage`s that a published model has for a square picture."""
-    config = VARIANTS[name]
-    stages = []
-    for i, (H, W) in enumerate(stage_grids(config, (side, side))):
-        R = config.sr_ratios[i]
+    config, stages = VARIANTS[name], []
+    per_stage = zip(config.sr_ratios, config.depths, config.num_attention_heads, config.hidden_sizes, strict=True)
+    for i, ((H, W), (R, *rest)) in enumerate(zip(stage_grids(config, (side, side)), per_stage, strict=True)):
         special = int(config.model_type == "pvt" and i == 3)
         M = POOLED**2 if config.linear_attention else (H // R) * (W // R) + special
-        stages.append(Stage((H, W), M, special, config.depths[i], config.num_attention_heads[i],
-                            config.hidden_sizes[i]))  # fmt: skip
+        stages.append(Stage((H, W), M, special, *rest))
     return stages
 
 
@@ -171,11 +153,11 @@ def test_what_a_small_budget_gives_up_is_told_and_the_rest_stays_true(kind):
             assert probability <= stage["errors"]["probability"] * 1.05 + 1e-7
             assert score <= stage["errors"]["score"] * 1.05 + 2e-5
             assert stage["errors"]["probability"] < 0.06
-            tokens = numbers(stage["features"], np.int8).reshape(-1, stage["channels"])
-            assert np.prod([len(stage["rows"]), len(stage["columns"])]) == len(tokens)
-            seen |= {("bits", stage["bits"]), ("stride", stage["stride"]), ("blocks", len(stage["blocks"])),
-                     ("scores", stage["onlyScores"])}  # fmt: skip
-    assert {("bits", 8), ("bits", 16), ("stride", 1), ("stride", 2), ("scores", True), ("scores", False)} <= seen
+            features = numbers(stage["features"], np.int8)
+            assert len(stage["rows"]) * len(stage["columns"]) * stage["channels"] == len(features)
+            seen |= {(name, stage[name]) for name in ("bits", "stride", "onlyScores")}
+    wanted = {"bits": (8, 16), "stride": (1, 2), "onlyScores": (True, False)}
+    assert {(name, value) for name, values in wanted.items() for value in values} <= seen
     with pytest.raises(ValueError, match="found more queries and keys than fit in a page"):
         pack(trace, config, 100)
 
@@ -218,19 +200,17 @@ def test_the_page_asks_nothing_of_any_network(kind):
 
 def test_hostile_names_and_labels_stay_text():
     name = "<script>alert(1)</script>\"'&.jpg"
-    html = explore(Image.open(GOLF_BALL), model_of("v2"), name=name).html
+    html = explore(Image.open(BALL), model_of("v2"), name=name).html
     assert "<script>alert" not in html
     assert "&lt;script&gt;alert(1)&lt;/script&gt;&quot;&#x27;&amp;.jpg · what" in html
     data = data_of(html)
-    assert data["file"] == name
-    assert {one["label"] for one in data["predictions"]} == set(NASTY_LABELS)
-    assert data["model"]["name"] == "small <v2>"
-    block = html.split('id="data">')[1].split("</script>")[0]
-    assert "<" not in block
+    assert (data["file"], data["model"]["name"]) == (name, "small <v2>")
+    assert {one["label"] for one in data["predictions"]} == set(pages.NASTY_LABELS)
+    assert "<" not in html.split('id="data">')[1].split("</script>")[0]
 
 
 def test_placeholders_in_names_are_not_filled():
-    html = explore(Image.open(GOLF_BALL), model_of("v2"), name="{{data}}{{style}}").html
+    html = explore(Image.open(BALL), model_of("v2"), name="{{data}}{{style}}").html
     assert "<title>{{data}}{{style}} ·" in html
     assert data_of(html)["file"] == "{{data}}{{style}}"
 
@@ -243,10 +223,9 @@ def test_numbers_that_json_lacks_are_refused():
 def test_nothing_else_of_the_photo_s_file_is_in_the_page(tmp_path):
     exif = Image.Exif()
     exif[0x010E] = "my garden, 48.1 N 11.5 E"
-    Image.open(GOLF_BALL).save(tmp_path / "garden.jpg", exif=exif)
+    Image.open(BALL).save(tmp_path / "garden.jpg", exif=exif)
     html = explore(tmp_path / "garden.jpg", model_of("v2")).html
-    jpeg = numbers(data_of(html)["picture"]["src"].split(",")[1], np.uint8).tobytes()
-    assert b"garden" not in jpeg
+    assert b"garden" not in as_file(data_of(html)["picture"]["src"]).read()
     assert str(tmp_path) not in html
 
 
@@ -259,19 +238,17 @@ def quarters(width, height):
     return Image.fromarray(colours.repeat(height // 2, axis=0).repeat(width // 2, axis=1))
 
 
-@pytest.mark.parametrize(
-    ("recipe", "size", "shown", "squashed"),
-    [("hf", (600, 300), (768, 384), True), ("hf", (300, 300), (768, 768), False),
-     ("official", (600, 300), (768, 768), False), ("timm", (300, 900), (768, 768), False)],
-)  # fmt: skip
+@pytest.mark.parametrize(("recipe", "size", "shown", "squashed"), [
+    ("hf", (600, 300), (768, 384), True), ("hf", (300, 300), (768, 768), False),
+    ("official", (600, 300), (768, 768), False), ("timm", (300, 900), (768, 768), False),
+])  # fmt: skip
 def test_the_picture_is_what_the_model_sees_in_the_photo_s_proportions(recipe, size, shown, squashed):
     uri, width, height, was_squashed = shown_picture(quarters(*size), at_size(RECIPES[recipe]), 224, 224)
-    assert (width, height) == shown
-    assert was_squashed == squashed
-    picture = np.asarray(Image.open(as_file(uri))).astype(int)
-    assert picture.shape == (height, width, 3)
+    assert ((width, height), was_squashed) == (shown, squashed)
+    picture = Image.open(as_file(uri))
+    assert (picture.size, picture.mode) == (shown, "RGB")
     model_sees = pvt_numpy.preprocess(quarters(*size), **RECIPES[recipe] | {"do_normalize": False})[0]
-    small = np.asarray(Image.fromarray(picture.astype(np.uint8)).resize((224, 224))).transpose(2, 0, 1)
+    small = np.asarray(picture.resize((224, 224))).transpose(2, 0, 1)
     assert np.abs(small / 255 - model_sees).mean() < 0.01
 
 
@@ -281,22 +258,21 @@ def as_file(uri):
 
 def test_arrays_and_grey_pictures_are_shown_as_they_are():
     fractions = np.linspace(0, 1, 300 * 200 * 3).reshape(200, 300, 3).astype(np.float32)
-    model = replace(model_of("v2"), preprocessing=RECIPE | {"do_rescale": False})
+    model = replace(model_of("v2"), preprocessing=pages.RECIPE | {"do_rescale": False})
     picture = np.asarray(Image.open(as_file(data_of(explore(fractions, model).html)["picture"]["src"])))
-    assert picture[:10].mean() < 15
-    assert picture[-10:].mean() > 240
+    assert picture[:10].mean() < 15 < 240 < picture[-10:].mean()
 
 
-@pytest.mark.parametrize(("size", "expected"), [(64, (64, 64)), (512, (512, 512))])
-def test_size_is_the_model_s_input(size, expected):
+@pytest.mark.parametrize("size", [64, 512])
+def test_size_is_the_model_s_input(size):
     recipe = at_size(RECIPES["official"], (size, size))
-    assert pvt_numpy.preprocess(GOLF_BALL, **recipe).shape[2:] == expected
+    assert pvt_numpy.preprocess(BALL, **recipe).shape[2:] == (size, size)
     assert recipe["size"] == {"shortest_edge": round(256 * size / 224)}
 
 
 def test_the_largest_size_stays_below_6_mb():
     noise = np.random.default_rng(0).integers(0, 256, (512, 512, 3), np.uint8)  # JPEG can do least with it
     page = explore(Image.fromarray(noise), model_of("shipped"), size=512)
+    data = data_of(page.html)
     assert len(page.html.encode()) < 6e6
-    assert data_of(page.html)["input"] == [512, 512]
-    assert data_of(page.html)["stages"][0]["keys"] == 256
+    assert (data["input"], data["stages"][0]["keys"]) == ([512, 512], 256)

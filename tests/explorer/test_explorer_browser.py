@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from pvt_numpy.explorer import page as page_module
-from pvt_numpy.explorer.pack import cosines, pack
+from pvt_numpy.explorer.pack import pack
 from pvt_numpy.explorer.page import explore
 from tests.explorer import browser
 from tests.explorer.browser import click, point, press, text
-from tests.explorer.explorer_pages import GOLF_BALL, data_of, kept_queries, model_of, page_of, trace_of
+from tests.explorer.explorer_pages import cosines, data_of, kept_queries, model_of, stages_of, trace_of
+from tests.processes import BALL
 
 pytestmark = pytest.mark.browser
 
@@ -21,9 +22,13 @@ def shown_values(driver):
     return np.array(driver.execute_script("return Array.from(valuesAt(state.place, state.block, state.head))"))
 
 
+def rows_of(driver, selector):
+    return driver.find_elements("css selector", f"{selector} tr")
+
+
 def table_of(driver):
     """The rows of the arithmetic table as texts: key, q·k, score, power, probability."""
-    rows = driver.find_elements("css selector", "#contributions tbody tr")
+    rows = rows_of(driver, "#contributions tbody")
     return [[cell.text for cell in row.find_elements("css selector", "td")[:5]] for row in rows]
 
 
@@ -37,30 +42,30 @@ def number(shown):
 @pytest.mark.parametrize("kind", ["v1", "v2", "linear", "shipped"])
 def test_every_number_is_the_forward_pass_s_within_the_stated_error(view, kind):
     driver, trace = view(kind), trace_of(kind)
-    for i, stage in enumerate(data_of(page_of(kind).html)["stages"]):
-        d, queries = stage["channels"] // stage["heads"], kept_queries(stage)
+    for i, stage in enumerate(stages_of(kind)):
+        d, queries, within = stage["channels"] // stage["heads"], kept_queries(stage), stage["errors"]
         for j, block in enumerate(stage["blocks"]):
             name = f"stages.{i}.blocks.{block['index']}.attn"
             probs, scores = trace[f"{name}.probs"][0], trace[f"{name}.scores"][0]
             for n in (0, len(queries) // 3, len(queries) - 1):
-                shown = driver.execute_script(
+                *shown, channels = driver.execute_script(
                     """const [i, j, n] = arguments, stage = page.stages[i], block = stage.blocks[j];
                     const heads = [...Array(stage.heads).keys()];
                     return [heads.map((h) => Array.from(scoresOf(stage, block, h, n))),
                             heads.map((h) => Array.from(attentionOf(stage, block, h, n))),
                             Array.from(attentionOf(stage, block, MEAN, n)), stage.d]""", i, j, n)  # fmt: skip
-                query, within = queries[n], stage["errors"]
-                assert shown[3] == d
-                assert np.abs(np.array(shown[0]) - scores[:, query]).max() <= within["score"] + 2e-5
-                assert np.abs(np.array(shown[1]) - probs[:, query]).max() <= within["probability"] + 1e-6
-                assert np.abs(np.array(shown[2]) - probs[:, query].mean(0)).max() <= within["probability"] + 1e-6
+                assert channels == d
+                exact = scores[:, queries[n]], probs[:, queries[n]], probs[:, queries[n]].mean(0)
+                score, probability, mean = (np.abs(np.array(a) - b).max() for a, b in zip(shown, exact, strict=True))
+                assert score <= within["score"] + 2e-5
+                assert max(probability, mean) <= within["probability"] + 1e-6
 
 
 @pytest.mark.parametrize("kind", ["v1", "linear", "shipped"])
 def test_the_reverse_view_is_a_column_of_the_forward_pass_s_table(view, kind):
-    driver, trace = view(kind), trace_of(kind)
-    for i, stage in enumerate(data_of(page_of(kind).html)["stages"]):
-        probs = trace[f"stages.{i}.blocks.0.attn.probs"][0]
+    driver = view(kind)
+    for i, stage in enumerate(stages_of(kind)):
+        probs = trace_of(kind)[f"stages.{i}.blocks.0.attn.probs"][0]
         for m in (0, stage["keys"] // 2, stage["keys"] - 1):
             for head in (0, stage["heads"] - 1, -1):
                 shown = driver.execute_script(
@@ -73,7 +78,7 @@ def test_the_reverse_view_is_a_column_of_the_forward_pass_s_table(view, kind):
 @pytest.mark.parametrize("kind", ["v1", "shipped"])
 def test_similarity_is_the_cosine_of_the_map(view, kind):
     driver = view(kind)
-    for i, stage in enumerate(data_of(page_of(kind).html)["stages"]):
+    for i, stage in enumerate(stages_of(kind)):
         features = trace_of(kind)[f"stages.{i}"][0].reshape(stage["channels"], -1).T.astype(np.float64)
         n = len(features) // 2
         cosines_of = "const s = page.stages[arguments[0]];return Array.from(cosinesOf(s, s.special + arguments[1]))"
@@ -88,19 +93,18 @@ def test_the_table_adds_up_and_shows_the_model_s_numbers(view):
     press(driver, "3")
     press(driver, "h")  # from the mean to head 1
     assert text(driver, "#chosen") == "Stage 3 · block 2 · head 1"
-    query = 6 * 14 + 6
-    probs = trace_of("shipped")["stages.2.blocks.1.attn.probs"][0, 0, query]
-    scores = trace_of("shipped")["stages.2.blocks.1.attn.scores"][0, 0, query]
+    attn = "stages.2.blocks.1.attn"  # of row 7, column 7
+    probs, scores = (trace_of("shipped")[f"{attn}.{name}"][0, 0, 6 * 14 + 6] for name in ("probs", "scores"))
     rows = table_of(driver)
     order = np.argsort(-probs)
     assert [row[0] for row in rows] == [f"row {m // 7 + 1}, column {m % 7 + 1}" for m in order[: len(rows)]]
-    error = data_of(page_of("shipped").html)["stages"][2]["errors"]
+    error = stages_of("shipped")[2]["errors"]
     for (_, product, score, power, share), m in zip(rows, order, strict=False):
         assert abs(number(share) - probs[m]) <= error["probability"] + 0.6e-5
         assert abs(number(score) - scores[m]) <= error["score"] + 0.6e-3
         assert abs(number(product) - scores[m] * 32**0.5) <= 6 * error["score"] + 0.6e-3
         assert abs(number(power) - np.exp(scores[m] - scores.max())) <= 2 * error["score"] + 0.6e-4
-    rest, total = (row.text.split() for row in driver.find_elements("css selector", "#contributions tfoot tr"))
+    rest, total = (row.text.split() for row in rows_of(driver, "#contributions tfoot"))
     assert number(total[-1]) == 1
     assert abs(number(rest[-1]) - np.sort(probs)[: -len(rows)].sum()) < 2e-4
     assert f"sum of 32 products = {rows[0][1]}" in text(driver, "#product-sum")
@@ -129,25 +133,21 @@ def test_it_loads_with_names_answer_and_shapes(view):
     press(driver, "1")
     assert "3136 × 49 instead of 3136 × 3136, 64 times fewer" in text(driver, "#shape-words")
     assert "Q, queries 1 × 3136 × 32" in text(driver, "#shapes")
-    assert len(driver.find_elements("css selector", "#predictions tbody tr")) == 5
+    assert len(rows_of(driver, "#predictions tbody")) == 5
     facts = text(driver, "#facts")
-    assert "squashed to 224 × 224 (bicubic)" in facts
-    assert "3,412,330" in facts
-    assert "licence" in facts
-    stated = [row.text.split() for row in driver.find_elements("css selector", "#errors tbody tr")]
-    assert [number(row[3]) for row in stated] == [float(f"{stage['errors']['probability']:.1e}")
-                                                  for stage in data_of(page_of("shipped").html)["stages"]]  # fmt: skip
+    assert all(words in facts for words in ("squashed to 224 × 224 (bicubic)", "3,412,330", "licence"))
+    stated = [number(row.text.split()[3]) for row in rows_of(driver, "#errors tbody")]
+    assert stated == [float(f"{stage['errors']['probability']:.1e}") for stage in stages_of("shipped")]
 
 
 def test_the_mouse_moves_the_query_and_a_click_pins_it(view):
     driver = view()
     point(driver, 0.1, 0.2)
     assert text(driver, "#caption").startswith("Query row 6, column 3 reads most from")
-    values = shown_values(driver)
-    strongest = int(np.argmax(values))
-    assert f"row {strongest // 7 + 1}, column {strongest % 7 + 1}" in text(driver, "#caption")
-    assert text(driver, "#legend-high") in text(driver, "#caption")
-    assert abs(number(text(driver, "#legend-high")) / 100 - values.max()) < 6e-4
+    values, high = shown_values(driver), text(driver, "#legend-high")
+    row, column = divmod(int(np.argmax(values)), 7)
+    assert all(words in text(driver, "#caption") for words in (f"row {row + 1}, column {column + 1}", high))
+    assert abs(number(high) / 100 - values.max()) < 6e-4
     assert text(driver, "#pinned-caption").startswith("Click the picture")
     point(driver, 0.1, 0.2, press_too=True)
     kept = text(driver, "#pinned-caption")
@@ -223,13 +223,12 @@ def test_buttons_choose_stage_block_head_and_direction(view):
     names = [one.get_attribute("aria-label") or one.text.split("\n")[0] for one in pressed]
     assert set(names) >= {"reads from", "Stage 3", "Block 1, head 4"}
     click(driver, "#reverse")
-    values = shown_values(driver)
-    assert len(values) == 196
     key = driver.execute_script("return keyAt(state.stage, state.place)")
-    exact = trace_of("shipped")["stages.2.blocks.0.attn.probs"][0, 3, :, key]
-    assert np.abs(values - exact).max() <= data_of(page_of("shipped").html)["stages"][2]["errors"]["probability"] + 1e-6
-    best = int(np.argmax(exact))
-    assert f"by the query row {best // 14 + 1}, column {best % 14 + 1}" in text(driver, "#caption")
+    values, exact = shown_values(driver), trace_of("shipped")["stages.2.blocks.0.attn.probs"][0, 3, :, key]
+    assert values.shape == exact.shape == (196,)
+    assert np.abs(values - exact).max() <= stages_of("shipped")[2]["errors"]["probability"] + 1e-6
+    row, column = divmod(int(np.argmax(exact)), 14)
+    assert f"by the query row {row + 1}, column {column + 1}" in text(driver, "#caption")
     click(driver, "#forward")
     assert len(shown_values(driver)) == 49
 
@@ -248,10 +247,9 @@ def test_small_pictures_are_one_tab_stop_with_arrow_keys(view):
     assert text(driver, "#chosen") == "Stage 3 · block 1 · head 1"
 
 
-@pytest.mark.parametrize(
-    ("kind", "stage", "columns"),
-    [("shipped", "3", 7), ("v2", "1", 4), ("linear", "2", 7), ("v1", "3", 4)],
-)
+@pytest.mark.parametrize(("kind", "stage", "columns"), [
+    ("shipped", "3", 7), ("v2", "1", 4), ("linear", "2", 7), ("v1", "3", 4),
+])  # fmt: skip
 def test_the_photo_is_lit_where_the_query_reads(view, kind, stage, columns):
     driver = view(kind)
     press(driver, stage)
@@ -300,14 +298,13 @@ def test_the_class_token_asks_and_is_no_part_of_the_picture(view):
 def test_rollout_is_shown_for_every_model(view):
     driver = view("v2")
     assert "Pyramid rollout" in text(driver, "#rollout-caption")
-    assert not driver.find_element("id", "class-button").is_displayed()
-    assert not driver.find_element("id", "class-token").is_displayed()
+    assert not any(driver.find_element("id", name).is_displayed() for name in ("class-button", "class-token"))
 
 
 def lacking(monkeypatch, kind, budget):
     """The page of a small model with so little room, and its stages."""
     monkeypatch.setattr(page_module, "pack", lambda trace, config: pack(trace, config, budget))
-    page = explore(GOLF_BALL, model_of(kind))
+    page = explore(BALL, model_of(kind))
     return page, data_of(page.html)["stages"]
 
 
@@ -332,11 +329,10 @@ def test_a_page_that_lacks_something_says_so_and_stays_true(view, monkeypatch):
 
 def test_a_stage_with_scores_only_says_so(view, monkeypatch):
     page, stages = lacking(monkeypatch, "v1", 26_000)
-    only = [i for i, stage in enumerate(stages) if stage["onlyScores"]]
-    assert only
+    first = [stage["onlyScores"] for stage in stages].index(True)
     driver = view(page)
-    press(driver, str(only[0] + 1))
+    press(driver, str(first + 1))
     assert "has its scores on this page, but not the q and k" in text(driver, "#product-channels")
     assert "8, scores" in text(driver, "#errors")
     point(driver, 0.5, 0.5, press_too=True)
-    assert number(driver.find_elements("css selector", "#contributions tfoot tr")[1].text.split()[-1]) == 1
+    assert number(rows_of(driver, "#contributions tfoot")[1].text.split()[-1]) == 1

@@ -9,20 +9,20 @@ from PIL import Image
 from pvt_numpy.explorer.page import explore
 from tests.explorer import browser
 from tests.explorer.browser import point, press, text
-from tests.explorer.explorer_pages import GOLF_BALL, model_of, page_of
+from tests.explorer.explorer_pages import model_of, page_of
+from tests.processes import BALL
 
 pytestmark = pytest.mark.browser
 
 
 def test_hostile_names_are_shown_and_do_nothing(view):
     name = "<script>alert(1)</script>.jpg"
-    driver = view(explore(Image.open(GOLF_BALL), model_of("v2"), name=name))
+    driver = view(explore(Image.open(BALL), model_of("v2"), name=name))
     assert text(driver, "#file") == name
     assert driver.title.startswith(name)
-    assert driver.execute_script("return document.querySelectorAll('script').length") == 2
-    assert driver.execute_script("return document.querySelectorAll('#predictions b, #facts b').length") == 0
-    assert "</script><b>x" in text(driver, "#predictions")
-    assert 'a "quoted" label' in text(driver, "#predictions")
+    counts = [len(driver.find_elements("css selector", tags)) for tags in ("script", "#predictions b, #facts b")]
+    assert counts == [2, 0]
+    assert all(words in text(driver, "#predictions") for words in ("</script><b>x", 'a "quoted" label'))
 
 
 def test_nothing_but_the_file_is_ever_asked_for(view, tmp_path):
@@ -31,10 +31,8 @@ def test_nothing_but_the_file_is_ever_asked_for(view, tmp_path):
         press(driver, key)
     point(driver, 0.3, 0.6, press_too=True)
     assert browser.requested(driver) == [(tmp_path / "page.html").as_uri()]
-    allowed = driver.execute_async_script(
-        "const done = arguments[0]; fetch('data:,x').then(() => done(true), () => done(false))"
-    )
-    assert not allowed  # the policy holds, even for what would need no network
+    fetching = "const done = arguments[0]; fetch('data:,x').then(() => done(true), () => done(false))"
+    assert not driver.execute_async_script(fetching)  # the policy holds, even for what would need no network
     browser.complaints(driver)  # which the browser reports; that is the point
 
 
@@ -48,18 +46,15 @@ def test_nothing_is_wider_than_the_screen(view, width, kind):
     photo = driver.find_element("id", "photo-canvas")
     beside = driver.find_element("id", "pinned").location
     assert beside["x"] > photo.rect["x"] if width > 700 else beside["y"] > photo.rect["y"] + photo.rect["height"]
-    photo = photo.size
-    assert photo["width"] > 0.44 * width
-    assert abs(photo["width"] / photo["height"] - 512 / 384) < 0.02  # in the photo's own proportions
+    assert photo.size["width"] > 0.44 * width
+    assert abs(photo.size["width"] / photo.size["height"] - 512 / 384) < 0.02  # in the photo's own proportions
 
 
 @pytest.mark.parametrize("width", [1280, 390])
 def test_nothing_shifts_while_the_query_moves_and_stages_change(view, width):
     driver = view(width=width)
-    driver.execute_script(
-        """window.shifted = 0; new PerformanceObserver((list) => {
-        for (const entry of list.getEntries()) shifted += entry.value; }).observe({type: 'layout-shift'});"""
-    )
+    driver.execute_script("""window.shifted = 0; new PerformanceObserver((list) => {
+        for (const entry of list.getEntries()) shifted += entry.value; }).observe({type: 'layout-shift'});""")
     positions = "return ['.beside', '.arithmetic'].map((s) => find(s).getBoundingClientRect().top + scrollY)"
     before = driver.execute_script(positions)
     for x in (0.05, 0.5, 0.95):
@@ -87,16 +82,14 @@ def test_a_frame_is_worked_out_in_time_for_60_a_second(view):
 
 
 def test_light_and_dark(view):
-    def colours(driver):
-        return driver.execute_script("const s = getComputedStyle(document.body); return [s.color, s.backgroundColor]")
+    def paper_over_ink(driver):
+        found = "const s = getComputedStyle(document.body); return [s.backgroundColor, s.color]"
+        colours = (colour[colour.index("(") + 1 : -1].split(",")[:3] for colour in driver.execute_script(found))
+        paper, ink = (sum(map(float, colour)) / 765 for colour in colours)
+        return paper - ink
 
-    def brightness(colour):
-        return sum(map(float, colour[colour.index("(") + 1 : -1].split(",")[:3])) / 765
-
-    ink, paper = map(brightness, colours(view()))
-    assert paper - ink > 0.7
-    ink, paper = map(brightness, colours(view(dark=True)))
-    assert ink - paper > 0.7
+    assert paper_over_ink(view()) > 0.7
+    assert paper_over_ink(view(dark=True)) < -0.7
 
 
 def test_what_can_be_used_has_a_name_and_focus_can_be_seen(view):
@@ -114,16 +107,14 @@ def test_what_can_be_used_has_a_name_and_focus_can_be_seen(view):
         press(driver, Keys.TAB, on="body") if not seen else driver.switch_to.active_element.send_keys(Keys.TAB)
         focused = driver.switch_to.active_element
         seen.append(focused.get_attribute("id") or focused.text or focused.get_attribute("aria-label"))
-        style = driver.execute_script("return getComputedStyle(document.activeElement).outline")
-        assert "solid 3px" in style
+        assert "solid 3px" in driver.execute_script("return getComputedStyle(document.activeElement).outline")
     assert {"forward", "reverse", "pin-button", "photo-canvas"} <= set(seen)
 
 
 def test_it_shows_in_a_notebook_s_frame(chrome, tmp_path):
     """The page works inside the frame that a notebook gets, under the notebook's own style."""
-    (tmp_path / "notebook.html").write_text(
-        f"<!DOCTYPE html><meta charset=utf-8><title>n</title>{page_of('v2')._repr_html_()}", encoding="utf-8"
-    )
+    html = f"<!DOCTYPE html><meta charset=utf-8><title>n</title>{page_of('v2')._repr_html_()}"
+    (tmp_path / "notebook.html").write_text(html, encoding="utf-8")
     browser.screen(chrome, 1000)
     browser.complaints(chrome)
     chrome.get((tmp_path / "notebook.html").as_uri())

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.commands.command_line import COMMANDS, ROOT, run
+from tests.processes import COMMANDS, ROOT, run
 
 HEAVY = ("torch", "transformers", "timm", "matplotlib", "huggingface_hub", "tqdm", "jupyter", "IPython", "ipykernel",
          "nbclient", "nbformat", "hypothesis", "selenium")  # fmt: skip

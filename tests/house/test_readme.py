@@ -17,8 +17,8 @@ from pvt_numpy.analysis.cost import summarise
 from pvt_numpy.checkpoints.export import export_hf
 from pvt_numpy.checkpoints.hub import OFFICIAL_TOP1
 from pvt_numpy.classify import classify
-from tests.commands.test_cli import COMMANDS
-from tests.house.readme_blocks import README, READMES, ROOT, blocks, commands
+from tests.house.readme_blocks import README, READMES, blocks, commands
+from tests.processes import COMMANDS, ROOT
 
 CHECKER = doctest.OutputChecker()
 SETTINGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE

@@ -17,8 +17,8 @@ from pvt_numpy.plots.figures import as_bytes, for_notebook
 from pvt_numpy.plots.photo import show_photo
 from pvt_numpy.reference.cases import by_precision, golden_case, live_case
 from pvt_numpy.reference.comparison import TOLERANCES, Difference
-from tests.commands.command_line import BALL, run
 from tests.plots.plot_cases import V2, query, shown, traced
+from tests.processes import BALL, run
 
 
 def test_photo_of_undoes_the_normalisation():

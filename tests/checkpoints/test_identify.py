@@ -1,8 +1,9 @@
-"""Every public kind of checkpoint becomes ours, bit for bit; offline, with generated files.
+"""Every public kind of checkpoint is recognised and becomes ours, bit for bit; offline, with generated files.
 
 The way back is in test_export.py, PyTorch's own files and models in test_convert_torch.py.
 """
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -11,8 +12,11 @@ import pytest
 from pvt_numpy import convert
 from pvt_numpy.checkpoints import hub
 from pvt_numpy.checkpoints.checkpoint import load_model, write_safetensors
+from pvt_numpy.checkpoints.identify import identify
+from pvt_numpy.checkpoints.names import file_names
+from pvt_numpy.checkpoints.sources import Source
 from pvt_numpy.config import VARIANTS, config_to_dict
-from pvt_numpy.parameters import flatten
+from pvt_numpy.parameters import flatten, parameter_shapes
 from pvt_numpy.pictures import imagenet
 from pvt_numpy.pictures.recipes import RECIPES
 from tests.checkpoints.checkpoint_files import (
@@ -25,19 +29,15 @@ from tests.checkpoints.checkpoint_files import (
     assert_same_params,
     bare_file,
     make_model,
+    refused,
     state_dict,
     write_json,
     write_raw,
 )  # fmt: skip
 
-TIMM_CONFIG = {
-    "architecture": "pvt_v2_b0",
-    "num_classes": 3,
-    "pretrained_cfg": {
-        "input_size": [3, 224, 224], "interpolation": "bicubic", "crop_pct": 0.9, "crop_mode": "center",
-        "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225],
-    },
-}  # fmt: skip
+TIMM_RECIPE = {"input_size": [3, 224, 224], "interpolation": "bicubic", "crop_pct": 0.9, "crop_mode": "center",
+               "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}  # fmt: skip
+TIMM_CONFIG = {"architecture": "pvt_v2_b0", "num_classes": 3, "pretrained_cfg": TIMM_RECIPE}
 KINDS = {"official": (V1, V2, LINEAR), "timm": (V2, LINEAR), "hf-v1": (V1,), "hf-v2": (V2, LINEAR)}
 EVERY = [(kind, config) for kind, configs in KINDS.items() for config in configs]
 IDS = [f"{kind}-{'linear' if config is LINEAR else config.model_type}" for kind, config in EVERY]
@@ -47,9 +47,8 @@ def hf_folder(folder, model, **fields):
     """A Hugging Face folder, config.json written here and not by the exporter under test."""
     folder.mkdir()
     v1, bare = model.config.model_type == "pvt", not model.config.num_labels
-    write_safetensors(
-        folder / "model.safetensors", state_dict(model, "hf-v1" if v1 else "hf-v2", bare), {"format": "pt"}, "float32"
-    )
+    state = state_dict(model, "hf-v1" if v1 else "hf-v2", bare)
+    write_safetensors(folder / "model.safetensors", state, {"format": "pt"}, "float32")
     values = config_to_dict(model.config)
     count = values.pop("num_labels")
     del values["patch_norm_eps"]
@@ -91,32 +90,24 @@ def test_bare_state_dicts(tmp_path, capsys, kind, config):
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_published_variants_are_recognised_by_their_shapes(tmp_path, variant):
     """All eleven, from official names. Only the header is real: the arrays are a hole in the file."""
-    from pvt_numpy.checkpoints.identify import identify
-    from pvt_numpy.checkpoints.names import file_names
-    from pvt_numpy.checkpoints.sources import Source
-    from pvt_numpy.parameters import parameter_shapes
-
     shapes = {file_names(n, "official")[0]: shape for n, shape in parameter_shapes(VARIANTS[variant]).items()}
     identity = identify(Source(tmp_path, shapes, None), "x.pth", "x.pth")
-    assert identity.config == replace(VARIANTS[variant], **SPLIT)
-    assert identity.labels == imagenet.class_names()
-    assert identity.preprocessing == RECIPES["official"]
-    assert identity.origin["recipe"] == "official"
+    assert (identity.config, identity.labels) == (replace(VARIANTS[variant], **SPLIT), imagenet.class_names())
+    assert (identity.preprocessing, identity.origin["recipe"]) == (RECIPES["official"], "official")
 
 
-@pytest.mark.parametrize(
-    "config",
-    [
-        replace(V2, num_channels=5, depths=(2, 1, 1, 3), num_labels=0),
-        replace(V2, mlp_ratios=(2.5, 1 / 3, 4, 4), qkv_bias=False),
-        replace(V2, num_encoder_blocks=2, depths=(1, 1), hidden_sizes=(64, 128), patch_sizes=(3, 5), strides=(2, 3),
-                num_attention_heads=(1, 2), mlp_ratios=(1, 1), sr_ratios=(4, 1)),
-        replace(V1, image_size=64, sequence_reduction_ratios=(4, 1, 2, 1), num_labels=0),
-        replace(V1, num_encoder_blocks=1, depths=(2,), hidden_sizes=(32,), patch_sizes=(8,), strides=(8,),
-                num_attention_heads=(1,), mlp_ratios=(2,), sequence_reduction_ratios=(1,)),
-    ],
-    ids=["five channels, no head", "odd ratios", "two stages", "v1 at 64", "one stage"],
-)  # fmt: skip
+UNPUBLISHED = {
+    "five channels, no head": replace(V2, num_channels=5, depths=(2, 1, 1, 3), num_labels=0),
+    "odd ratios": replace(V2, mlp_ratios=(2.5, 1 / 3, 4, 4), qkv_bias=False),
+    "two stages": replace(V2, num_encoder_blocks=2, depths=(1, 1), hidden_sizes=(64, 128), patch_sizes=(3, 5),
+                          strides=(2, 3), num_attention_heads=(1, 2), mlp_ratios=(1, 1), sr_ratios=(4, 1)),
+    "v1 at 64": replace(V1, image_size=64, sequence_reduction_ratios=(4, 1, 2, 1), num_labels=0),
+    "one stage": replace(V1, num_encoder_blocks=1, depths=(2,), hidden_sizes=(32,), patch_sizes=(8,), strides=(8,),
+                         num_attention_heads=(1,), mlp_ratios=(2,), sequence_reduction_ratios=(1,)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("config", UNPUBLISHED.values(), ids=UNPUBLISHED)
 def test_sizes_that_were_never_published(tmp_path, config):
     model = make_model(config)
     ours = load_model(bare_file(tmp_path / "m.safetensors", model, "official"))
@@ -158,22 +149,19 @@ def test_bfloat16_is_widened_exactly(tmp_path):
 # --- folders ---
 
 
-@pytest.mark.parametrize(
-    "config",
-    [SMALL_V1, SMALL_V2, replace(SMALL_V1, num_labels=0), replace(SMALL_V2, num_labels=0),
-     replace(SMALL_V1, image_size=96, patch_sizes=(4, 3, 2, 2))],
-)  # fmt: skip
+@pytest.mark.parametrize("config", [
+    SMALL_V1, SMALL_V2, replace(SMALL_V1, num_labels=0), replace(SMALL_V2, num_labels=0),
+    replace(SMALL_V1, image_size=96, patch_sizes=(4, 3, 2, 2)),
+])  # fmt: skip
 def test_hugging_face_folders(tmp_path, config):
     """config.json counts, epsilon is one, and the image size without a preprocessor_config.json is the model's."""
     model = make_model(replace(config, patch_norm_eps=None, layer_norm_eps=1e-5))
     folder = hf_folder(tmp_path / "hf", model)
     ours = load_model(folder)
-    assert ours.config == model.config
     assert_same_params(ours.params, model.params)
-    assert ours.labels is None
+    assert (ours.config, ours.labels, ours.origin["source"]) == (model.config, None, "hf")
     assert ours.preprocessing["size"] == dict(zip(("height", "width"), config.image_hw, strict=True))
     assert load_model(folder / "model.safetensors").origin == ours.origin
-    assert ours.origin["source"] == "hf"
 
 
 def test_hugging_face_labels_and_preprocessor(tmp_path):
@@ -181,8 +169,7 @@ def test_hugging_face_labels_and_preprocessor(tmp_path):
     folder = hf_folder(tmp_path / "hf", make_model(SMALL_V2), id2label={str(n): names[n] for n in (2, 0, 1, 3)})
     write_json(folder / "preprocessor_config.json", {"image_processor_type": "PvtImageProcessor", "resample": 2})
     model = load_model(folder)
-    assert model.labels == tuple(names)
-    assert model.preprocessing == RECIPES["hf-bilinear"]
+    assert (model.labels, model.preprocessing) == (tuple(names), RECIPES["hf-bilinear"])
     assert model.origin["recipe"] == "hf-bilinear"
 
 
@@ -202,21 +189,18 @@ def test_sharded_folder(tmp_path):
 
     outside = tmp_path / "outside.safetensors"
     (folder / files[2]).rename(outside)
-    with pytest.raises(
-        FileNotFoundError, match=f"index.json: found no {files[2]}; expected it, for the index lists it"
-    ):
+    with pytest.raises(FileNotFoundError, match=f"index.json: found no {files[2]}; expected it, for the index lists"):
         load_model(folder)
-    for path in ("../outside.safetensors", str(outside), "..\\outside.safetensors", "..", "", "C:outside.safetensors"):
-        write_json(index, {"weight_map": weight_map | {"classifier.bias": path}})
-        with pytest.raises(ValueError, match="weight_map: found .*; expected the name of a file in the same folder"):
-            load_model(folder)
-    for damage in ({}, {"weight_map": []}, {"weight_map": {"classifier.bias": 3}}):
-        write_json(index, damage)
-        with pytest.raises(ValueError, match=r"index\.json: weight_map: found something else; expected a table"):
-            load_model(folder)
-    write_json(index, {"weight_map": {"head": files[0]}})
-    with pytest.raises(ValueError, match=f"head: found no such parameter in {files[0]}"):
-        load_model(folder)
+    paths = ["../outside.safetensors", str(outside), "..\\outside.safetensors", "..", "", "C:outside.safetensors"]
+    elsewhere = [{"weight_map": weight_map | {"classifier.bias": path}} for path in paths]
+    no_tables = [{}, {"weight_map": []}, {"weight_map": {"classifier.bias": 3}}]
+    for damages, said in ((elsewhere, "weight_map: found .*; expected the name of a file in the same folder"),
+                          (no_tables, r"index\.json: weight_map: found something else; expected a table"),
+                          ([{"weight_map": {"head": files[0]}}],
+                           f"head: found no such parameter in {files[0]}")):  # fmt: skip
+        for damage in damages:
+            write_json(index, damage)
+            assert re.search(said, refused(folder))
 
 
 def test_timm_folder(tmp_path):
@@ -224,16 +208,15 @@ def test_timm_folder(tmp_path):
     bare_file(tmp_path / "model.safetensors", model, "timm")
     write_json(tmp_path / "config.json", TIMM_CONFIG | {"label_names": ["a", "b", "c"]})
     ours = load_model(tmp_path)
-    assert ours.config == replace(model.config, **SPLIT)
-    assert ours.labels == ("a", "b", "c")
+    assert (ours.config, ours.labels) == (replace(model.config, **SPLIT), ("a", "b", "c"))
     assert ours.preprocessing == RECIPES["timm"]
     assert ours.origin == {"format": "timm", "source": tmp_path.name, "recipe": "timm"}
     assert_same_params(ours.params, model.params)
 
     write_json(tmp_path / "config.json", TIMM_CONFIG | {"architecture": "pvt_v2_b2.in1k"})
-    with pytest.raises(ValueError, match=r"configuration \(these are the parameters of pvt_v2_b0\); ") as caught:
-        load_model(tmp_path)
-    assert str(caught.value).endswith(
+    said = refused(tmp_path)
+    assert "configuration (these are the parameters of pvt_v2_b0); " in said
+    assert said.endswith(
         "of another shape: patch_embed.proj.weight is (32, 1, 7, 7), expected (64, 1, 7, 7), patch_embed.proj.bias, "
         "patch_embed.norm.*, stages.0.blocks.0.*, stages.0.blocks.1.*, stages.0.norm.*, stages.1.downsample.*, "
         "stages.1.blocks.0.*, stages.1.blocks.1.*, stages.1.norm.*, stages.2.downsample.*, stages.2.blocks.0.*, "
@@ -254,18 +237,13 @@ def test_imagenets_names_where_there_are_1000_outputs_and_none_of_their_own(tmp_
 def test_downloaded_names(tmp_path, monkeypatch):
     folder = hf_folder(tmp_path / "snapshot", make_model(SMALL_V1))
     asked = []
-
-    def download(source, local_files_only):
-        asked.append((source, local_files_only))
-        return folder
-
-    monkeypatch.setattr(hub, "download", download)
+    monkeypatch.setattr(hub, "download", lambda source, **options: asked.append((source, options)) or folder)
     model = load_model("Zetatech/pvt-tiny-224", local_files_only=True)
-    assert asked == [("Zetatech/pvt-tiny-224", True)]
+    assert asked == [("Zetatech/pvt-tiny-224", {"local_files_only": True})]
     assert model.origin["source"] == "Zetatech/pvt-tiny-224", "the name, not the place in some cache"
     write_json(folder / "config.json", {"model_type": "pvt"})
-    with pytest.raises(ValueError, match="^Zetatech/pvt-tiny-224: the parameters do not fit pvt_tiny; missing"):
-        load_model("Zetatech/pvt-tiny-224")
+    said = refused("Zetatech/pvt-tiny-224")
+    assert said.startswith("Zetatech/pvt-tiny-224: the parameters do not fit pvt_tiny; missing")
 
 
 V2_SAYS = '{"model_type": "pvt_v2", '
@@ -273,10 +251,7 @@ CONFIGS = {
     "no JSON": ("{", "config.json: found no valid JSON ("),
     "not UTF-8": (b"\xff\xfe{", "config.json: found no valid JSON ("),
     "too deep": ("[" * 100_000, "config.json: found no valid JSON ("),
-    "deep where Python prints": (
-        V2_SAYS + f'"depths": {"[" * 900 + "]" * 900}}}',
-        "config.json: found no valid JSON (",
-    ),
+    "deep where Python prints": (V2_SAYS + f'"depths": {"[" * 900 + "]" * 900}}}', "found no valid JSON ("),
     "a list": ("[]", "config.json: found a JSON list"),
     "another model": ('{"model_type": "vit"}', "model_type: found 'vit'"),
     "a nonsense field": (V2_SAYS + '"depths": "deep"}', "depths: found 'deep'"),
@@ -297,28 +272,20 @@ def test_damaged_config_json(tmp_path, text, said):
     model = make_model(replace(V2, num_labels=4))
     bare_file(tmp_path / "model.safetensors", model, "timm" if "arch" in str(text) else "hf-v2")
     (tmp_path / "config.json").write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(ValueError, match="^[^\n]+$") as caught:
-        load_model(tmp_path)
-    assert said in str(caught.value)
-    assert str(caught.value).startswith(str(tmp_path))
+    assert said in refused(tmp_path)
 
 
 def test_what_is_no_pvt(tmp_path):
     with pytest.raises(FileNotFoundError, match="a folder with no model in it; expected model.safetensors or"):
         load_model(tmp_path)
-    write_raw(tmp_path / "m.safetensors", {"bert.x": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}, bytes(4))
-    with pytest.raises(ValueError, match=r"the parameters: found bert\.x; expected those of a public PVT checkpoint$"):
-        load_model(tmp_path / "m.safetensors")
-    bare_file(tmp_path / "m.safetensors", make_model(SMALL_V2), "timm")
-    with pytest.raises(
-        ValueError, match=r"channels: found \(8, 8, 20, 16\), which no published variant has.*config\.json"
-    ):
-        load_model(tmp_path / "m.safetensors")
-    bare_file(tmp_path / "m.safetensors", make_model(replace(V1, image_size=(32, 64))), "official")
-    with pytest.raises(ValueError, match="first position table: found 128 rows, which are no square grid"):
-        load_model(tmp_path / "m.safetensors")
+    path = tmp_path / "m.safetensors"
+    write_raw(path, {"bert.x": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}, bytes(4))
+    assert refused(path).endswith("the parameters: found bert.x; expected those of a public PVT checkpoint")
+    said = refused(bare_file(path, make_model(SMALL_V2), "timm"))
+    assert re.search(r"channels: found \(8, 8, 20, 16\), which no published variant has.*config\.json", said)
+    said = refused(bare_file(path, make_model(replace(V1, image_size=(32, 64))), "official"))
+    assert "first position table: found 128 rows, which are no square grid" in said
     state = state_dict(make_model(V2), "official")
     del state["patch_embed2.proj.weight"]
-    write_safetensors(tmp_path / "m.safetensors", state, {}, "float32")
-    with pytest.raises(ValueError, match=r"m\.safetensors: patch_embed2\.proj\.weight: found no such parameter"):
-        load_model(tmp_path / "m.safetensors")
+    write_safetensors(path, state, {}, "float32")
+    assert "m.safetensors: patch_embed2.proj.weight: found no such parameter" in refused(path)
