@@ -18,19 +18,8 @@ from pvt_numpy.parameters import flatten, parameter_shapes, unflatten
 from pvt_numpy.pictures.processor import preprocess
 from pvt_numpy.pictures.recipes import RECIPES
 from tests import processes
-from tests.checkpoints.checkpoint_files import (
-    SMALL_V1,
-    SMALL_V2,
-    assert_same_params,
-    make_model,
-    refused,
-    retyped,
-    rewrite,
-    rewrite_config,
-    state_dict,
-    write_json,
-    write_raw,
-)
+from tests.checkpoints.checkpoint_files import refused, rewrite, rewrite_config, write_json, write_raw
+from tests.checkpoints.models import SMALL_V1, SMALL_V2, assert_same, make_model, retyped, state_dict
 
 HF_FOLDER = Path(__file__).parents[3] / "shared" / "checkpoints" / "pvt_v2_b0_imagenette"
 
@@ -55,7 +44,7 @@ def test_float32_round_trip_is_exact(tmp_path, config):
     model = make_model(config, preprocessing=RECIPES["hf"], origin={"source": "a test"})
     save_model(tmp_path / "m", model)
     back = load_model(tmp_path / "m")
-    assert_same_params(back.params, model.params)
+    assert_same(back.params, model.params)
     assert replace(back, params={}) == replace(model, params={})
 
 
@@ -66,14 +55,14 @@ def test_labels_and_everything_else_survive(saved, model):
 def test_float16_round_trip_rounds_once(tmp_path, saved, model):
     save_model(tmp_path / "half", model, "float16")
     back = load_model(tmp_path / "half")
-    assert_same_params(back.params, retyped(model.params, np.float16, np.float32))
+    assert_same(back.params, retyped(model.params, np.float16, np.float32))
     save_model(tmp_path / "again", back, "float16")
     assert (tmp_path / "again").read_bytes() == (tmp_path / "half").read_bytes()
     assert saved.stat().st_size - (tmp_path / "half").stat().st_size > 59_000, "of 120,896 bytes of float32"
 
 
 def test_float64_has_the_same_values(saved, model):
-    assert_same_params(load_model(saved, dtype=np.float64).params, retyped(model.params, np.float64))
+    assert_same(load_model(saved, dtype=np.float64).params, retyped(model.params, np.float64))
 
 
 def test_convolutions_lie_channels_last_under_pytorchs_shape(saved):
@@ -131,7 +120,7 @@ def test_the_shipped_model_is_the_trained_one():
     if not HF_FOLDER.is_dir():
         pytest.skip("the trained Hugging Face folder is not at hand; it is too large for the repository")
     shipped, trained = load_model(), load_model(HF_FOLDER)
-    assert_same_params(shipped.params, retyped(trained.params, np.float16, np.float32))
+    assert_same(shipped.params, retyped(trained.params, np.float16, np.float32))
     assert replace(shipped, params={}, origin={}) == replace(trained, params={}, origin={})
     photos = sorted((HF_FOLDER.parents[1] / "imagenette160" / "val").glob("*/*.jpg"))[::300]
     pixels = preprocess(photos, **shipped.preprocessing)

@@ -14,17 +14,8 @@ from pvt_numpy.model import forward
 from pvt_numpy.parameters import flatten
 from pvt_numpy.pictures.processor import preprocess
 from pvt_numpy.pictures.recipes import RECIPES
-from tests.checkpoints.checkpoint_files import (
-    LINEAR,
-    SMALL_V1,
-    SMALL_V2,
-    V1,
-    V2,
-    assert_same_params,
-    make_model,
-    refused,
-    state_dict,
-)
+from tests.checkpoints.checkpoint_files import refused
+from tests.checkpoints.models import LINEAR, SMALL_V1, SMALL_V2, V1, V2, assert_same, make_model, state_dict
 
 pytestmark = pytest.mark.torch
 HF_V1, HF_V2 = (replace(config, patch_norm_eps=None) for config in (SMALL_V1, SMALL_V2))
@@ -129,7 +120,7 @@ def test_sharded_and_bfloat16(tmp_path, torch, transformers, hf_model):
     assert len(list(tmp_path.glob("*.safetensors"))) > 2
     ours = load_model(tmp_path)
     hf_model.float().save_pretrained(tmp_path / "float32")
-    assert_same_params(ours.params, load_model(tmp_path / "float32").params)
+    assert_same(ours.params, load_model(tmp_path / "float32").params)
 
 
 @pytest.mark.parametrize("config", [V1, V2, LINEAR, replace(V1, num_labels=0), replace(V2, num_labels=0)],
@@ -144,7 +135,7 @@ def test_official_pickles(tmp_path, torch, config):
         for new in (True, False):
             torch.save(state, tmp_path / "m.pth", _use_new_zipfile_serialization=new)
             ours = load_model(tmp_path / "m.pth")
-            assert_same_params(ours.params, model.params)
+            assert_same(ours.params, model.params)
             assert ours.config == replace(config, layer_norm_eps=1e-6, patch_norm_eps=1e-5)
             assert ours.origin["format"] == "the official code (whai362/PVT)"
 
@@ -154,7 +145,7 @@ def test_folder_with_a_pickle_only(tmp_path, torch, transformers, hf_model):
     ours = load_model(tmp_path)
     (tmp_path / "model.safetensors").unlink()
     torch.save(hf_model.state_dict(), tmp_path / "pytorch_model.bin")
-    assert_same_params(load_model(tmp_path).params, ours.params)
+    assert_same(load_model(tmp_path).params, ours.params)
     assert load_model(tmp_path).origin == ours.origin
 
 

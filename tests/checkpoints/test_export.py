@@ -14,19 +14,8 @@ from pvt_numpy.checkpoints.names import our_names
 from pvt_numpy.config import VARIANTS, config_from_dict
 from pvt_numpy.parameters import flatten, unflatten
 from pvt_numpy.pictures.recipes import RECIPES
-from tests.checkpoints.checkpoint_files import (
-    LINEAR,
-    SMALL_V1,
-    SMALL_V2,
-    SPLIT,
-    V1,
-    V2,
-    assert_same_params,
-    bare_file,
-    make_model,
-    refused,
-    retyped,
-)
+from tests.checkpoints.checkpoint_files import bare_file, refused
+from tests.checkpoints.models import LINEAR, SMALL_V1, SMALL_V2, SPLIT, V1, V2, assert_same, make_model, retyped
 from tests.processes import command
 
 
@@ -49,7 +38,7 @@ def test_there_and_back_through_hugging_face(tmp_path, config):
     model = make_model(config, labels=labels, preprocessing=RECIPES["hf-bilinear"])
     assert export_hf(tmp_path / "hf", model) == []
     back = load_model(tmp_path / "hf")
-    assert_same_params(back.params, model.params)
+    assert_same(back.params, model.params)
     assert (back.config, back.labels, back.preprocessing) == (config, labels, model.preprocessing)
     written = json.loads((tmp_path / "hf" / "config.json").read_text(encoding="utf-8"))
     assert "patch_norm_eps" not in written
@@ -80,7 +69,7 @@ def test_there_and_back_through_timm(tmp_path, recipe):
     left_out = "timm cannot say this model's preprocessing; config.json leaves it out"
     assert remarks == ([left_out] if recipe == "none" else [])
     back = load_model(tmp_path / "timm")
-    assert_same_params(back.params, model.params)
+    assert_same(back.params, model.params)
     assert (back.config, back.labels) == (config, model.labels)
     square = {"do_center_crop": True, "crop_size": {"height": 224, "width": 224}, "crop_offset": "round"}
     if recipe != "none":  # timm always crops; a crop of the whole picture changes nothing
@@ -121,7 +110,7 @@ def test_a_folder_is_written_whole_or_not_at_all(tmp_path, write):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "full"]
     assert not list((tmp_path / "empty").iterdir())
     write(tmp_path / "empty", model)
-    assert_same_params(load_model(tmp_path / "empty").params, model.params)
+    assert_same(load_model(tmp_path / "empty").params, model.params)
 
 
 # --- the command ---
@@ -138,7 +127,7 @@ def test_retype_relabel_and_note(tmp_path, run):
     ours = load_model(path)
     assert ours.labels == ("tench", "gr\u00fcn", "crane", "crane")
     assert ours.origin == {"source": "first", "recipe": "hf", "licence": "CC0 = free"}
-    assert_same_params(ours.params, retyped(model.params, np.float16, np.float32))
+    assert_same(ours.params, retyped(model.params, np.float16, np.float32))
 
 
 @pytest.mark.parametrize(("content", "said"), [
@@ -161,7 +150,7 @@ def test_default_output_overwrites_nothing(tmp_path, run, monkeypatch, options, 
     monkeypatch.chdir(tmp_path)
     shown = run(source, *options)
     assert f"wrote: {name}" in shown
-    assert_same_params(load_model(tmp_path / name).params, load_model(source).params)
+    assert_same(load_model(tmp_path / name).params, load_model(source).params)
     with pytest.raises(ValueError, match=f"{name}: found something of that name; expected a free one"):
         convert.main([str(source), *options])
 

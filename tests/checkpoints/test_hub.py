@@ -23,8 +23,8 @@ from pvt_numpy.checkpoints import hub
 from pvt_numpy.checkpoints.export import export_hf
 from pvt_numpy.pictures.recipes import RECIPES
 from tests.checkpoints import fake_hub
-from tests.checkpoints.checkpoint_files import SMALL_V2, make_model
 from tests.checkpoints.fake_hub import fail, fetch, run, start
+from tests.checkpoints.models import SMALL_V2, make_model
 from tests.processes import ROOT
 
 

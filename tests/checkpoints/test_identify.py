@@ -19,21 +19,8 @@ from pvt_numpy.config import VARIANTS, config_to_dict
 from pvt_numpy.parameters import flatten, parameter_shapes
 from pvt_numpy.pictures import imagenet
 from pvt_numpy.pictures.recipes import RECIPES
-from tests.checkpoints.checkpoint_files import (
-    LINEAR,
-    SMALL_V1,
-    SMALL_V2,
-    SPLIT,
-    V1,
-    V2,
-    assert_same_params,
-    bare_file,
-    make_model,
-    refused,
-    state_dict,
-    write_json,
-    write_raw,
-)  # fmt: skip
+from tests.checkpoints.checkpoint_files import bare_file, refused, write_json, write_raw
+from tests.checkpoints.models import LINEAR, SMALL_V1, SMALL_V2, SPLIT, V1, V2, assert_same, make_model, state_dict
 
 TIMM_RECIPE = {"input_size": [3, 224, 224], "interpolation": "bicubic", "crop_pct": 0.9, "crop_mode": "center",
                "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}  # fmt: skip
@@ -72,7 +59,7 @@ def test_bare_state_dicts(tmp_path, capsys, kind, config):
     assert convert.main([str(found), "-o", str(tmp_path / "ours.safetensors")]) == 0
     shown = capsys.readouterr().out
     ours = load_model(tmp_path / "ours.safetensors")
-    assert_same_params(ours.params, model.params)
+    assert_same(ours.params, model.params)
     assert ours.config == replace(config, **({} if kind.startswith("hf") else SPLIT))
     recipe = "hf" if kind.startswith("hf") else kind
     if config is V1:  # made for 32 pixels, and the recipe with it
@@ -113,14 +100,14 @@ def test_sizes_that_were_never_published(tmp_path, config):
     ours = load_model(bare_file(tmp_path / "m.safetensors", model, "official"))
     # Of the ratios that give the same hidden width, any is right.
     assert replace(ours.config, mlp_ratios=config.mlp_ratios) == replace(config, **SPLIT)
-    assert_same_params(ours.params, model.params)
+    assert_same(ours.params, model.params)
 
 
 def test_prefixes_of_wrappers_are_taken_off(tmp_path):
     model = make_model(V2)
     state = {f"module.backbone.{name}": value for name, value in state_dict(model, "official").items()}
     write_safetensors(tmp_path / "m.safetensors", state, {}, "float32")
-    assert_same_params(load_model(tmp_path / "m.safetensors").params, model.params)
+    assert_same(load_model(tmp_path / "m.safetensors").params, model.params)
 
 
 def test_keys_are_the_first_rows_of_kv(tmp_path):
@@ -158,7 +145,7 @@ def test_hugging_face_folders(tmp_path, config):
     model = make_model(replace(config, patch_norm_eps=None, layer_norm_eps=1e-5))
     folder = hf_folder(tmp_path / "hf", model)
     ours = load_model(folder)
-    assert_same_params(ours.params, model.params)
+    assert_same(ours.params, model.params)
     assert (ours.config, ours.labels, ours.origin["source"]) == (model.config, None, "hf")
     assert ours.preprocessing["size"] == dict(zip(("height", "width"), config.image_hw, strict=True))
     assert load_model(folder / "model.safetensors").origin == ours.origin
@@ -184,8 +171,8 @@ def test_sharded_folder(tmp_path):
     weight_map = {name: files[n % 3] for n, name in enumerate(state)}
     index = folder / "model.safetensors.index.json"
     write_json(index, {"metadata": {}, "weight_map": weight_map})
-    assert_same_params(load_model(folder).params, model.params)
-    assert_same_params(load_model(index).params, model.params)
+    assert_same(load_model(folder).params, model.params)
+    assert_same(load_model(index).params, model.params)
 
     outside = tmp_path / "outside.safetensors"
     (folder / files[2]).rename(outside)
@@ -211,7 +198,7 @@ def test_timm_folder(tmp_path):
     assert (ours.config, ours.labels) == (replace(model.config, **SPLIT), ("a", "b", "c"))
     assert ours.preprocessing == RECIPES["timm"]
     assert ours.origin == {"format": "timm", "source": tmp_path.name, "recipe": "timm"}
-    assert_same_params(ours.params, model.params)
+    assert_same(ours.params, model.params)
 
     write_json(tmp_path / "config.json", TIMM_CONFIG | {"architecture": "pvt_v2_b2.in1k"})
     said = refused(tmp_path)

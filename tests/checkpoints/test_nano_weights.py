@@ -2,17 +2,16 @@
 
 import csv
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import pvt_numpy
 from pvt_numpy.train import nano_config
+from tests.processes import BALL, PHOTOS, ROOT
 
-WEIGHTS = Path(__file__).resolve().parents[2] / "weights"
+WEIGHTS = ROOT / "weights"
 FILE, LOG = WEIGHTS / "pvt_v1_nano_imagenette.safetensors", WEIGHTS / "pvt_v1_nano_imagenette.csv"
-PHOTOS = WEIGHTS.parent.parent / "shared" / "imagenette160" / "val"
 
 
 def rows():
@@ -46,7 +45,7 @@ def test_the_log_is_of_one_whole_training():
 
 def test_it_sees_the_golf_ball():
     model = pvt_numpy.load_model(FILE)
-    x = pvt_numpy.preprocess(WEIGHTS.parent / "notebooks" / "golf_ball.jpg", **model.preprocessing)
+    x = pvt_numpy.preprocess(BALL, **model.preprocessing)
     assert model.labels[int(pvt_numpy.forward(x, model.params, model.config).logits.argmax())] == "golf ball"
 
 

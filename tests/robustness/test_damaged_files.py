@@ -8,7 +8,8 @@ import pytest
 from pvt_numpy.checkpoints.checkpoint import load_model, save_model
 from pvt_numpy.checkpoints.sources import open_source
 from pvt_numpy.pictures.recipes import RECIPES
-from tests.checkpoints.checkpoint_files import SMALL_V2, make_model, refused, rewrite, rewrite_config, write_raw
+from tests.checkpoints.checkpoint_files import refused, rewrite, rewrite_config, write_raw
+from tests.checkpoints.models import SMALL_V2, make_model
 
 
 @pytest.fixture

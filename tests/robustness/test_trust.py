@@ -16,11 +16,11 @@ from pvt_numpy import classify, convert, evaluate, load_model, save_model
 from pvt_numpy.checkpoints.export import export_hf
 from pvt_numpy.checkpoints.safetensors_file import write_safetensors
 from pvt_numpy.pictures.decode import open_image
-from tests.checkpoints.checkpoint_files import SMALL_V2, V2, make_model, state_dict, write_json
+from tests.checkpoints.checkpoint_files import write_json
+from tests.checkpoints.models import SMALL_V2, V2, make_model, state_dict
 from tests.explorer.explorer_pages import data_of
-from tests.processes import command
+from tests.processes import ROOT, command
 
-ROOT = Path(__file__).resolve().parents[2]
 HOSTILE = ("<img src=x onerror=alert(1)>", "{0.__class__} %s %(x)d", "\x1b[2J\x1b]0;owned\x07\r\n\u202e",
            "$\\frac{1}{$ 日本")  # fmt: skip
 

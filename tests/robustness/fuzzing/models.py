@@ -20,7 +20,7 @@ from pvt_numpy.checkpoints.safetensors_file import write_safetensors
 from pvt_numpy.config import PvtConfig, PvtV2Config, config_to_dict
 from pvt_numpy.parameters import flatten, parameter_shapes
 from pvt_numpy.pictures.recipes import RECIPES
-from tests.checkpoints.checkpoint_files import make_model, state_dict
+from tests.checkpoints.models import make_model, state_dict
 
 from .edits import strictly
 
