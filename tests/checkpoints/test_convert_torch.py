@@ -37,16 +37,11 @@ def torch():
     return torch
 
 
-@pytest.fixture
-def transformers(torch):
+@pytest.fixture(params=CONFIGS.values(), ids=CONFIGS)
+def hf_model(request, torch):
+    """A Hugging Face model with random numbers in every parameter, zeros and ones included."""
     import transformers
 
-    return transformers
-
-
-@pytest.fixture(params=CONFIGS.values(), ids=CONFIGS)
-def hf_model(request, torch, transformers):
-    """A Hugging Face model with random numbers in every parameter, zeros and ones included."""
     config = request.param
     name = "PvtV2" if config.model_type == "pvt_v2" else "Pvt"
     hf = getattr(transformers, f"{name}Config")(**hf_fields(config) | {"num_labels": config.num_labels or 2})
@@ -99,22 +94,23 @@ def test_hugging_face_models_in_and_out(tmp_path, torch, hf_model, pixels):
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_labels_and_image_processor_go_back(tmp_path, transformers, recipe):
+def test_labels_and_image_processor_go_back(tmp_path, recipe):
     """Hugging Face's own classes read the folder: the same names, and from the same picture the same pixels."""
-    labels = ("tench", "crane", "gr\u00fcn", "church")
-    export_hf(tmp_path / "hf", make_model(HF_V2, labels=labels, preprocessing=RECIPES[recipe]))
-    config = transformers.AutoConfig.from_pretrained(tmp_path / "hf")
-    assert config.id2label == dict(enumerate(labels))
-    assert config.label2id["church"] == 3
+    from transformers import AutoConfig
     from transformers.models.pvt.image_processing_pil_pvt import PvtImageProcessorPil
 
+    labels = ("tench", "crane", "gr\u00fcn", "church")
+    export_hf(tmp_path / "hf", make_model(HF_V2, labels=labels, preprocessing=RECIPES[recipe]))
+    config = AutoConfig.from_pretrained(tmp_path / "hf")
+    assert config.id2label == dict(enumerate(labels))
+    assert config.label2id["church"] == 3
     picture = np.random.default_rng(2).integers(0, 256, (300, 401, 3), dtype=np.uint8)
     theirs = PvtImageProcessorPil.from_pretrained(tmp_path / "hf")(picture)["pixel_values"]
     ours = preprocess(picture, **load_model(tmp_path / "hf").preprocessing)
     np.testing.assert_allclose(ours, np.asarray(theirs), rtol=0, atol=1e-6)
 
 
-def test_sharded_and_bfloat16(tmp_path, torch, transformers, hf_model):
+def test_sharded_and_bfloat16(tmp_path, torch, hf_model):
     hf_model = hf_model.to(torch.bfloat16)
     hf_model.save_pretrained(tmp_path, max_shard_size="20KB")
     assert len(list(tmp_path.glob("*.safetensors"))) > 2
@@ -140,7 +136,7 @@ def test_official_pickles(tmp_path, torch, config):
             assert ours.origin["format"] == "the official code (whai362/PVT)"
 
 
-def test_folder_with_a_pickle_only(tmp_path, torch, transformers, hf_model):
+def test_folder_with_a_pickle_only(tmp_path, torch, hf_model):
     hf_model.save_pretrained(tmp_path)
     ours = load_model(tmp_path)
     (tmp_path / "model.safetensors").unlink()

@@ -59,6 +59,12 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix != ".sha256"}
 
 
+def assert_from_cache(folder, served, *arguments, **variables):
+    served.requests.clear()
+    assert fetch(served, *arguments, **variables) == folder
+    assert served.requests == []
+
+
 def assert_line(err, start, *words):
     """One line on stderr, which starts so and holds all `words`."""
     assert err.startswith(start)
@@ -80,11 +86,9 @@ def test_first_download_then_cache(served, cache):
     asked = [request for request in served.requests if request.startswith("GET")]
     assert asked[-1] == "GET /lecture/pvt/model.safetensors"  # weights last, so with them the folder is complete
 
-    served.requests.clear()
-    assert fetch(served, cache, "lecture/pvt") == folder
-    assert fetch(served, cache, "lecture/pvt", "local") == folder
-    assert fetch(served, cache, "lecture/pvt", HF_HUB_OFFLINE="1") == folder
-    assert served.requests == []
+    assert_from_cache(folder, served, cache, "lecture/pvt")
+    assert_from_cache(folder, served, cache, "lecture/pvt", "local")
+    assert_from_cache(folder, served, cache, "lecture/pvt", HF_HUB_OFFLINE="1")
 
 
 def test_published_name_and_its_repository_are_one_checkpoint(served, cache):
@@ -119,9 +123,7 @@ def test_repository_without_preprocessing(served, cache):
     del served.repositories["lecture/pvt"]["preprocessor_config.json"]
     folder = fetch(served, cache, "lecture/pvt")
     assert sorted(contents(folder)) == ["config.json", "model.safetensors"]
-    served.requests.clear()
-    assert fetch(served, cache, "lecture/pvt") == folder
-    assert served.requests == []
+    assert_from_cache(folder, served, cache, "lecture/pvt")
 
 
 def test_shards(served, cache):
@@ -134,9 +136,7 @@ def test_shards(served, cache):
     served.repositories["lecture/outside"] = files | {INDEX: b'{"weight_map": {"a": "../../a.safetensors"}}'}
     folder = fetch(served, cache, "lecture/sharded")
     assert contents(folder) == files
-    served.requests.clear()
-    assert fetch(served, cache, "lecture/sharded") == folder
-    assert served.requests == []
+    assert_from_cache(folder, served, cache, "lecture/sharded")
     out, err = run(served, cache, "lecture/one-lost lecture/bad lecture/outside")
     lost, bad, outside = err.splitlines()
     assert lost.startswith("FileNotFoundError")

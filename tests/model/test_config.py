@@ -4,7 +4,6 @@ import json
 import math
 import re
 from dataclasses import FrozenInstanceError, fields, replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +20,6 @@ COUNTS = {
     "pvt_v2_b3": 45_238_696, "pvt_v2_b4": 62_556_072, "pvt_v2_b5": 81_956_008,
 }  # fmt: skip
 KINDS = pytest.mark.parametrize("kind", [PvtConfig, PvtV2Config])
-KEY_NAMES = Path(__file__).resolve().parents[3] / "shared" / "reference" / "key_names.json"
 
 
 def test_the_table_holds_exactly_the_eleven_published_variants():
@@ -98,9 +96,7 @@ def test_hugging_faces_own_file_is_read(kind, tmp_path):
     number = {"num_labels": 3} if kind is PvtConfig else {}
     getattr(transformers, kind.__name__)(**changed, **labels, **number).save_pretrained(tmp_path)
     found = config_from_dict(json.loads((tmp_path / "config.json").read_text(encoding="utf-8")))
-    assert isinstance(found, kind)
-    assert (found.depths, found.hidden_act, found.layer_norm_eps, found.qkv_bias) == ((1, 2, 1, 3), "relu", 1e-5, False)
-    assert found.num_labels == 3
+    assert replace(found, image_size=224) == kind(**changed, num_labels=3)
 
 
 @pytest.mark.parametrize("config", [*VARIANTS.values(), PvtConfig(patch_sizes=(5, 3, 2, 2), image_size=(64, 96)),
@@ -251,11 +247,3 @@ def test_fresh_parameters_are_what_the_configuration_says(kind):
 def test_flatten_and_unflatten_are_inverse():
     flat = {name: np.zeros(1) for name in parameter_shapes(VARIANTS["pvt_large"])}
     assert list(flatten(unflatten(flat))) == list(flat)
-
-
-@pytest.mark.skipif(not KEY_NAMES.is_file(), reason="the reference's table of names is not beside the checkout")
-@pytest.mark.parametrize("name", COUNTS)
-def test_shapes_are_those_of_the_reference_table(name):
-    table = json.loads(KEY_NAMES.read_text(encoding="utf-8"))
-    shapes = sorted(tuple(entry["shape"]) for entry in table[name])
-    assert shapes == sorted(parameter_shapes(VARIANTS[name]).values())

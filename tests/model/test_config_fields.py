@@ -133,20 +133,14 @@ def hf_loss(config, logits, labels):
 
 RNG = np.random.default_rng(0)
 LOSSES = [
-    (5, None, np.array([0, 4, 2])),
-    (5, None, np.array([0, 4, 2], np.int32)),
-    (5, None, RNG.random((3, 5))),
-    (5, None, np.array([[1.0, 0, 0, 1, 0]] * 3)),
-    (1, None, RNG.normal(size=3)),
-    (1, None, RNG.normal(size=(3, 1))),
-    (1, "regression", RNG.normal(size=3)),
-    (5, "regression", RNG.normal(size=(3, 5))),
-    (5, "single_label_classification", np.array([3, 3, 1])),
-    (5, "single_label_classification", np.array([3, -100, 1])),
+    (5, None, np.array([0, 4, 2])), (5, None, np.array([0, 4, 2], np.int32)), (5, None, RNG.random((3, 5))),
+    (5, None, np.array([[1.0, 0, 0, 1, 0]] * 3)), (1, None, RNG.normal(size=3)), (1, None, RNG.normal(size=(3, 1))),
+    (1, "regression", RNG.normal(size=3)), (5, "regression", RNG.normal(size=(3, 5))),
+    (5, "single_label_classification", np.array([3, 3, 1])), (5, "single_label_classification", np.array([3, -100, 1])),
     (5, "multi_label_classification", np.array([[0.0, 1, 0, 1, 1]] * 3)),
     (1, "multi_label_classification", RNG.random((3, 1))),
     (2, None, np.array([1, 0, 1])),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("num_labels", "problem_type", "labels"), LOSSES)

@@ -20,6 +20,7 @@ from pvt_numpy.reference.golden import seeded_params, seeded_pixels
 from tests import processes
 from tests.model.model_cases import KINDS
 from tests.model.test_mutations import put
+from tests.pictures.picture_cases import photo
 
 CHOSEN = ("v1", "v1_odd_regression", "v1_resized", "v1_no_bias_no_head", "v2", "v2_odd_no_bias", "v2_linear")
 
@@ -97,13 +98,9 @@ def test_a_layer_that_keeps_its_memory_is_seen(monkeypatch):
     assert not side_by_side(*calls("v2", "v2", np.float32))
 
 
-def photo(size, seed):
-    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8))
-
-
 def test_two_threads_prepare_pictures(tmp_path):
     for number, size in enumerate([(300, 200), (90, 130)]):
-        photo(size, number).save(tmp_path / f"{number}.png")
+        Image.fromarray(photo(*size, seed=number)).save(tmp_path / f"{number}.png")
     before = list(warnings.filters)
     assert side_by_side(*(lambda number=number: preprocess(tmp_path / f"{number}.png") for number in range(2)))
     assert warnings.filters == before

@@ -33,8 +33,8 @@ def hf():
     module = pytest.importorskip("transformers.models.pvt.image_processing_pil_pvt")
 
     def process(images, **options):
-        processor = module.PvtImageProcessorPil()
-        return processor(images, **({"do_convert_rgb": True, "return_tensors": "np"} | options))["pixel_values"]
+        options = {"do_convert_rgb": True, "return_tensors": "np"} | options
+        return module.PvtImageProcessorPil()(images, **options)["pixel_values"]
 
     return process
 

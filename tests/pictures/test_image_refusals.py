@@ -140,12 +140,11 @@ def test_kinds_of_pixels_that_have_no_known_white(tmp_path):
 
 
 def test_open_image_refuses_alike(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no such file"):
-        open_image(tmp_path / "no.jpg")
-    with pytest.raises(ValueError, match="found an empty file"):
-        open_image(io.BytesIO())
-    with pytest.raises(ValueError, match="source: found bytes; expected a path or a file"):
-        open_image(b"photo.jpg")
+    for source, error, said in ((tmp_path / "no.jpg", FileNotFoundError, "no such file"),
+                                (io.BytesIO(), ValueError, "found an empty file"),
+                                (b"", ValueError, "source: found bytes; expected a path or a file")):  # fmt: skip
+        with pytest.raises(error, match=said):
+            open_image(source)
 
 
 # Shapes

@@ -47,6 +47,8 @@ WRITERS = {
     "explore": (["explore", BALL, "--image-size", 64, "-o", "OUT"], ".html"),
     "plots": (["plots", "cost", "-o", "OUT"], ".png"),
 }
+TRAIN = ["train", "shapes", "--image-size", 16, "--drawn", 32, "--batch-size", 16, "--epochs", 2, "--measure-every", 9,
+         "-o", "OUT"]  # fmt: skip
 
 
 @dataclass
@@ -74,7 +76,8 @@ class Work:
         return processes.start(*arguments, cwd=folder, env=self.environment(folder))
 
     def environment(self, folder):
-        return {}
+        """As users have it: stopped between opening a file and its `with`, Python may warn that it closes the file."""
+        return {"PYTHONWARNINGS": None}
 
     def prepare(self, folder, old):
         if old:
@@ -117,7 +120,7 @@ class Download(Work):
     temporary = "cache/hub/*/blobs/*.incomplete"
 
     def environment(self, folder):
-        return fake_hub.environment(self.hub.url, folder / "cache")
+        return super().environment(folder) | fake_hub.environment(self.hub.url, folder / "cache")
 
     def state(self, folder, old):
         weights = [path.read_bytes() for path in folder.rglob("*.safetensors") if ".no_exist" not in path.parts]
@@ -167,17 +170,15 @@ def tree(path):
     return path.read_bytes() if path.exists() else None
 
 
-def writer(command, suffix):
+def writer(command, suffix, kind=Work):
     """The Work of a row of WRITERS; a folder is never written over."""
     output = f"out{suffix}"
-    return Work(tuple(output if word == "OUT" else word for word in command), output, old=bool(suffix))
+    return kind(tuple(output if word == "OUT" else word for word in command), output, old=bool(suffix))
 
 
 @contextlib.contextmanager
 def works(seconds=0.3):
     """Everything that writes, by what it is called in the table, with a Hub that takes so long to send its weights."""
-    training = ("train", "shapes", "--image-size", 16, "--drawn", 32, "--batch-size", 16, "--epochs", 2,
-                "--measure-every", 9, "--output", "out")  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         export_hf(Path(folder) / "hf", load_model())
         files = tree(Path(folder) / "hf")
@@ -187,7 +188,7 @@ def works(seconds=0.3):
         download.hub, download.weights = hub, files["model.safetensors"]
         yield {
             "download": download,
-            "train, then --resume": Training(training, "out", old=False),
+            "train, then --resume": writer(TRAIN, "", Training),
             **{name: writer(*how) for name, how in WRITERS.items()},
         }
 
