@@ -110,8 +110,7 @@ def test_the_shipped_model():
     assert model.preprocessing == RECIPES["hf"]
     assert sum(value.size for value in flatten(model.params).values()) == 3_412_330
     assert SHIPPED.stat().st_size < 7e6
-    for word in ("research use", "Apache-2.0"):
-        assert word in model.origin["licence"]
+    assert all(word in model.origin["licence"] for word in ("research use", "Apache-2.0"))
     assert describe(model).startswith("pvt_v2_b0, 3,412,330 parameters, 10 outputs; from pvt_v2_b0_imagenette")
 
 

@@ -171,9 +171,8 @@ def test_explore(hostile, tmp_path):
     html = page.read_text(encoding="utf-8")
     assert "<img src=x" not in html
     data = data_of(html)
-    assert data["file"] == photo.name
+    assert (data["file"], data["model"]["origin"]["recipe"]) == (photo.name, HOSTILE[1])
     assert {one["label"] for one in data["predictions"]} == set(HOSTILE)
-    assert data["model"]["origin"]["recipe"] == HOSTILE[1]
 
 
 @pytest.mark.filterwarnings("error")
