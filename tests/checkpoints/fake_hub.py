@@ -104,17 +104,8 @@ def environment(url, cache, **more):
     Whatever this machine has set for the real Hub or for proxies is left out; no connection leaves the machine.
     """
     other = [name for name in os.environ if re.match(r"(?i)HF_|HUGGING|TRANSFORMERS_|.*_PROXY$", name)]
-    return (
-        dict.fromkeys(other)
-        | {
-            "HF_ENDPOINT": url,
-            "HF_HOME": str(cache),
-            "HF_HUB_DISABLE_TELEMETRY": "1",
-            "HF_HUB_ETAG_TIMEOUT": "2",  # seconds
-            "NO_PROXY": "*",
-        }
-        | more
-    )
+    ours = {"HF_ENDPOINT": url, "HF_HOME": str(cache), "HF_HUB_DISABLE_TELEMETRY": "1", "NO_PROXY": "*"}
+    return dict.fromkeys(other) | ours | {"HF_HUB_ETAG_TIMEOUT": "2"} | more  # seconds
 
 
 def start(server, cache, *arguments, stderr=subprocess.PIPE, code=RUN, **variables):
@@ -209,16 +200,16 @@ def _answer_cdn(hub, request):
     span = re.fullmatch(r"bytes=(\d+)-", request.headers.get("Range", ""))
     start = int(span[1]) if span else 0
     headers = {"Content-Range": f"bytes {start}-{len(data) - 1}/{len(data)}"} if span else {}
-    body = data[start:]
-    if not hub.cuts and not hub.stalls:
-        return _send(request, 206 if span else 200, headers, body, hub.seconds)
-    _send(request, 206 if span else 200, headers | {"Content-Length": len(body)}, body[: len(body) // 2])
+    body, whole = data[start:], not hub.cuts and not hub.stalls
+    _send(request, 206 if span else 200, headers | {"Content-Length": len(body)},
+          body if whole else body[: len(body) // 2], hub.seconds)  # fmt: skip
+    if whole:
+        return
     request.wfile.flush()
     request.close_connection = True
     if hub.cuts:
         hub.cuts -= 1
-        return None
-    hub.stalls -= 1
-    hub.stalled.set()
-    hub.closing.wait(60)
-    return None
+    else:
+        hub.stalls -= 1
+        hub.stalled.set()
+        hub.closing.wait(60)

@@ -23,8 +23,8 @@ from pvt_numpy.checkpoints import hub
 from pvt_numpy.checkpoints.export import export_hf
 from pvt_numpy.pictures.recipes import RECIPES
 from tests.checkpoints import fake_hub
-from tests.checkpoints.checkpoint_files import SMALL_V2, make_model
 from tests.checkpoints.fake_hub import fail, fetch, run, start
+from tests.checkpoints.models import SMALL_V2, make_model
 from tests.processes import ROOT
 
 
@@ -37,9 +37,10 @@ def sha256(content):
     return hashlib.sha256(content).hexdigest()
 
 
-INDEX = "model.safetensors.index.json"
-SMALL = {"config.json": b'{"model_type": "pvt"}', "preprocessor_config.json": b"{}", "model.safetensors": data()}
+INDEX, WEIGHTS = "model.safetensors.index.json", data()
+SMALL = {"config.json": b'{"model_type": "pvt"}', "preprocessor_config.json": b"{}", "model.safetensors": WEIGHTS}
 BIG = SMALL | {"model.safetensors": data(30_000_000)}  # huggingface_hub writes, and resumes, by 10 MB
+PIN = f"pin={sha256(WEIGHTS)}"
 
 
 @pytest.fixture
@@ -58,6 +59,19 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix != ".sha256"}
 
 
+def assert_from_cache(folder, served, *arguments, **variables):
+    served.requests.clear()
+    assert fetch(served, *arguments, **variables) == folder
+    assert served.requests == []
+
+
+def assert_line(err, start, *words):
+    """One line on stderr, which starts so and holds all `words`."""
+    assert err.startswith(start)
+    assert err.count("\n") == 1, err
+    assert all(word in err for word in words), err
+
+
 def weights_in(cache):
     """What in the cache could be taken for weights, whole or in part; content is named after its sha256 there."""
     paths = [path for path in cache.rglob("*") if ".no_exist" not in path.parts]
@@ -72,15 +86,13 @@ def test_first_download_then_cache(served, cache):
     asked = [request for request in served.requests if request.startswith("GET")]
     assert asked[-1] == "GET /lecture/pvt/model.safetensors"  # weights last, so with them the folder is complete
 
-    served.requests.clear()
-    assert fetch(served, cache, "lecture/pvt") == folder
-    assert fetch(served, cache, "lecture/pvt", "local") == folder
-    assert fetch(served, cache, "lecture/pvt", HF_HUB_OFFLINE="1") == folder
-    assert served.requests == []
+    assert_from_cache(folder, served, cache, "lecture/pvt")
+    assert_from_cache(folder, served, cache, "lecture/pvt", "local")
+    assert_from_cache(folder, served, cache, "lecture/pvt", HF_HUB_OFFLINE="1")
 
 
 def test_published_name_and_its_repository_are_one_checkpoint(served, cache):
-    out, err = run(served, cache, "pvt_tiny Zetatech/pvt-tiny-224", "pin=" + sha256(SMALL["model.safetensors"]))
+    out, err = run(served, cache, "pvt_tiny Zetatech/pvt-tiny-224", PIN)
     by_name, by_repository = out.splitlines()
     assert by_name == by_repository
     assert contents(Path(by_name)) == SMALL
@@ -111,9 +123,7 @@ def test_repository_without_preprocessing(served, cache):
     del served.repositories["lecture/pvt"]["preprocessor_config.json"]
     folder = fetch(served, cache, "lecture/pvt")
     assert sorted(contents(folder)) == ["config.json", "model.safetensors"]
-    served.requests.clear()
-    assert fetch(served, cache, "lecture/pvt") == folder
-    assert served.requests == []
+    assert_from_cache(folder, served, cache, "lecture/pvt")
 
 
 def test_shards(served, cache):
@@ -126,13 +136,11 @@ def test_shards(served, cache):
     served.repositories["lecture/outside"] = files | {INDEX: b'{"weight_map": {"a": "../../a.safetensors"}}'}
     folder = fetch(served, cache, "lecture/sharded")
     assert contents(folder) == files
-    served.requests.clear()
-    assert fetch(served, cache, "lecture/sharded") == folder
-    assert served.requests == []
+    assert_from_cache(folder, served, cache, "lecture/sharded")
     out, err = run(served, cache, "lecture/one-lost lecture/bad lecture/outside")
     lost, bad, outside = err.splitlines()
     assert lost.startswith("FileNotFoundError")
-    assert "found no model-00002-of-00002.safetensors; expected it, for its model.safetensors.index.json lists" in lost
+    assert f"found no model-00002-of-00002.safetensors; expected it, for its {INDEX} lists" in lost
     assert "index.json: found a JSON list; expected a JSON object" in bad
     assert "weight_map: found '../../a.safetensors'; expected the name of a file" in outside
     assert fail(served, cache, "lecture/one-lost", "local").startswith("FileNotFoundError")  # not taken for complete
@@ -181,37 +189,30 @@ def test_stopped_in_the_middle(served, cache):
 
 def test_server_that_states_another_hash_is_refused_before_the_download(served, cache):
     err = fail(served, cache, "pvt_tiny")
-    assert err.startswith("ValueError")
-    assert sha256(SMALL["model.safetensors"]) in err
-    assert hub.PUBLISHED["pvt_tiny"].sha256 in err
+    assert_line(err, "ValueError", sha256(WEIGHTS), hub.PUBLISHED["pvt_tiny"].sha256)
     assert served.requests == ["HEAD /Zetatech/pvt-tiny-224/resolve/main/model.safetensors"]
     del served.repositories["Zetatech/pvt-tiny-224"]["model.safetensors"]
-    assert "model.safetensors of Zetatech/pvt-tiny-224: found no such file any more; expected sha256" in fail(
-        served, cache, "pvt_tiny"
-    )
+    gone = "model.safetensors of Zetatech/pvt-tiny-224: found no such file any more; expected sha256"
+    assert gone in fail(served, cache, "pvt_tiny")
 
 
-@pytest.mark.parametrize(
-    ("source", "stated"), [("pvt_tiny", "right"), ("pvt_tiny", "none"), ("lecture/pvt", "right")], ids=str
-)
+@pytest.mark.parametrize(("source", "stated"), [
+    ("pvt_tiny", "right"), ("pvt_tiny", "none"), ("lecture/pvt", "right"),
+])  # fmt: skip
 def test_damage_on_the_way(served, cache, source, stated):
     """One bit flipped, the size as expected: found, refused, removed; the next run repairs it."""
-    content = SMALL["model.safetensors"]
     served.damages = 1
     if stated == "none":
         served.stated["model.safetensors"] = None
-    out, err = run(served, cache, f"{source} {source}", "pin=" + sha256(content))
-    assert err.startswith("ValueError")
-    assert err.count("\n") == 1
-    assert sha256(content) in err
-    assert sha256(content[:-1] + bytes([content[-1] ^ 1])) in err
+    out, err = run(served, cache, f"{source} {source}", PIN)
+    assert_line(err, "ValueError", sha256(WEIGHTS), sha256(WEIGHTS[:-1] + bytes([WEIGHTS[-1] ^ 1])))
     assert contents(Path(out.strip())) == SMALL
 
 
 def test_damage_in_the_cache(served, cache):
     folder = fetch(served, cache, "lecture/pvt")
     weights, record = folder / "model.safetensors", folder / "model.safetensors.sha256"
-    damaged = SMALL["model.safetensors"][:-1] + b"?"
+    damaged = WEIGHTS[:-1] + b"?"
 
     weights.write_bytes(damaged)
     os.utime(weights, (1, 1))  # older than the record: a cached run does not read the file again
@@ -220,26 +221,23 @@ def test_damage_in_the_cache(served, cache):
         os.utime(weights, None)
         os.utime(record, (1, 1))  # changed since the record was written
         out, err = run(served, cache, "lecture/pvt lecture/pvt")
-        assert err.startswith("ValueError")
-        assert "removed; the next run downloads it anew" in err
+        assert_line(err, "ValueError", "removed; the next run downloads it anew")
         assert contents(Path(out.strip())) == SMALL
 
 
 def test_cache_filled_by_another_program_is_hashed_once(served, cache):
-    pin = "pin=" + sha256(SMALL["model.safetensors"])
-    record = fetch(served, cache, "pvt_tiny", pin) / "model.safetensors.sha256"
+    record = fetch(served, cache, "pvt_tiny", PIN) / "model.safetensors.sha256"
     record.unlink()
-    fetch(served, cache, "pvt_tiny", pin, "local")
+    fetch(served, cache, "pvt_tiny", PIN, "local")
     assert record.is_file()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs links in the cache")
 def test_other_upload_in_the_cache_is_refused_and_kept(served, cache):
     """A repository may change; the file is then sound but not the published one, and others may be using it."""
-    folder = fetch(served, cache, "pvt_tiny", "pin=" + sha256(SMALL["model.safetensors"]))
+    folder = fetch(served, cache, "pvt_tiny", PIN)
     err = fail(served, cache, "pvt_tiny", "pin=" + "0" * 64)
-    assert "left in the cache" in err
-    assert "0" * 64 in err
+    assert_line(err, "", "left in the cache", "0" * 64)
     assert contents(folder) == SMALL
 
 
@@ -247,12 +245,7 @@ def test_refusals(served, cache):
     """What a server may answer instead of a checkpoint; each is one line that names the way out."""
     pickles, gated = {"config.json": b"{}", "pytorch_model.bin": b""}, f"{served.url}/lecture/gated is gated"
     expected = {  # what it holds, or how it refuses: the error and what is said of it
-        "lecture/none": (
-            (404, "RepoNotFound"),
-            "FileNotFoundError",
-            "no repository lecture/none",
-            "name (pvt_tiny, pvt",
-        ),
+        "lecture/none": ((404, "RepoNotFound"), "FileNotFoundError", "no repository lecture/none", "(pvt_tiny, pvt"),
         "lecture/private": ((401, "RepoNotFound"), "FileNotFoundError", "private", "HF_TOKEN"),
         "lecture/token": ((401, None), "PermissionError", "401", "HF_TOKEN"),
         "lecture/gated": ((403, "GatedRepo"), "PermissionError", gated, "HF_TOKEN"),
@@ -266,20 +259,16 @@ def test_refusals(served, cache):
         (served.repositories if isinstance(answer, dict) else served.refusals)[name] = answer
     out, err = run(served, cache, " ".join(expected))
     assert out == ""
-    for line, (_, error, *words) in zip(err.splitlines(), expected.values(), strict=True):
-        assert line.startswith(f"{error}: test: error: ")
-        assert all(word in line for word in words), line
+    for line, (_, error, *words) in zip(err.splitlines(keepends=True), expected.values(), strict=True):
+        assert_line(line, f"{error}: test: error: ", *words)
     assert weights_in(cache) == []
 
 
-@pytest.mark.parametrize(
-    ("fault", "error", "reason"),
-    [
-        ("closed port", "ConnectionError", "URL could not be reached ("),
-        ("mute", "TimeoutError", "URL did not answer in time"),
-        ("not_a_hub", "ConnectionError", "what answers at URL is not a Hugging Face"),
-    ],
-)
+@pytest.mark.parametrize(("fault", "error", "reason"), [
+    ("closed port", "ConnectionError", "URL could not be reached ("),
+    ("mute", "TimeoutError", "URL did not answer in time"),
+    ("not_a_hub", "ConnectionError", "what answers at URL is not a Hugging Face"),
+])  # fmt: skip
 def test_no_hub_within_reach(served, cache, fault, error, reason):
     url = served.url
     if fault == "closed port":
@@ -287,19 +276,20 @@ def test_no_hub_within_reach(served, cache, fault, error, reason):
             url = gone.url
     else:
         setattr(served, fault, True)
-    err = fail(url, cache, "pvt_tiny")
     said = f"{error}: test: error: pvt_tiny: found no way to download it: {reason}"
-    assert err.startswith(said.replace("URL", url))
-    assert f"from {url}/Zetatech/pvt-tiny-224/tree/main in a folder and load that folder" in err
-    assert "name no model: the one that ships needs no download" in err
+    assert_line(
+        fail(url, cache, "pvt_tiny"), said.replace("URL", url),
+        f"from {url}/Zetatech/pvt-tiny-224/tree/main in a folder and load that folder",
+        "name no model: the one that ships needs no download",
+    )  # fmt: skip
 
 
 def test_requests_forbidden(served, cache):
-    start = "test: error: pvt_tiny: found no way to download it: "
+    cannot = "test: error: pvt_tiny: found no way to download it: "
     offline = fail(served, cache, "pvt_tiny", HF_HUB_OFFLINE="1")
-    assert offline.startswith(f"ConnectionError: {start}HF_HUB_OFFLINE is set")
+    assert offline.startswith(f"ConnectionError: {cannot}HF_HUB_OFFLINE is set")
     local = fail(served, cache, "pvt_tiny", "local")
-    assert local.startswith(f"FileNotFoundError: {start}it is not in the cache folder {cache}")
+    assert local.startswith(f"FileNotFoundError: {cannot}it is not in the cache folder {cache}")
     assert served.requests == []
 
 
@@ -308,8 +298,9 @@ def test_disk_without_room(served, cache):
     pytest.importorskip("resource", reason="POSIX only")
     served.repositories["lecture/pvt"] = BIG
     full = fail(served, cache, "lecture/pvt", "limit=1000000")
-    assert full.startswith("OSError: test: error: lecture/pvt: found no place for it in the cache folder " + str(cache))
-    assert "HF_HOME" in full
+    assert_line(
+        full, f"OSError: test: error: lecture/pvt: found no place for it in the cache folder {cache}", "HF_HOME"
+    )
     assert weights_in(cache) == []
     assert contents(fetch(served, cache, "lecture/pvt")) == BIG
     assert "lecture/pvt: found no place for it" in fail(served, ROOT / "pyproject.toml", "lecture/pvt")

@@ -19,8 +19,8 @@ from pvt_numpy.config import VARIANTS, config_to_dict
 from pvt_numpy.parameters import flatten, parameter_shapes
 from pvt_numpy.pictures import imagenet
 from pvt_numpy.pictures.recipes import RECIPES
-from tests.checkpoints import checkpoint_files as files
-from tests.checkpoints.checkpoint_files import LINEAR, SMALL_V1, SMALL_V2, SPLIT, V1, V2, make_model, refused
+from tests.checkpoints.checkpoint_files import bare_file, refused, write_json, write_raw
+from tests.checkpoints.models import LINEAR, SMALL_V1, SMALL_V2, SPLIT, V1, V2, assert_same, make_model, state_dict
 
 TIMM_RECIPE = {"input_size": [3, 224, 224], "interpolation": "bicubic", "crop_pct": 0.9, "crop_mode": "center",
                "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}  # fmt: skip
@@ -34,7 +34,7 @@ def hf_folder(folder, model, **fields):
     """A Hugging Face folder, config.json written here and not by the exporter under test."""
     folder.mkdir()
     v1, bare = model.config.model_type == "pvt", not model.config.num_labels
-    state = files.state_dict(model, "hf-v1" if v1 else "hf-v2", bare)
+    state = state_dict(model, "hf-v1" if v1 else "hf-v2", bare)
     write_safetensors(folder / "model.safetensors", state, {"format": "pt"}, "float32")
     values = config_to_dict(model.config)
     count = values.pop("num_labels")
@@ -44,7 +44,7 @@ def hf_folder(folder, model, **fields):
     name = "Pvt" if v1 else "PvtV2"
     values["architectures"] = [f"{name}Model" if bare else f"{name}ForImageClassification"]
     values["id2label"] = {str(n): f"LABEL_{n}" for n in range(count or 2)}
-    files.write_json(folder / "config.json", values | fields)
+    write_json(folder / "config.json", values | fields)
     return folder
 
 
@@ -55,11 +55,11 @@ def hf_folder(folder, model, **fields):
 def test_bare_state_dicts(tmp_path, capsys, kind, config):
     """Configuration from shapes, epsilons and recipe from the maker, arrays bit for bit; shown and recorded."""
     model = make_model(config)
-    found = files.bare_file(tmp_path / "found.safetensors", model, kind)
+    found = bare_file(tmp_path / "found.safetensors", model, kind)
     assert convert.main([str(found), "-o", str(tmp_path / "ours.safetensors")]) == 0
     shown = capsys.readouterr().out
     ours = load_model(tmp_path / "ours.safetensors")
-    files.assert_same_params(ours.params, model.params)
+    assert_same(ours.params, model.params)
     assert ours.config == replace(config, **({} if kind.startswith("hf") else SPLIT))
     recipe = "hf" if kind.startswith("hf") else kind
     if config is V1:  # made for 32 pixels, and the recipe with it
@@ -95,23 +95,23 @@ UNPUBLISHED = {
 @pytest.mark.parametrize("config", UNPUBLISHED.values(), ids=UNPUBLISHED)
 def test_sizes_that_were_never_published(tmp_path, config):
     model = make_model(config)
-    ours = load_model(files.bare_file(tmp_path / "m.safetensors", model, "official"))
+    ours = load_model(bare_file(tmp_path / "m.safetensors", model, "official"))
     # Of the ratios that give the same hidden width, any is right.
     assert replace(ours.config, mlp_ratios=config.mlp_ratios) == replace(config, **SPLIT)
-    files.assert_same_params(ours.params, model.params)
+    assert_same(ours.params, model.params)
 
 
 def test_prefixes_of_wrappers_are_taken_off(tmp_path):
-    model, path = make_model(V2), tmp_path / "m.safetensors"
-    state = {f"module.backbone.{name}": value for name, value in files.state_dict(model, "official").items()}
-    write_safetensors(path, state, {}, "float32")
-    files.assert_same_params(load_model(path).params, model.params)
+    model = make_model(V2)
+    state = {f"module.backbone.{name}": value for name, value in state_dict(model, "official").items()}
+    write_safetensors(tmp_path / "m.safetensors", state, {}, "float32")
+    assert_same(load_model(tmp_path / "m.safetensors").params, model.params)
 
 
 def test_keys_are_the_first_rows_of_kv(tmp_path):
     model = make_model(SMALL_V1)
     ours = load_model(hf_folder(tmp_path / "hf", model)).params["stages"][1]["blocks"][0]["attn"]["kv"]
-    state = files.state_dict(model, "hf-v1")
+    state = state_dict(model, "hf-v1")
     name = "pvt.encoder.block.1.0.attention.self.{}.{}"
     for leaf, value in ours.items():
         np.testing.assert_array_equal(value[:8], state[name.format("key", leaf)])
@@ -122,11 +122,11 @@ def test_bfloat16_is_widened_exactly(tmp_path):
     """A bfloat16 is the upper half of a float32: cut the lower half off, and the same must come back."""
     model = make_model(V2)
     header, data = {}, b""
-    for name, value in files.state_dict(model, "timm").items():
+    for name, value in state_dict(model, "timm").items():
         halves = (value.view(np.uint32) >> 16).astype("<u2").tobytes()
         header[name] = {"dtype": "BF16", "shape": value.shape, "data_offsets": [len(data), len(data) + len(halves)]}
         data += halves
-    ours = flatten(load_model(files.write_raw(tmp_path / "m.safetensors", header, data)).params)
+    ours = flatten(load_model(write_raw(tmp_path / "m.safetensors", header, data)).params)
     for name, value in flatten(model.params).items():
         np.testing.assert_array_equal(ours[name], (value.view(np.uint32) & 0xFFFF0000).view(np.float32))
 
@@ -142,7 +142,7 @@ def test_hugging_face_folders(tmp_path, config):
     model = make_model(replace(config, patch_norm_eps=None, layer_norm_eps=1e-5))
     folder = hf_folder(tmp_path / "hf", model)
     ours = load_model(folder)
-    files.assert_same_params(ours.params, model.params)
+    assert_same(ours.params, model.params)
     assert (ours.config, ours.labels, ours.origin["source"]) == (model.config, None, "hf")
     assert ours.preprocessing["size"] == dict(zip(("height", "width"), config.image_hw, strict=True))
     assert load_model(folder / "model.safetensors").origin == ours.origin
@@ -151,7 +151,7 @@ def test_hugging_face_folders(tmp_path, config):
 def test_hugging_face_labels_and_preprocessor(tmp_path):
     names = ["tench", "goldfish", "gr\u00fcn", "crane"]
     folder = hf_folder(tmp_path / "hf", make_model(SMALL_V2), id2label={str(n): names[n] for n in (2, 0, 1, 3)})
-    files.write_json(folder / "preprocessor_config.json", {"image_processor_type": "PvtImageProcessor", "resample": 2})
+    write_json(folder / "preprocessor_config.json", {"image_processor_type": "PvtImageProcessor", "resample": 2})
     model = load_model(folder)
     assert (model.labels, model.preprocessing) == (tuple(names), RECIPES["hf-bilinear"])
     assert model.origin["recipe"] == "hf-bilinear"
@@ -161,15 +161,15 @@ def test_sharded_folder(tmp_path):
     model = make_model(SMALL_V2)
     folder = hf_folder(tmp_path / "hf", model)
     (folder / "model.safetensors").unlink()
-    state = files.state_dict(model, "hf-v2")
+    state = state_dict(model, "hf-v2")
     shards = [f"model-0000{n}-of-00003.safetensors" for n in (1, 2, 3)]
     for n, file in enumerate(shards):
         write_safetensors(folder / file, dict(list(state.items())[n::3]), {}, "float32")
     weight_map = {name: shards[n % 3] for n, name in enumerate(state)}
     index = folder / "model.safetensors.index.json"
-    files.write_json(index, {"metadata": {}, "weight_map": weight_map})
-    files.assert_same_params(load_model(folder).params, model.params)
-    files.assert_same_params(load_model(index).params, model.params)
+    write_json(index, {"metadata": {}, "weight_map": weight_map})
+    assert_same(load_model(folder).params, model.params)
+    assert_same(load_model(index).params, model.params)
 
     outside = tmp_path / "outside.safetensors"
     (folder / shards[2]).rename(outside)
@@ -183,21 +183,21 @@ def test_sharded_folder(tmp_path):
                           ([{"weight_map": {"head": shards[0]}}],
                            f"head: found no such parameter in {shards[0]}")):  # fmt: skip
         for damage in damages:
-            files.write_json(index, damage)
+            write_json(index, damage)
             assert re.search(said, refused(folder))
 
 
 def test_timm_folder(tmp_path):
     model = make_model(replace(VARIANTS["pvt_v2_b0"], num_labels=3, num_channels=1))
-    files.bare_file(tmp_path / "model.safetensors", model, "timm")
-    files.write_json(tmp_path / "config.json", TIMM_CONFIG | {"label_names": ["a", "b", "c"]})
+    bare_file(tmp_path / "model.safetensors", model, "timm")
+    write_json(tmp_path / "config.json", TIMM_CONFIG | {"label_names": ["a", "b", "c"]})
     ours = load_model(tmp_path)
     assert (ours.config, ours.labels) == (replace(model.config, **SPLIT), ("a", "b", "c"))
     assert ours.preprocessing == RECIPES["timm"]
     assert ours.origin == {"format": "timm", "source": tmp_path.name, "recipe": "timm"}
-    files.assert_same_params(ours.params, model.params)
+    assert_same(ours.params, model.params)
 
-    files.write_json(tmp_path / "config.json", TIMM_CONFIG | {"architecture": "pvt_v2_b2.in1k"})
+    write_json(tmp_path / "config.json", TIMM_CONFIG | {"architecture": "pvt_v2_b2.in1k"})
     said = refused(tmp_path)
     assert "found parameters of pvt_v2_b0 (missing: " in said
     assert said.endswith(
@@ -210,9 +210,7 @@ def test_timm_folder(tmp_path):
 
 
 def test_imagenets_names_where_there_are_1000_outputs_and_none_of_their_own(tmp_path):
-    labels = load_model(
-        files.bare_file(tmp_path / "m.safetensors", make_model(replace(V2, num_labels=1000)), "timm")
-    ).labels
+    labels = load_model(bare_file(tmp_path / "m.safetensors", make_model(replace(V2, num_labels=1000)), "timm")).labels
     assert [labels[n] for n in (0, 134, 517, 999)] == ["tench", "crane", "crane", "toilet tissue"]
     assert len(labels) == 1000
     assert imagenet.classes()[134][0] != imagenet.classes()[517][0]
@@ -227,7 +225,7 @@ def test_downloaded_names(tmp_path, monkeypatch):
     model = load_model("Zetatech/pvt-tiny-224", local_files_only=True)
     assert asked == [("Zetatech/pvt-tiny-224", {"local_files_only": True})]
     assert model.origin["source"] == "Zetatech/pvt-tiny-224", "the name, not the place in some cache"
-    files.write_json(folder / "config.json", {"model_type": "pvt"})
+    write_json(folder / "config.json", {"model_type": "pvt"})
     said = refused("Zetatech/pvt-tiny-224")
     assert re.match(r"Zetatech/pvt-tiny-224: found parameters .*missing.*; .* of pvt_tiny$", said)
 
@@ -254,7 +252,7 @@ CONFIGS = {
 @pytest.mark.parametrize(("text", "said"), CONFIGS.values(), ids=CONFIGS)
 def test_damaged_config_json(tmp_path, text, said):
     model = make_model(replace(V2, num_labels=4))
-    files.bare_file(tmp_path / "model.safetensors", model, "timm" if "arch" in str(text) else "hf-v2")
+    bare_file(tmp_path / "model.safetensors", model, "timm" if "arch" in str(text) else "hf-v2")
     (tmp_path / "config.json").write_bytes(text if isinstance(text, bytes) else text.encode())
     assert said in refused(tmp_path)
 
@@ -263,13 +261,13 @@ def test_what_is_no_pvt(tmp_path):
     with pytest.raises(FileNotFoundError, match="a folder with no model in it; expected model.safetensors or"):
         load_model(tmp_path)
     path = tmp_path / "m.safetensors"
-    files.write_raw(path, {"bert.x": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}, bytes(4))
+    write_raw(path, {"bert.x": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}, bytes(4))
     assert refused(path).endswith("the parameters: found bert.x; expected those of a public PVT checkpoint")
-    said = refused(files.bare_file(path, make_model(SMALL_V2), "timm"))
+    said = refused(bare_file(path, make_model(SMALL_V2), "timm"))
     assert re.search(r"channels: found \(8, 8, 20, 16\), which no published variant has.*config\.json", said)
-    said = refused(files.bare_file(path, make_model(replace(V1, image_size=(32, 64))), "official"))
+    said = refused(bare_file(path, make_model(replace(V1, image_size=(32, 64))), "official"))
     assert "first position table: found 128 rows, which are no square grid" in said
-    state = files.state_dict(make_model(V2), "official")
+    state = state_dict(make_model(V2), "official")
     del state["patch_embed2.proj.weight"]
     write_safetensors(path, state, {}, "float32")
     assert "m.safetensors: patch_embed2.proj.weight: found no such parameter" in refused(path)

@@ -4,7 +4,6 @@ import json
 import math
 import re
 from dataclasses import FrozenInstanceError, fields, replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +20,6 @@ COUNTS = {
     "pvt_v2_b3": 45_238_696, "pvt_v2_b4": 62_556_072, "pvt_v2_b5": 81_956_008,
 }  # fmt: skip
 KINDS = pytest.mark.parametrize("kind", [PvtConfig, PvtV2Config])
-KEY_NAMES = Path(__file__).resolve().parents[3] / "shared" / "reference" / "key_names.json"
 
 
 def test_the_table_holds_exactly_the_eleven_published_variants():
@@ -33,15 +31,12 @@ def test_exact_parameter_counts(name):
     assert sum(math.prod(shape) for shape in parameter_shapes(VARIANTS[name]).values()) == COUNTS[name]
 
 
-@pytest.mark.parametrize(
-    ("name", "change", "gone", "come"),
-    [
-        ("pvt_tiny", {"qkv_bias": False}, ["attn.q.bias", "attn.kv.bias"], []),
-        ("pvt_tiny", {"num_labels": 0}, ["head.weight", "head.bias"], []),
-        ("pvt_v2_b0", {"sr_ratios": (1, 1, 1, 1)}, ["sr.weight", "sr.bias", "attn.norm.weight", "attn.norm.bias"], []),
-        ("pvt_v2_b2", {"linear_attention": True}, [], ["sr.weight", "sr.bias", "attn.norm.weight", "attn.norm.bias"]),
-    ],
-)
+@pytest.mark.parametrize(("name", "change", "gone", "come"), [
+    ("pvt_tiny", {"qkv_bias": False}, ["attn.q.bias", "attn.kv.bias"], []),
+    ("pvt_tiny", {"num_labels": 0}, ["head.weight", "head.bias"], []),
+    ("pvt_v2_b0", {"sr_ratios": (1, 1, 1, 1)}, ["sr.weight", "sr.bias", "attn.norm.weight", "attn.norm.bias"], []),
+    ("pvt_v2_b2", {"linear_attention": True}, [], ["sr.weight", "sr.bias", "attn.norm.weight", "attn.norm.bias"]),
+])  # fmt: skip
 def test_which_parameters_come_and_go(name, change, gone, come):
     before, after = set(parameter_shapes(VARIANTS[name])), set(parameter_shapes(replace(VARIANTS[name], **change)))
     assert before - after == {key for key in before if key.endswith(tuple(gone) or ("-",))}
@@ -101,9 +96,7 @@ def test_hugging_faces_own_file_is_read(kind, tmp_path):
     number = {"num_labels": 3} if kind is PvtConfig else {}
     getattr(transformers, kind.__name__)(**changed, **labels, **number).save_pretrained(tmp_path)
     found = config_from_dict(json.loads((tmp_path / "config.json").read_text(encoding="utf-8")))
-    assert isinstance(found, kind)
-    assert (found.depths, found.hidden_act, found.layer_norm_eps, found.qkv_bias) == ((1, 2, 1, 3), "relu", 1e-5, False)
-    assert found.num_labels == 3
+    assert replace(found, image_size=224) == kind(**changed, num_labels=3)
 
 
 @pytest.mark.parametrize("config", [*VARIANTS.values(), PvtConfig(patch_sizes=(5, 3, 2, 2), image_size=(64, 96)),
@@ -129,49 +122,41 @@ def test_lists_become_tuples(kind):
 
 
 HIDDEN = "a number that leaves at least one hidden channel"
-IMPOSSIBLE = [  # field, or field[stage] whose value is at fault; the field's value; what is expected
-    ("image_size", 0, "a positive whole number of pixels or (height, width)"),
-    ("image_size", (224,), "a positive whole number of pixels"),
-    ("image_size", (224, 0), "a positive whole number of pixels"),
-    ("image_size", "224", "a positive whole number of pixels"),
-    ("image_size", 224.0, "a positive whole number of pixels"),
-    ("image_size", True, "a positive whole number of pixels"),
-    ("num_channels", 0, "a positive whole number"),
-    ("num_encoder_blocks", 0, "a whole number of stages, at least 1"),
-    ("num_encoder_blocks", "4", "a whole number of stages, at least 1"),
-    ("depths", (2, 2, 2), "4 numbers, one per stage (num_encoder_blocks)"),
-    ("depths", 2, "4 numbers, one per stage"),
-    ("hidden_sizes", (64, 128, 320, 512, 512), "4 numbers, one per stage"),
-    ("num_labels", -1, "a whole number, 0 for a model without a head"),
-    ("num_labels", 10.0, "a whole number, 0 for a model without a head"),
-    ("hidden_act", "mish", "'gelu' or 'gelu_new'"),
-    ("hidden_act", None, "'gelu' or 'gelu_new'"),
-    ("problem_type", "ranking", "None or 'single_label_classification' or 'regression'"),
-    ("hidden_dropout_prob", 1.0, "a number from 0 to below 1"),
-    ("attention_probs_dropout_prob", -0.1, "a number from 0 to below 1"),
-    ("drop_path_rate", float("nan"), "a number from 0 to below 1"),
-    ("drop_path_rate", "0.1", "a number from 0 to below 1"),
-    ("layer_norm_eps", -1e-6, "a number from 0 to 1e6"),
-    ("layer_norm_eps", float("inf"), "a number from 0 to 1e6"),
-    ("layer_norm_eps", None, "a number from 0 to 1e6"),
-    ("patch_norm_eps", -1, "a number from 0 to 1e6"),
-    ("initializer_range", float("nan"), "a number from 0 to 1e6"),
-    ("qkv_bias", 1, "True or False"),
-    ("depths[3]", (2, 2, 2, 0), "a positive whole number"),
-    ("depths[1]", (2, 2.0, 2, 2), "a positive whole number"),
-    ("hidden_sizes[3]", (64, 128, 320, 500), "a multiple of num_attention_heads[3] = 8"),
-    ("num_attention_heads[0]", (0, 2, 5, 8), "a positive whole number"),
-    ("patch_sizes[1]", (4, -2, 2, 2), "a positive whole number"),
-    ("strides[2]", (4, 2, 0, 2), "a positive whole number"),
-    ("mlp_ratios[0]", (0, 8, 4, 4), HIDDEN),
-    ("mlp_ratios[1]", (8, 0.001, 4, 4), HIDDEN),
-    ("mlp_ratios[1]", (8, 1e308, 4, 4), HIDDEN),
-    ("mlp_ratios[2]", (8, 8, "4", 4), HIDDEN),
+PIXELS, ONE_EACH, COUNT = "a positive whole number of pixels", "4 numbers, one per stage", "a positive whole number"
+IMPOSSIBLE = [  # field, or field[stage] whose value is at fault; the field's values; what is expected
+    ("image_size", [0], f"{PIXELS} or (height, width)"),
+    ("image_size", [(224,), (224, 0), "224", 224.0, True], PIXELS),
+    ("num_channels", [0], COUNT),
+    ("num_encoder_blocks", [0, "4"], "a whole number of stages, at least 1"),
+    ("depths", [(2, 2, 2)], f"{ONE_EACH} (num_encoder_blocks)"),
+    ("depths", [2], ONE_EACH),
+    ("hidden_sizes", [(64, 128, 320, 512, 512)], ONE_EACH),
+    ("num_labels", [-1, 10.0], "a whole number, 0 for a model without a head"),
+    ("hidden_act", ["mish", None], "'gelu' or 'gelu_new'"),
+    ("problem_type", ["ranking"], "None or 'single_label_classification' or 'regression'"),
+    ("hidden_dropout_prob", [1.0], "a number from 0 to below 1"),
+    ("attention_probs_dropout_prob", [-0.1], "a number from 0 to below 1"),
+    ("drop_path_rate", [float("nan"), "0.1"], "a number from 0 to below 1"),
+    ("layer_norm_eps", [-1e-6, float("inf"), None], "a number from 0 to 1e6"),
+    ("patch_norm_eps", [-1], "a number from 0 to 1e6"),
+    ("initializer_range", [float("nan")], "a number from 0 to 1e6"),
+    ("qkv_bias", [1], "True or False"),
+    ("depths[3]", [(2, 2, 2, 0)], COUNT),
+    ("depths[1]", [(2, 2.0, 2, 2)], COUNT),
+    ("hidden_sizes[3]", [(64, 128, 320, 500)], "a multiple of num_attention_heads[3] = 8"),
+    ("num_attention_heads[0]", [(0, 2, 5, 8)], COUNT),
+    ("patch_sizes[1]", [(4, -2, 2, 2)], COUNT),
+    ("strides[2]", [(4, 2, 0, 2)], COUNT),
+    ("mlp_ratios[0]", [(0, 8, 4, 4)], HIDDEN),
+    ("mlp_ratios[1]", [(8, 0.001, 4, 4), (8, 1e308, 4, 4)], HIDDEN),
+    ("mlp_ratios[2]", [(8, 8, "4", 4)], HIDDEN),
 ]
 
 
 @KINDS
-@pytest.mark.parametrize(("name", "value", "expected"), IMPOSSIBLE)
+@pytest.mark.parametrize(("name", "value", "expected"), [
+    (name, value, expected) for name, values, expected in IMPOSSIBLE for value in values
+])  # fmt: skip
 def test_impossible_values_are_refused_with_a_sentence(kind, name, value, expected):
     field, _, stage = name.rstrip("]").partition("[")
     widths = {} if field == "hidden_sizes" else {"hidden_sizes": (64, 128, 320, 512)}
@@ -181,25 +166,14 @@ def test_impossible_values_are_refused_with_a_sentence(kind, name, value, expect
         kind(**widths, **{field: value})
 
 
-@pytest.mark.parametrize(
-    ("kind", "change", "sentence"),
-    [
-        (
-            PvtConfig,
-            {"sequence_reduction_ratios": (8, 4, 2, 2)},
-            r"_ratios\[-1\]: found 2; expected 1: the last stage's",
-        ),
-        (PvtConfig, {"sequence_reduction_ratios": (8, 4, 1)}, r"_ratios: found \(8, 4, 1\); expected 4 numbers"),
-        (PvtV2Config, {"sr_ratios": (0, 4, 2, 1)}, r"sr_ratios\[0\]: found 0; expected a positive whole number"),
-        (PvtV2Config, {"linear_attention": "yes"}, "linear_attention: found 'yes'; expected True or False"),
-        (
-            PvtConfig,
-            {"image_size": 8},
-            "found 8 x 8 pixels, which leave stage 3 without a patch; expected a larger one",
-        ),
-        (PvtConfig, {"num_encoder_blocks": 3}, r"depths: found \(2, 2, 2, 2\); expected 3 numbers, one per stage"),
-    ],
-)
+@pytest.mark.parametrize(("kind", "change", "sentence"), [
+    (PvtConfig, {"sequence_reduction_ratios": (8, 4, 2, 2)}, r"_ratios\[-1\]: found 2; expected 1: the last stage's"),
+    (PvtConfig, {"sequence_reduction_ratios": (8, 4, 1)}, r"_ratios: found \(8, 4, 1\); expected 4 numbers"),
+    (PvtV2Config, {"sr_ratios": (0, 4, 2, 1)}, r"sr_ratios\[0\]: found 0; expected a positive whole number"),
+    (PvtV2Config, {"linear_attention": "yes"}, "linear_attention: found 'yes'; expected True or False"),
+    (PvtConfig, {"image_size": 8}, "found 8 x 8 pixels, which leave stage 3 without a patch; expected a larger one"),
+    (PvtConfig, {"num_encoder_blocks": 3}, r"depths: found \(2, 2, 2, 2\); expected 3 numbers, one per stage"),
+])  # fmt: skip
 def test_what_only_one_generation_refuses(kind, change, sentence):
     with pytest.raises(ValueError, match=sentence):
         kind(**change)
@@ -207,10 +181,8 @@ def test_what_only_one_generation_refuses(kind, change, sentence):
 
 @pytest.mark.parametrize("values", [{}, [], None, {"model_type": "vit"}, {"model_type": ["pvt"]}])
 def test_a_file_of_another_model_is_refused(values):
-    no_model = "^model_type: found .*; expected 'pvt' or 'pvt_v2'$"
-    with pytest.raises(
-        ValueError, match=no_model if isinstance(values, dict) else "^config: found .*; expected a dict"
-    ):
+    said = "^model_type: found .*; expected 'pvt' or 'pvt_v2'$"
+    with pytest.raises(ValueError, match=said if isinstance(values, dict) else "^config: found .*; expected a dict"):
         config_from_dict(values)
 
 
@@ -233,17 +205,14 @@ def test_stage_grids_are_those_of_the_forward_pass(kind, size):
     assert [trace[f"stages.{i}.grid"] for i in range(4)] == stage_grids(config, size)
 
 
-@pytest.mark.parametrize(
-    ("pixels", "found"),
-    [
-        (np.zeros((3, 224, 224), np.float32), r"float32 \(3, 224, 224\)"),
-        (np.zeros((0, 3, 64, 64), np.float32), r"float32 \(0, 3, 64, 64\)"),
-        (np.zeros((1, 1, 64, 64), np.float32), r"float32 \(1, 1, 64, 64\)"),
-        (np.zeros((1, 3, 64, 64)), r"float64 \(1, 3, 64, 64\)"),
-        (np.zeros((1, 3, 64, 64), np.uint8), r"uint8 \(1, 3, 64, 64\)"),
-        (np.zeros((1, 3, 64, 64)).tolist(), "list"),
-    ],
-)
+@pytest.mark.parametrize(("pixels", "found"), [
+    (np.zeros((3, 224, 224), np.float32), r"float32 \(3, 224, 224\)"),
+    (np.zeros((0, 3, 64, 64), np.float32), r"float32 \(0, 3, 64, 64\)"),
+    (np.zeros((1, 1, 64, 64), np.float32), r"float32 \(1, 1, 64, 64\)"),
+    (np.zeros((1, 3, 64, 64)), r"float64 \(1, 3, 64, 64\)"),
+    (np.zeros((1, 3, 64, 64), np.uint8), r"uint8 \(1, 3, 64, 64\)"),
+    (np.zeros((1, 3, 64, 64)).tolist(), "list"),
+])  # fmt: skip
 def test_pictures_that_do_not_fit_are_refused(pixels, found):
     config = VARIANTS["pvt_v2_b0"]
     with pytest.raises(ValueError, match=rf"^pixel_values: found {found}; expected float32 \(B, 3, H, W\)$"):
@@ -278,11 +247,3 @@ def test_fresh_parameters_are_what_the_configuration_says(kind):
 def test_flatten_and_unflatten_are_inverse():
     flat = {name: np.zeros(1) for name in parameter_shapes(VARIANTS["pvt_large"])}
     assert list(flatten(unflatten(flat))) == list(flat)
-
-
-@pytest.mark.skipif(not KEY_NAMES.is_file(), reason="the reference's table of names is not beside the checkout")
-@pytest.mark.parametrize("name", COUNTS)
-def test_shapes_are_those_of_the_reference_table(name):
-    table = json.loads(KEY_NAMES.read_text(encoding="utf-8"))
-    shapes = sorted(tuple(entry["shape"]) for entry in table[name])
-    assert shapes == sorted(parameter_shapes(VARIANTS[name]).values())

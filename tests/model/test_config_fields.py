@@ -19,28 +19,26 @@ NARROW = {"image_size": 64, "hidden_sizes": (8, 16, 24, 32), "num_attention_head
           "depths": (1, 2, 1, 1), "mlp_ratios": (3, 2, 2, 2), "num_labels": 5}  # fmt: skip
 V1, V2 = PvtConfig(**NARROW), PvtV2Config(**NARROW)
 
+FEWER = {"num_encoder_blocks": 2, "depths": (1, 2), "hidden_sizes": (8, 12), "num_attention_heads": (1, 3),
+         "mlp_ratios": (2, 2), "strides": (4, 2)}  # fmt: skip
+MORE = {"num_encoder_blocks": 5, "depths": (1,) * 5, "hidden_sizes": (4, 8, 8, 12, 8), "strides": (4, 2, 2, 2, 2),
+        "num_attention_heads": (1, 2, 2, 3, 4), "mlp_ratios": (2,) * 5}  # fmt: skip
+ONE = {"num_encoder_blocks": 1, "depths": (2,), "hidden_sizes": (8,), "num_attention_heads": (2,),
+       "mlp_ratios": (2,), "strides": (4,)}  # fmt: skip
 SHARED = [
-    {"num_channels": 1},
-    {"num_channels": 5},
-    {"depths": (2, 1, 3, 2)},
-    {"hidden_sizes": (12, 8, 36, 4)},
-    {"num_attention_heads": (4, 1, 6, 2)},
-    {"mlp_ratios": (1, 5, 3, 4)},
-    *({"hidden_act": name} for name in ACTIVATIONS),
-    {"layer_norm_eps": 1e-3},
-    {"layer_norm_eps": 0.5},
-    {"patch_norm_eps": 1e-5},
-    {"patch_norm_eps": 0.25},
-    {"qkv_bias": False},
-    {"num_labels": 0},
-    {"num_labels": 1},
-    {"num_labels": 17},
-]
+    {"num_channels": 1}, {"num_channels": 5}, {"depths": (2, 1, 3, 2)}, {"hidden_sizes": (12, 8, 36, 4)},
+    {"num_attention_heads": (4, 1, 6, 2)}, {"mlp_ratios": (1, 5, 3, 4)}, {"qkv_bias": False},
+    *({"hidden_act": name} for name in ACTIVATIONS), {"num_labels": 0}, {"num_labels": 1}, {"num_labels": 17},
+    {"layer_norm_eps": 1e-3}, {"layer_norm_eps": 0.5}, {"patch_norm_eps": 1e-5}, {"patch_norm_eps": 0.25},
+]  # fmt: skip
 V1_ONLY = [
     {"sequence_reduction_ratios": (4, 8, 1, 1)},
     {"image_size": 96},
     {"patch_sizes": (2, 1, 2, 1)},  # smaller than the strides: pixels between the patches are left out
     {"patch_sizes": (5, 2, 2, 2), "image_size": 65},  # larger: patches overlap
+    FEWER | {"patch_sizes": (4, 2), "sequence_reduction_ratios": (4, 1)},
+    MORE | {"patch_sizes": (4, 2, 2, 2, 2), "sequence_reduction_ratios": (8, 4, 2, 2, 1)},
+    ONE | {"patch_sizes": (4,), "sequence_reduction_ratios": (1,)},
 ]
 V2_ONLY = [
     {"sr_ratios": (2, 4, 4, 2)},
@@ -49,19 +47,6 @@ V2_ONLY = [
     {"patch_sizes": (3, 5, 1, 2)},
     {"patch_sizes": (4, 2, 4, 6), "strides": (3, 1, 2, 2)},
     {"strides": (2, 2, 3, 1)},
-]
-FEWER = {"num_encoder_blocks": 2, "depths": (1, 2), "hidden_sizes": (8, 12), "num_attention_heads": (1, 3),
-         "mlp_ratios": (2, 2), "strides": (4, 2)}  # fmt: skip
-MORE = {"num_encoder_blocks": 5, "depths": (1,) * 5, "hidden_sizes": (4, 8, 8, 12, 8), "strides": (4, 2, 2, 2, 2),
-        "num_attention_heads": (1, 2, 2, 3, 4), "mlp_ratios": (2,) * 5}  # fmt: skip
-ONE = {"num_encoder_blocks": 1, "depths": (2,), "hidden_sizes": (8,), "num_attention_heads": (2,),
-       "mlp_ratios": (2,), "strides": (4,)}  # fmt: skip
-V1_ONLY += [
-    FEWER | {"patch_sizes": (4, 2), "sequence_reduction_ratios": (4, 1)},
-    MORE | {"patch_sizes": (4, 2, 2, 2, 2), "sequence_reduction_ratios": (8, 4, 2, 2, 1)},
-    ONE | {"patch_sizes": (4,), "sequence_reduction_ratios": (1,)},
-]
-V2_ONLY += [
     FEWER | {"patch_sizes": (7, 3), "sr_ratios": (4, 2)},
     MORE | {"patch_sizes": (7, 3, 3, 3, 3), "sr_ratios": (8, 4, 2, 1, 1)},
     ONE | {"patch_sizes": (7,), "sr_ratios": (1,)},
@@ -148,20 +133,14 @@ def hf_loss(config, logits, labels):
 
 RNG = np.random.default_rng(0)
 LOSSES = [
-    (5, None, np.array([0, 4, 2])),
-    (5, None, np.array([0, 4, 2], np.int32)),
-    (5, None, RNG.random((3, 5))),
-    (5, None, np.array([[1.0, 0, 0, 1, 0]] * 3)),
-    (1, None, RNG.normal(size=3)),
-    (1, None, RNG.normal(size=(3, 1))),
-    (1, "regression", RNG.normal(size=3)),
-    (5, "regression", RNG.normal(size=(3, 5))),
-    (5, "single_label_classification", np.array([3, 3, 1])),
-    (5, "single_label_classification", np.array([3, -100, 1])),
+    (5, None, np.array([0, 4, 2])), (5, None, np.array([0, 4, 2], np.int32)), (5, None, RNG.random((3, 5))),
+    (5, None, np.array([[1.0, 0, 0, 1, 0]] * 3)), (1, None, RNG.normal(size=3)), (1, None, RNG.normal(size=(3, 1))),
+    (1, "regression", RNG.normal(size=3)), (5, "regression", RNG.normal(size=(3, 5))),
+    (5, "single_label_classification", np.array([3, 3, 1])), (5, "single_label_classification", np.array([3, -100, 1])),
     (5, "multi_label_classification", np.array([[0.0, 1, 0, 1, 1]] * 3)),
     (1, "multi_label_classification", RNG.random((3, 1))),
     (2, None, np.array([1, 0, 1])),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("num_labels", "problem_type", "labels"), LOSSES)

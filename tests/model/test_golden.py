@@ -98,8 +98,7 @@ def test_nothing_is_written_into_and_a_trace_changes_nothing(name):
 @pytest.mark.parametrize("name", CASES)
 def test_a_golden_file_says_where_it_comes_from(name):
     golden = json.loads((GOLDEN_NUMBERS / f"{name}.json").read_text(encoding="utf-8"))
-    assert golden["model"] == name
-    assert golden["written_by"] == "pvt_numpy/reference/make_golden.py"
+    assert (golden["model"], golden["written_by"]) == (name, "pvt_numpy/reference/make_golden.py")
     assert set(golden["versions"]) == {"python", "numpy", "torch", "transformers"}
     assert "transformers Pvt" in golden["reference"] or "F.interpolate" in golden["reference"]
     assert re.fullmatch("[0-9a-f]{64}", golden["params_sha256"])

@@ -12,13 +12,17 @@ import pytest
 
 from pvt_numpy import forward, gradients, model
 from pvt_numpy.gradients import loss_and_gradients, model_backward, stage_backward
-from pvt_numpy.layers import attention, layernorm, linear, mlp
+from pvt_numpy.layers import attention, mlp
+from pvt_numpy.layers.activations import ACTIVATION_BACKWARDS, gelu_new_backward
 from pvt_numpy.layers.losses import loss_backward
 from pvt_numpy.model import stage, start
 from pvt_numpy.parameters import flatten, unflatten
 from pvt_numpy.reference.golden import digest, params_hash
 from pvt_numpy.system.paths import GOLDEN_NUMBERS
+from tests.layers.helpers import assert_near
+from tests.layers.test_layernorm import mean_left_in
 from tests.model.model_cases import KINDS, case, torch_gradients, upstream
+from tests.model.test_mutations import put
 
 GOLDEN = GOLDEN_NUMBERS.parent / "golden_gradients"
 TOLERANCE = 1e-8  # relative, float64
@@ -66,9 +70,7 @@ def test_every_kind_of_model_against_autograd(name):
         assert abs(loss - their_loss) < 1e-12 * abs(their_loss)
     assert set(grads) == set(flatten(params))
     for key, expected in {"pixel_values": their_dpixels, **theirs}.items():
-        found = {"pixel_values": dpixels, **grads}[key]
-        assert found.shape == expected.shape
-        assert np.abs(found - expected).max() < TOLERANCE * np.abs(expected).max(), key
+        assert_near({"pixel_values": dpixels, **grads}[key], expected, TOLERANCE, key)
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -79,6 +81,13 @@ def test_golden_gradients(name):
 def test_the_golden_files_are_these_and_small():
     assert {path.stem for path in GOLDEN.glob("*.json")} == set(KINDS)
     assert sum(path.stat().st_size for path in GOLDEN.glob("*.json")) < 1e6
+
+
+def assert_slope(loss, flat, key, gradient, h, rng):
+    """Along a random direction of one parameter the loss rises as its gradient says."""
+    u = rng.normal(size=flat[key].shape)
+    numeric = (loss(flat | {key: flat[key] + h * u}) - loss(flat | {key: flat[key] - h * u})) / (2 * h)
+    assert abs(numeric - (gradient * u).sum()) < 1e-6 * np.abs(gradient * u).sum(), key
 
 
 @pytest.mark.parametrize("name", ["v1", "v1_resized", "v2", "v2_linear"])
@@ -97,9 +106,7 @@ def test_the_same_noise_backward_as_forward(name, noise):
     assert loss(flat) != (forward(x, params, config).logits * dy).sum()
     grads = flatten(model_backward(dy, x, params, config, seed=9)[1])
     for key in ("stages.0.patch_embed.proj.weight", "stages.1.blocks.1.attn.kv.weight", "stages.3.blocks.0.norm1.bias"):
-        u = rng.normal(size=flat[key].shape)
-        numeric = (loss(flat | {key: flat[key] + h * u}) - loss(flat | {key: flat[key] - h * u})) / (2 * h)
-        assert abs(numeric - (grads[key] * u).sum()) < 1e-6 * np.abs(grads[key] * u).sum(), key
+        assert_slope(loss, flat, key, grads[key], h, rng)
 
 
 @pytest.mark.parametrize("name", ["v1", "v2"])
@@ -111,12 +118,12 @@ def test_a_stage_alone_computes_its_forward_pass_itself(name):
     dy = np.random.default_rng(0).normal(size=tokens.shape)
     dx, grads = stage_backward(dy, picture, **params["stages"][0], **options)
     assert dx.shape == picture.shape
-    flat, h, key = flatten(params["stages"][0]), 1e-5, "blocks.0.attn.q.weight"
-    u = np.random.default_rng(1).normal(size=flat[key].shape)
-    moved = [unflatten(flat | {key: flat[key] + step * u}) for step in (h, -h)]
-    ends = [(stage(picture, **params, **options)[0] * dy).sum() for params in moved]
-    gradient = flatten(grads)[key]
-    assert abs((ends[0] - ends[1]) / (2 * h) - (gradient * u).sum()) < 1e-6 * np.abs(gradient * u).sum()
+
+    def loss(flat):
+        return (stage(picture, **unflatten(flat), **options)[0] * dy).sum()
+
+    key = "blocks.0.attn.q.weight"
+    assert_slope(loss, flatten(params["stages"][0]), key, flatten(grads)[key], 1e-5, np.random.default_rng(1))
 
 
 @pytest.mark.parametrize("part", ["embed", "block", "stage"])
@@ -139,50 +146,33 @@ def test_label_smoothing_and_float32():
         assert np.abs(value - flatten(grads)[key]).max() < 1e-3 * scale, key
 
 
-def forget_residual(monkeypatch):
-    true = gradients.block_backward
-    monkeypatch.setattr(gradients, "block_backward",
-                        lambda dy, *a, **k: (lambda dx, g: (dx - dy, g))(*true(dy, *a, **k)))  # fmt: skip
+def no_residual(right, dy, *arguments, **options):
+    dx, grads = right(dy, *arguments, **options)
+    return dx - dy, grads
 
 
-def transpose_weight(monkeypatch):
-    def wrong(dy, x, weight, bias=None):
-        dx, grads = linear.linear_backward(dy, x, weight, bias)
-        return (dy @ weight.T if weight.shape[0] == weight.shape[1] else dx), grads
-
-    monkeypatch.setattr(attention, "linear_backward", wrong)
+def transposed_if_square(right, dy, x, weight, bias=None):
+    dx, grads = right(dy, x, weight, bias)
+    return (dy @ weight.T if weight.shape[0] == weight.shape[1] else dx), grads
 
 
-def forget_mean_term(monkeypatch):
-    def wrong(dy, x, weight, bias, *, eps):
-        dx, grads = layernorm.layer_norm_backward(dy, x, weight, bias, eps=eps)
-        return dx + (dy * weight).mean(-1, keepdims=True) / np.sqrt(x.var(-1, keepdims=True) + eps), grads
-
-    monkeypatch.setattr(gradients, "layer_norm_backward", wrong)
+def bias_of_the_mean(right, dy, x, weight, bias=None):
+    dx, grads = right(dy, x, weight, bias)
+    return dx, grads | ({} if bias is None else {"bias": grads["bias"] / len(dy)})
 
 
-def forget_scale(monkeypatch):
-    true = attention.through_softmax
-    monkeypatch.setattr(attention, "through_softmax", lambda dy, y: true(dy, y) * 2)
+MISTAKES = {  # as in test_mutations.py
+    "no residual": ("block_backward", no_residual, gradients),
+    "matrix transposed": ("linear_backward", transposed_if_square, attention),
+    "mean left in": ("layer_norm_backward", mean_left_in, gradients),
+    "scale left out": ("through_softmax", lambda right, dy, y: right(dy, y) * 2, attention),
+    "tanh gelu": ("gelu", lambda right, dy, x: gelu_new_backward(dy, x), ACTIVATION_BACKWARDS),
+    "bias of the mean": ("linear_backward", bias_of_the_mean, mlp),
+}
 
 
-def use_tanh_gelu(monkeypatch):
-    from pvt_numpy.layers.activations import gelu_new_backward
-
-    monkeypatch.setitem(mlp.ACTIVATION_BACKWARDS, "gelu", gelu_new_backward)
-
-
-def forget_bias(monkeypatch):
-    def wrong(dy, x, weight, bias=None):
-        dx, grads = linear.linear_backward(dy, x, weight, bias)
-        return dx, grads | ({} if bias is None else {"bias": grads["bias"] / len(dy)})
-
-    monkeypatch.setattr(mlp, "linear_backward", wrong)
-
-
-@pytest.mark.parametrize("mutate", [forget_residual, transpose_weight, forget_mean_term, forget_scale, use_tanh_gelu,
-                                    forget_bias])  # fmt: skip
+@pytest.mark.parametrize("mistake", MISTAKES)
 @pytest.mark.parametrize("name", ["v1", "v2", "v2_linear"])
-def test_golden_gradients_tell_wrong_code(name, mutate, monkeypatch):
-    mutate(monkeypatch)
+def test_golden_gradients_tell_wrong_code(name, mistake, monkeypatch):
+    put(monkeypatch, *MISTAKES[mistake])
     assert departures(name), "the golden gradients did not notice"

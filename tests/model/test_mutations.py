@@ -13,162 +13,89 @@ import numpy as np
 import pytest
 
 from pvt_numpy import VARIANTS, model
-from pvt_numpy.layers import (
-    activations,
-    attention,
-    convolution,
-    depthwise,
-    head,
-    layernorm,
-    linear,
-    mlp,
-    patch_embed,
-    position,
-    resize,
-    softmax,
-)
+from pvt_numpy.layers import attention, convolution, head, mlp, patch_embed, position, resize
+from pvt_numpy.layers.activations import ACTIVATIONS, gelu_new
 from pvt_numpy.reference.comparison import TOLERANCES, first_departure
 from pvt_numpy.reference.golden import read_golden
-from tests.layers import test_resize
+from tests.layers.test_attention import values_before_keys
+from tests.layers.test_layernorm import ten_times_eps
+from tests.layers.test_resize import aligned_corners
 from tests.model.test_golden import golden_model, golden_rows
 
 V1, V2, LINEAR = "pvt_tiny_resized", "pvt_v2_b1", "pvt_v2_b2_li"
 EVERYWHERE = (model, attention, convolution, head, mlp, patch_embed, position, resize)
 
 
-def put(monkeypatch, function, mistake, modules=EVERYWHERE):
-    """Replaces `function` in every module that imported it, but not where it is defined."""
-    homes = [module for module in modules if getattr(module, function.__name__, None) is function]
-    homes = [module for module in homes if module.__name__ != function.__module__]
-    assert homes, f"{function.__name__} is used nowhere"
-    for module in homes:
-        monkeypatch.setattr(module, function.__name__, mistake)
+def put(monkeypatch, name, wrong, *places):
+    """Puts `wrong`, whose first argument is the right function, in its place.
+
+    The places are modules or tables of functions; or else every module that imported the function, but not its own.
+    """
+    places = places or [m for m in EVERYWHERE if hasattr(m, name) and getattr(m, name).__module__ != m.__name__]
+    assert places, f"{name} is used nowhere"
+    for place in places:
+        if isinstance(place, dict):
+            monkeypatch.setitem(place, name, partial(wrong, place[name]))
+        else:
+            monkeypatch.setattr(place, name, partial(wrong, getattr(place, name)))
 
 
-def eps(monkeypatch, modules=(model,)):
-    put(monkeypatch, layernorm.layer_norm,
-        lambda x, weight, bias, *, eps: layernorm.layer_norm(x, weight, bias, eps=10 * eps), modules)  # fmt: skip
+def no_bias(right, x, weight, bias=None):
+    return right(x, weight)
 
 
-def one_eps_for_all(monkeypatch):
-    eps(monkeypatch, (attention, patch_embed))
+def variance_of_a_sample(right, x, weight, bias, *, eps):
+    y = x - x.mean(axis=-1, keepdims=True)
+    return y / np.sqrt(x.var(axis=-1, ddof=1, keepdims=True) + eps) * weight + bias
 
 
-def tanh_gelu(monkeypatch):
-    monkeypatch.setitem(activations.ACTIVATIONS, "gelu", activations.gelu_new)
-
-
-def values_before_keys(monkeypatch):
-    def swapped(x, weight, bias=None):
-        if len(weight) == 2 * weight.shape[1]:
-            weight = np.roll(weight, len(weight) // 2, axis=0)
-            bias = bias if bias is None else np.roll(bias, len(bias) // 2)
-        return linear.linear(x, weight, bias)
-
-    put(monkeypatch, linear.linear, swapped, (attention,))
-
-
-def dropped_bias(*modules):
-    def mutation(monkeypatch):
-        put(monkeypatch, linear.linear, lambda x, weight, bias=None: linear.linear(x, weight), modules)
-
-    return mutation
-
-
-def dropped_depthwise_bias(monkeypatch):
-    put(monkeypatch, depthwise.depthwise_conv2d, lambda x, weight, bias=None: depthwise.depthwise_conv2d(x, weight))
-
-
-def variance_of_a_sample(monkeypatch):
-    def wrong(x, weight, bias, *, eps):
-        y = x - x.mean(axis=-1, keepdims=True)
-        return y / np.sqrt(x.var(axis=-1, ddof=1, keepdims=True) + eps) * weight + bias
-
-    put(monkeypatch, layernorm.layer_norm, wrong)
-
-
-def wrong_stored_grid(monkeypatch):
+def wrong_stored_grid(right, *arguments, stored_grid):
     """The table is read as half as high and twice as wide as it is, then resized."""
-
-    def wrong(x, grid, pos_embed, cls_token=None, *, stored_grid):
-        H, W = stored_grid
-        return position.add_positions(x, grid, pos_embed, cls_token, stored_grid=(H // 2, W * 2))
-
-    put(monkeypatch, position.add_positions, wrong)
+    H, W = stored_grid
+    return right(*arguments, stored_grid=(H // 2, W * 2))
 
 
-def aligned_corners(monkeypatch):
-    monkeypatch.setattr(resize, "bilinear_matrix", partial(test_resize.aligned_corners, resize.bilinear_matrix))
+def heads_interleaved(right, x, heads):
+    B, N, C = x.shape
+    return x.reshape(B, N, C // heads, heads).transpose(0, 3, 1, 2)
 
 
-def scaled_by_all_channels(monkeypatch):
-    class Wrong:
-        sqrt = staticmethod(lambda d: math.sqrt(2 * d))
-
-    monkeypatch.setattr(attention, "math", Wrong)
-
-
-def softmax_over_queries(monkeypatch):
-    put(monkeypatch, softmax.softmax, lambda x: softmax.softmax(x.swapaxes(-1, -2)).swapaxes(-1, -2))
-
-
-def class_token_last(monkeypatch):
-    put(monkeypatch, head.class_token_head, lambda x, **weights: head.class_token_head(x[:, ::-1], **weights))
-
-
-def heads_interleaved(monkeypatch):
-    def wrong(x, heads):
-        B, N, C = x.shape
-        return x.reshape(B, N, C // heads, heads).transpose(0, 3, 1, 2)
-
-    monkeypatch.setattr(attention, "split_heads", wrong)
-
-
-def no_relu_in_front(monkeypatch):
-    monkeypatch.setattr(mlp, "relu", lambda x: x)
-
-
-def flipped_kernels(monkeypatch):
-    put(monkeypatch, depthwise.depthwise_conv2d,
-        lambda x, weight, bias=None: depthwise.depthwise_conv2d(x, weight[:, :, ::-1, ::-1], bias))  # fmt: skip
-
-
-def tanh_gelu_after_pooling(monkeypatch):
-    put(monkeypatch, activations.gelu, activations.gelu_new, (attention,))
-
-
-NAMED = {
-    "wrong-eps": eps,
-    "tanh-gelu": tanh_gelu,
-    "k-and-v-swapped": values_before_keys,
-    "dropped-bias": dropped_bias(attention),
+MISTAKES = {  # what is wrong: the function, what is put in its place, and the places, if not everywhere
+    "wrong eps": ("layer_norm", ten_times_eps, model),
+    "one eps for all": ("layer_norm", ten_times_eps, attention, patch_embed),
+    "variance of a sample": ("layer_norm", variance_of_a_sample),
+    "tanh gelu": ("gelu", lambda right, x: gelu_new(x), ACTIVATIONS),
+    "tanh gelu after pooling": ("gelu", lambda right, x: gelu_new(x), attention),
+    "values before keys": ("attention", values_before_keys, model),
+    "no bias in attention": ("linear", no_bias, attention),
+    "no bias in convolutions": ("linear", no_bias, convolution),
+    "no bias in the mlp": ("linear", no_bias, mlp),
+    "no bias in the head": ("linear", no_bias, head),
+    "no bias in the depthwise convolution": ("depthwise_conv2d", no_bias),
+    "flipped kernels": ("depthwise_conv2d", lambda right, x, weight, bias: right(x, weight[:, :, ::-1, ::-1], bias)),
+    "wrong stored grid": ("add_positions", wrong_stored_grid),
+    "aligned corners": ("bilinear_matrix", aligned_corners, resize),
+    "scaled by all channels of two heads": ("softmax", lambda right, x: right(x / math.sqrt(2)), attention),
+    "softmax over queries": ("softmax", lambda right, x: right(x.swapaxes(-1, -2)).swapaxes(-1, -2)),
+    "class token last": ("class_token_head", lambda right, x, **weights: right(x[:, ::-1], **weights)),
+    "heads interleaved": ("split_heads", heads_interleaved, attention),
+    "no relu in front": ("relu", lambda right, x: x, mlp),
 }
-FIRST = "stages.0.blocks.0"
+TOKENS, PROBS, BLOCK = "stages.0.tokens", "stages.0.blocks.0.attn.probs", "stages.0.blocks.0"
 GOLDEN_CASES = [
-    (V1, "stages.0.blocks.0.attn.probs", eps),
-    (V2, "stages.0.blocks.0.attn.probs", eps),
-    (V1, "stages.0.tokens", one_eps_for_all),
-    (LINEAR, "stages.0.tokens", one_eps_for_all),
-    (V1, FIRST, tanh_gelu),
-    (V2, FIRST, tanh_gelu),
-    (LINEAR, "stages.0.blocks.0.attn.probs", tanh_gelu_after_pooling),
-    (V1, "stages.0.blocks.0.attn.probs", values_before_keys),
-    (V2, "stages.0.blocks.0.attn.probs", values_before_keys),
-    (V1, "stages.0.blocks.0.attn.probs", dropped_bias(attention)),
-    (V2, "stages.0.tokens", dropped_bias(convolution)),
-    (V1, FIRST, dropped_bias(mlp)),
-    (V1, "logits", dropped_bias(head)),
-    (V2, FIRST, dropped_depthwise_bias),
-    (V2, "stages.0.tokens", variance_of_a_sample),
-    (V1, "stages.0.tokens", wrong_stored_grid),
-    (V1, "stages.0.tokens", aligned_corners),
-    (V1, "stages.0.blocks.0.attn.probs", scaled_by_all_channels),
-    (V2, "stages.0.blocks.0.attn.probs", softmax_over_queries),
-    (V1, "pooled", class_token_last),
-    (V2, "stages.1.blocks.0.attn.probs", heads_interleaved),  # stage 0 has one head
-    (LINEAR, FIRST, no_relu_in_front),
-    (V2, FIRST, flipped_kernels),
-]
+    (V1, PROBS, "wrong eps"), (V2, PROBS, "wrong eps"),
+    (V1, TOKENS, "one eps for all"), (LINEAR, TOKENS, "one eps for all"),
+    (V1, BLOCK, "tanh gelu"), (V2, BLOCK, "tanh gelu"), (LINEAR, PROBS, "tanh gelu after pooling"),
+    (V1, PROBS, "values before keys"), (V2, PROBS, "values before keys"),
+    (V1, PROBS, "no bias in attention"), (V2, TOKENS, "no bias in convolutions"), (V1, BLOCK, "no bias in the mlp"),
+    (V1, "logits", "no bias in the head"), (V2, BLOCK, "no bias in the depthwise convolution"),
+    (V2, TOKENS, "variance of a sample"),
+    (V1, TOKENS, "wrong stored grid"), (V1, TOKENS, "aligned corners"),
+    (V1, PROBS, "scaled by all channels of two heads"), (V2, PROBS, "softmax over queries"),
+    (V1, "pooled", "class token last"),
+    (V2, "stages.1.blocks.0.attn.probs", "heads interleaved"),  # stage 0 has one head
+    (LINEAR, BLOCK, "no relu in front"), (V2, BLOCK, "flipped kernels"),
+]  # fmt: skip
 
 
 @cache
@@ -177,9 +104,9 @@ def golden(name, dtype=np.float64):
     return found, *golden_model(found, dtype)
 
 
-@pytest.mark.parametrize(("name", "first", "mutation"), GOLDEN_CASES)
-def test_the_golden_numbers_see_it_and_say_where(name, first, mutation, monkeypatch):
-    mutation(monkeypatch)
+@pytest.mark.parametrize(("name", "first", "mistake"), GOLDEN_CASES)
+def test_the_golden_numbers_see_it_and_say_where(name, first, mistake, monkeypatch):
+    put(monkeypatch, *MISTAKES[mistake])
     departure = first_departure(golden_rows(*golden(name)), TOLERANCES["float64"])
     assert departure is not None
     assert departure.name == first
@@ -192,34 +119,34 @@ def test_without_a_mutation_nothing_departs(name):
 
 def test_float32_alone_would_not_see_a_wrong_eps(monkeypatch):
     """Why the comparison runs in float64 too: ten times the epsilon hides below float32's tolerance."""
-    eps(monkeypatch)
+    put(monkeypatch, *MISTAKES["wrong eps"])
     assert first_departure(golden_rows(*golden(V2, np.float32)), TOLERANCES["float32"]) is None
 
 
-@pytest.mark.parametrize("mutation", [tanh_gelu, values_before_keys, dropped_bias(attention), wrong_stored_grid])
-def test_float32_sees_the_larger_ones(mutation, monkeypatch):
-    mutation(monkeypatch)
+@pytest.mark.parametrize("mistake", ["tanh gelu", "values before keys", "no bias in attention", "wrong stored grid"])
+def test_float32_sees_the_larger_ones(mistake, monkeypatch):
+    put(monkeypatch, *MISTAKES[mistake])
     assert first_departure(golden_rows(*golden(V1, np.float32)), TOLERANCES["float32"]) is not None
 
 
 @pytest.mark.torch
 @pytest.mark.parametrize("name", ["pvt_tiny", "pvt_v2_b0"])
-@pytest.mark.parametrize("mistake", NAMED)
+@pytest.mark.parametrize("mistake", ["wrong eps", "tanh gelu", "values before keys", "no bias in attention"])
 def test_the_live_comparison_sees_it(name, mistake, monkeypatch):
     from tests.model import test_parity
 
     config = replace(VARIANTS[name], image_size=64, depths=(1, 1, 1, 1))
-    NAMED[mistake](monkeypatch)
+    put(monkeypatch, *MISTAKES[mistake])
     trace, _, reference, _ = test_parity.both(config, (1, 3, 64, 64), np.float64)
     with pytest.raises(AssertionError):
         test_parity.assert_parity(trace, reference, np.float64)
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize("mutation", [wrong_stored_grid, aligned_corners])
-def test_the_live_comparison_at_other_sizes_sees_a_table_resized_from_the_wrong_grid(mutation, monkeypatch):
+@pytest.mark.parametrize("mistake", ["wrong stored grid", "aligned corners"])
+def test_the_live_comparison_at_other_sizes_sees_a_table_resized_from_the_wrong_grid(mistake, monkeypatch):
     from tests.model import test_parity
 
-    mutation(monkeypatch)
+    put(monkeypatch, *MISTAKES[mistake])
     with pytest.raises(AssertionError):
         test_parity.test_v1_at_other_sizes_against_pytorchs_own_functions(64, (96, 64), np.float64)

@@ -62,10 +62,9 @@ def test_every_variant_layer_by_layer_and_output_by_output(name, dtype):
 
     tolerance = TOLERANCES[np.dtype(dtype).name]
     assert rows[-1].max_abs < tolerance, "logits, absolutely"
-    assert len(out.hidden_states) == len(hf_out.hidden_states)
-    assert len(out.attentions) == len(hf_out.attentions)
-    ours = flat_outputs(out.hidden_states) + flat_outputs(out.attentions)
-    theirs = flat_outputs(hf_out.hidden_states) + flat_outputs(hf_out.attentions)
+    (states, probs), (hf_states, hf_probs) = ((one.hidden_states, one.attentions) for one in (out, hf_out))
+    assert (len(states), len(probs)) == (len(hf_states), len(hf_probs))
+    ours, theirs = flat_outputs((states, probs)), flat_outputs((hf_states, hf_probs))
     for k, (mine, other) in enumerate(zip(ours, theirs, strict=True)):
         assert not differences({"x": mine}, {"x": other.numpy()})[0].departs(tolerance), f"output {k}"
     assert (np.sort(np.argsort(out.logits)[:, -5:]) == np.sort(np.argsort(hf_out.logits.numpy())[:, -5:])).all()

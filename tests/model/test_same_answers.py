@@ -5,27 +5,23 @@ bits must be the same. What a picture's logits should be is for the comparisons 
 """
 
 import hashlib
-import os
-import subprocess
-import sys
 import threading
 import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from pvt_numpy import forward, preprocess
-from pvt_numpy.layers import layernorm, softmax
 from pvt_numpy.pictures.decode import _one_sentence
 from pvt_numpy.reference.golden import seeded_params, seeded_pixels
+from tests import processes
 from tests.model.model_cases import KINDS
 from tests.model.test_mutations import put
+from tests.pictures.picture_cases import photo
 
-ROOT = Path(__file__).resolve().parents[2]
 CHOSEN = ("v1", "v1_odd_regression", "v1_resized", "v1_no_bias_no_head", "v2", "v2_odd_no_bias", "v2_linear")
 
 
@@ -56,10 +52,10 @@ def test_batches_and_orders(name):
 
 
 def test_a_layer_that_looks_at_its_neighbours_is_seen(monkeypatch):
-    def mistaken(x, weight, bias, *, eps):
-        return layernorm.layer_norm(x, weight, bias, eps=eps) + 1e-4 * x[:1]
+    def mistaken(right, x, *weights, **options):
+        return right(x, *weights, **options) + 1e-4 * x[:1]
 
-    put(monkeypatch, layernorm.layer_norm, mistaken)
+    put(monkeypatch, "layer_norm", mistaken)
     assert min(worst_over_batches(name) for name in CHOSEN) > 1e-5
 
 
@@ -92,23 +88,19 @@ def test_two_threads(first, second, dtype):
 def test_a_layer_that_keeps_its_memory_is_seen(monkeypatch):
     kept = {}
 
-    def mistaken(x):
+    def mistaken(right, x):
         scores = kept.setdefault(x.shape, np.empty_like(x))
-        scores[...] = softmax.softmax(x)
+        scores[...] = right(x)
         time.sleep(1e-4)  # the other thread's turn
         return scores
 
-    put(monkeypatch, softmax.softmax, mistaken)
+    put(monkeypatch, "softmax", mistaken)
     assert not side_by_side(*calls("v2", "v2", np.float32))
-
-
-def photo(size, seed):
-    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8))
 
 
 def test_two_threads_prepare_pictures(tmp_path):
     for number, size in enumerate([(300, 200), (90, 130)]):
-        photo(size, number).save(tmp_path / f"{number}.png")
+        Image.fromarray(photo(*size, seed=number)).save(tmp_path / f"{number}.png")
     before = list(warnings.filters)
     assert side_by_side(*(lambda number=number: preprocess(tmp_path / f"{number}.png") for number in range(2)))
     assert warnings.filters == before
@@ -143,12 +135,16 @@ def hashes():
 
 def test_two_processes_give_the_same_bits(way):
     """With Python's hashes seeded differently, and as many threads as NumPy likes."""
-    code = f"import sys; sys.path[:0] = [{str(ROOT)!r}]; from tests.model.test_same_answers import hashes"
+    code = "from tests.model.test_same_answers import hashes; print(hashes())"
     found = set()
     for seed in ("1", "2"):
-        environment = os.environ | {"PYTHONHASHSEED": seed, "PVT_NUMPY_PLAIN": str(int(way == "formulas"))}
-        done = subprocess.run([sys.executable, "-c", f"{code}; print(hashes())"], capture_output=True, text=True,
-                              check=True, env=environment)  # fmt: skip
-        found.add(done.stdout)
+        settings = {
+            "PYTHONHASHSEED": seed,
+            "PVT_NUMPY_PLAIN": str(int(way == "formulas")),
+            "OPENBLAS_NUM_THREADS": None,
+        }
+        status, out, err = processes.run("-c", code, env=settings)
+        assert (status, err) == (0, "")
+        found.add(out)
     assert len(found) == 1
     assert len(set(found.pop().split())) == len(CHOSEN)

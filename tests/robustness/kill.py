@@ -39,7 +39,16 @@ from tests.checkpoints import fake_hub  # noqa: E402
 BALL, SHIPPED = ROOT / "notebooks" / "golf_ball.jpg", ROOT / "weights" / "pvt_v2_b0_imagenette.safetensors"
 OLD = b"what stood there before"
 SIGNALS = ("SIGKILL", "SIGINT")
-COLUMNS = ("old", "new", "nothing", "half", "early", "leftover")
+COLUMNS = ("kills", "old", "new", "nothing", "half", "early", "leftover")
+# what writes one thing -> (arguments after `python -m pvt_numpy.`, with OUT for what it writes; OUT's suffix)
+WRITERS = {
+    "convert": (["convert", SHIPPED, "-o", "OUT"], ".safetensors"),
+    "convert --to hf": (["convert", SHIPPED, "--to", "hf", "-o", "OUT"], ""),
+    "explore": (["explore", BALL, "--image-size", 64, "-o", "OUT"], ".html"),
+    "plots": (["plots", "cost", "-o", "OUT"], ".png"),
+}
+TRAIN = ["train", "shapes", "--image-size", 16, "--drawn", 32, "--batch-size", 16, "--epochs", 2, "--measure-every", 9,
+         "-o", "OUT"]  # fmt: skip
 
 
 @dataclass
@@ -67,7 +76,8 @@ class Work:
         return processes.start(*arguments, cwd=folder, env=self.environment(folder))
 
     def environment(self, folder):
-        return {}
+        """As users have it: stopped between opening a file and its `with`, Python may warn that it closes the file."""
+        return {"PYTHONWARNINGS": None}
 
     def prepare(self, folder, old):
         if old:
@@ -110,7 +120,7 @@ class Download(Work):
     temporary = "cache/hub/*/blobs/*.incomplete"
 
     def environment(self, folder):
-        return fake_hub.environment(self.hub.url, folder / "cache")
+        return super().environment(folder) | fake_hub.environment(self.hub.url, folder / "cache")
 
     def state(self, folder, old):
         weights = [path.read_bytes() for path in folder.rglob("*.safetensors") if ".no_exist" not in path.parts]
@@ -135,19 +145,17 @@ class Training(Work):
         self.steps = read_state(folder / "out" / "checkpoint.safetensors").step
 
     def state(self, folder, old):
-        checkpoint, log, model, curve = (
-            folder / "out" / name for name in ("checkpoint.safetensors", "log.csv", "model.safetensors", "curve.png")
-        )
-        whole = model.read_bytes() == self.model if model.exists() else True
-        whole &= curve.read_bytes() == self.curve if curve.exists() else True
-        whole &= all(line.count(",") == 7 for line in log.read_text().splitlines()) if log.exists() else True
-        if not checkpoint.exists():
-            return "nothing" if whole else "half"
+        out = folder / "out"
+        model, curve, log = (tree(out / name) for name in ("model.safetensors", "curve.png", "log.csv"))
+        whole = model in (None, self.model) and curve in (None, self.curve)
+        whole &= all(line.count(b",") == 7 for line in (log or b"").splitlines())
         try:
-            steps = read_state(checkpoint).step
+            steps = read_state(out / "checkpoint.safetensors").step
+        except FileNotFoundError:
+            return "nothing" if whole else "half"
         except ValueError:
             return "half"
-        return "half" if not whole else "new" if steps == self.steps and model.exists() else "old"
+        return "half" if not whole else "new" if steps == self.steps and model else "old"
 
     def again(self, folder, state):
         """With --resume, if there is something to go on from."""
@@ -162,11 +170,15 @@ def tree(path):
     return path.read_bytes() if path.exists() else None
 
 
+def writer(command, suffix, kind=Work):
+    """The Work of a row of WRITERS; a folder is never written over."""
+    output = f"out{suffix}"
+    return kind(tuple(output if word == "OUT" else word for word in command), output, old=bool(suffix))
+
+
 @contextlib.contextmanager
 def works(seconds=0.3):
     """Everything that writes, by what it is called in the table, with a Hub that takes so long to send its weights."""
-    training = ("train", "shapes", "--image-size", 16, "--drawn", 32, "--batch-size", 16, "--epochs", 2,
-                "--measure-every", 9, "--output", "out")  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         export_hf(Path(folder) / "hf", load_model())
         files = tree(Path(folder) / "hf")
@@ -176,11 +188,8 @@ def works(seconds=0.3):
         download.hub, download.weights = hub, files["model.safetensors"]
         yield {
             "download": download,
-            "convert": Work(("convert", SHIPPED, "-o", "out.safetensors"), "out.safetensors"),
-            "convert --to hf": Work(("convert", SHIPPED, "--to", "hf", "-o", "hf"), "hf", old=False),
-            "train, then --resume": Training(training, "out", old=False),
-            "explore": Work(("explore", BALL, "--image-size", 64, "-o", "page.html"), "page.html"),
-            "plots": Work(("plots", "cost", "-o", "cost.png"), "cost.png"),
+            "train, then --resume": writer(TRAIN, "", Training),
+            **{name: writer(*how) for name, how in WRITERS.items()},
         }
 
 
@@ -191,19 +200,27 @@ class Span(NamedTuple):
     writing: list
 
 
+def watched(work, folder, process):
+    """Looks again and again, until the process ends; gives (seconds, whether temporary files are there, and are new)
+    each time."""
+    begun, seen = time.perf_counter(), []
+    while process.poll() is None:
+        now, before, seen = time.perf_counter(), seen, work.temporaries(folder)
+        yield now - begun, bool(seen), bool(seen and not before)
+        time.sleep(0.0005)
+
+
 def measure(work):
     """Runs the work undisturbed, which shows it the new file, and returns its Span."""
     with tempfile.TemporaryDirectory() as name:
-        folder, begun, writing, seen = Path(name), time.perf_counter(), [], []
+        folder, begun, writing = Path(name), time.perf_counter(), []
         work.prepare(folder, False)
         process = work.start(folder)
-        while process.poll() is None:
-            now, before, seen = time.perf_counter(), seen, work.temporaries(folder)
-            if seen and not before:
-                writing.append([now - begun, 0.0])
-            elif seen:
-                writing[-1][1] = now - begun - writing[-1][0]
-            time.sleep(0.0005)
+        for now, there, new in watched(work, folder, process):
+            if new:
+                writing.append([now, 0.0])
+            elif there:
+                writing[-1][1] = now - writing[-1][0]
         total = time.perf_counter() - begun
         out, err = process.communicate()
         assert (process.returncode, err) == (0, ""), err
@@ -219,14 +236,11 @@ def wait(work, folder, process, span, rng):
     if rng.random() < 0.5:
         time.sleep(rng.uniform(0, span.total))
         return
-    number, seen = rng.integers(len(span.writing)), False
-    while process.poll() is None:
-        before, seen = seen, bool(work.temporaries(folder))
-        if seen and not before:
-            if number == 0:
-                break
-            number -= 1
-        time.sleep(0.0005)
+    number = rng.integers(len(span.writing))
+    for _, _, new in watched(work, folder, process):
+        if new and number == 0:
+            break
+        number -= new
     time.sleep(rng.uniform(0, 1.2) * max(0.002, span.writing[-1 - number][1]))
 
 
@@ -289,11 +303,10 @@ def kill(times, seed, chosen=None, progress=lambda items: items):
 
 def table(counts):
     """The counts for people."""
-    lines = [f"{'work':22}{'signal':9}" + "".join(f"{column:>10}" for column in ("kills", *COLUMNS))]
-    for (name, sent), count in sorted(counts.items()):
-        lines.append(f"{name:22}{sent:9}" + "".join(f"{count[column]:10}" for column in ("kills", *COLUMNS)))
-    total = sum(counts.values(), Counter())
-    return "\n".join([*lines, f"{'all':31}" + "".join(f"{total[column]:10}" for column in ("kills", *COLUMNS))])
+    total = {("all", ""): sum(counts.values(), Counter())}
+    rows = {("work", "signal"): {column: column for column in COLUMNS}} | dict(sorted(counts.items())) | total
+    return "\n".join(f"{name:22}{sent:9}" + "".join(f"{count[column]:>10}" for column in COLUMNS)
+                     for (name, sent), count in rows.items())  # fmt: skip
 
 
 def main():

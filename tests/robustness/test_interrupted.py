@@ -14,44 +14,31 @@ import sys
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from pvt_numpy.system.files import atomic_file, atomic_folder
 from pvt_numpy.train import nano_config
 from pvt_numpy.training.state import Settings, fresh, write_state
 from tests import processes
-from tests.processes import BALL, ROOT
-from tests.robustness.kill import OLD, SHIPPED, kill
+from tests.processes import ROOT
+from tests.robustness import kill
+from tests.robustness.kill import BALL, OLD, SHIPPED
 
 posix = pytest.mark.skipif(os.name == "nt", reason="sends SIGKILL and SIGINT, which Windows does not know")
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux's /proc or its name spaces")
 
-# name in the tests -> (arguments after `python -m pvt_numpy.`, with OUT for what it writes; suffix of OUT)
-WRITERS = {
-    "convert": (["convert", SHIPPED, "-o", "OUT"], ".safetensors"),
-    "convert --to hf": (["convert", SHIPPED, "--to", "hf", "-o", "OUT"], ""),
+WRITERS = kill.WRITERS | {
     "convert --to timm": (["convert", SHIPPED, "--to", "timm", "-o", "OUT"], ""),
     "evaluate": (["evaluate", "PHOTOS", "--confusion", "OUT"], ".png"),
-    "explore": (["explore", BALL, "--image-size", "64", "-o", "OUT"], ".html"),
-    "plots": (["plots", "cost", "-o", "OUT"], ".png"),
 }
-TRAIN = ["train", "shapes", "--image-size", "16", "--drawn", "16", "--batch-size", "16", "--epochs", "1", "-o", "OUT"]
+WRITERS_AND_TRAINING = WRITERS | {"train": (kill.TRAIN, "")}
 
 
 @posix
 @pytest.mark.parametrize(("times", "works"), [(16, ["convert", "convert --to hf"]), (6, ["explore", "download"])])
 def test_killed_at_any_moment(times, works):
-    counts, faults = kill(times, 3, works)
+    counts, faults = kill.kill(times, 3, works)
     assert faults == []
     assert sum(count["kills"] for count in counts.values()) == times
-
-
-@pytest.fixture
-def before(tmp_path):
-    """A file whose place nothing may take."""
-    path = tmp_path / "file"
-    path.write_bytes(OLD)
-    return path
 
 
 @posix
@@ -99,8 +86,7 @@ def photos(tmp_path_factory):
     """A folder of one photo to evaluate."""
     folder = tmp_path_factory.mktemp("photos")
     (folder / "golf ball").mkdir()
-    with Image.open(BALL) as ball:
-        ball.resize((64, 64)).save(folder / "golf ball" / "1.png")
+    (folder / "golf ball" / "1.jpg").write_bytes(BALL.read_bytes())
     return folder
 
 
@@ -129,39 +115,39 @@ def small_files():
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_full_disk_is_one_line(name, tmp_path, photos):
     arguments, suffix = WRITERS[name]
-    output, folder = tmp_path / f"out{suffix}", "--to" in arguments
-    output.mkdir() if folder else output.write_bytes(OLD)
+    output = tmp_path / f"out{suffix}"
+    output.write_bytes(OLD) if suffix else output.mkdir()
     found = command(arguments, output, photos, preexec_fn=small_files)
     assert_one_line(found, arguments[0], f"{output}: File too large")
     assert list(tmp_path.iterdir()) == [output]
-    assert not list(output.iterdir()) if folder else output.read_bytes() == OLD
+    assert kill.tree(output) == (OLD if suffix else {})
 
 
 @posix
 def test_a_full_disk_ends_a_training_in_one_line_and_leaves_the_old_checkpoint(tmp_path, photos):
     settings = Settings("shapes", epochs=1, drawn=16, batch=16, measure_every=9)
     write_state(tmp_path / "checkpoint.safetensors", fresh(settings, nano_config(16, 6)))
-    before = (tmp_path / "checkpoint.safetensors").read_bytes()
+    before = kill.tree(tmp_path)
     found = command(["train", "--resume", "OUT"], tmp_path, photos, preexec_fn=small_files)
     assert_one_line(found, "train", f"{tmp_path / 'checkpoint.safetensors'}: File too large")
-    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.safetensors"]
-    assert (tmp_path / "checkpoint.safetensors").read_bytes() == before
+    assert kill.tree(tmp_path) == before
 
 
 @linux
 @pytest.mark.parametrize("name", ["convert", "convert --to hf", "explore", "train"])
 def test_a_folder_that_nobody_may_write_into_is_one_line(name, photos):
-    arguments, suffix = WRITERS.get(name, (TRAIN, ""))
+    arguments, suffix = WRITERS_AND_TRAINING[name]
     output = Path(f"/proc/out{suffix}")
     assert_one_line(command(arguments, output, photos), arguments[0], str(output))
 
 
-@pytest.mark.parametrize("name", [*WRITERS, "train"])
-def test_a_file_where_the_folder_should_be_is_one_line(name, before, photos):
-    arguments, suffix = WRITERS.get(name, (TRAIN, ""))
-    assert_one_line(command(arguments, before / f"out{suffix}", photos), arguments[0], str(before))
-    assert before.read_bytes() == OLD
-    assert list(before.parent.iterdir()) == [before]
+@pytest.mark.parametrize("name", WRITERS_AND_TRAINING)
+def test_a_file_where_the_folder_should_be_is_one_line(name, tmp_path, photos):
+    arguments, suffix = WRITERS_AND_TRAINING[name]
+    file = tmp_path / "file"
+    file.write_bytes(OLD)
+    assert_one_line(command(arguments, file / f"out{suffix}", photos), arguments[0], str(file))
+    assert kill.tree(tmp_path) == {"file": OLD}
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

@@ -16,7 +16,8 @@ from pvt_numpy import classify, convert, evaluate, load_model, save_model
 from pvt_numpy.checkpoints.export import export_hf
 from pvt_numpy.checkpoints.safetensors_file import write_safetensors
 from pvt_numpy.pictures.decode import open_image
-from tests.checkpoints.checkpoint_files import SMALL_V2, V2, make_model, state_dict, write_json
+from tests.checkpoints.checkpoint_files import write_json
+from tests.checkpoints.models import SMALL_V2, V2, make_model, state_dict
 from tests.explorer.explorer_pages import data_of
 from tests.processes import ROOT, command
 
@@ -170,9 +171,8 @@ def test_explore(hostile, tmp_path):
     html = page.read_text(encoding="utf-8")
     assert "<img src=x" not in html
     data = data_of(html)
-    assert data["file"] == photo.name
+    assert (data["file"], data["model"]["origin"]["recipe"]) == (photo.name, HOSTILE[1])
     assert {one["label"] for one in data["predictions"]} == set(HOSTILE)
-    assert data["model"]["origin"]["recipe"] == HOSTILE[1]
 
 
 @pytest.mark.filterwarnings("error")

@@ -53,10 +53,10 @@ def test_ten_steps_loss_by_loss_as_in_pytorch(config):
 
     settings = replace(SETTINGS, batch=8, microbatch=3, rate=1e-2, decay=0.1, clip=0.5, smoothing=0.1)
     state = double_state(config, settings)
-    model = hf_model(seeded_params(config, 3), config).requires_grad_(True)
-    matrices = [p for n, p in model.named_parameters() if p.ndim >= 2 and not n.endswith(("embeddings", "cls_token"))]
-    others = [p for n, p in model.named_parameters() if p.ndim < 2 or n.endswith(("embeddings", "cls_token"))]
-    adamw = torch.optim.AdamW([{"params": matrices, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}])
+    model, groups = hf_model(seeded_params(config, 3), config).requires_grad_(True), {0.1: [], 0.0: []}
+    for name, p in model.named_parameters():
+        groups[0.1 if p.ndim >= 2 and not name.endswith(("embeddings", "cls_token")) else 0.0].append(p)
+    adamw = torch.optim.AdamW([{"params": group, "weight_decay": decay} for decay, group in groups.items()])
     measure = torch.nn.CrossEntropyLoss(label_smoothing=0.1)
     norms = []
     with ThreadPoolExecutor(2) as pool:
@@ -77,27 +77,23 @@ def test_ten_steps_loss_by_loss_as_in_pytorch(config):
 
 def test_weight_decay_leaves_biases_norms_and_tables_alone():
     names = [name for name, p in flatten(seeded_params(V1, 0)).items() if optimizer.decays(name, p)]
-    assert names
     assert all(name.endswith("weight") and "norm" not in name for name in names)
     assert "stages.0.patch_embed.proj.weight" in names
     params = {"a.weight": np.ones((2, 2)), "a.bias": np.ones(2), "pos_embed": np.ones((1, 2, 2))}
     zeros = [{k: np.zeros_like(v) for k, v in params.items()} for _ in range(3)]
     optimizer.adamw_step(params, *zeros, step=1, rate=0.1, decay=0.5)
     assert np.allclose(params["a.weight"], 0.95)
-    assert (params["a.bias"] == 1).all()
-    assert (params["pos_embed"] == 1).all()
+    assert all((params[name] == 1).all() for name in ("a.bias", "pos_embed"))
 
 
 def test_schedule_clipping_and_average():
     rates = [optimizer.learning_rate(p, 2.0, 0.2) for p in np.linspace(0, 1, 101)]
     assert max(rates) == rates[20] == 2.0
-    assert rates[0] == 0
-    assert rates[-1] == pytest.approx(0, abs=1e-12)
+    assert (rates[0], rates[-1]) == (0, pytest.approx(0, abs=1e-12))
     assert rates[:21] == sorted(rates[:21])
     assert rates[20:] == sorted(rates[20:], reverse=True)
     grads = {"a": np.array([3.0]), "b": np.array([4.0])}
-    assert optimizer.clip_by_norm(grads, 10.0) == 5.0
-    assert grads["a"][0] == 3.0
+    assert (optimizer.clip_by_norm(grads, 10.0), grads["a"][0]) == (5.0, 3.0)
     optimizer.clip_by_norm(grads, 1.0)
     assert math.hypot(grads["a"][0], grads["b"][0]) == pytest.approx(1, abs=1e-6)
     average, params = {"a": np.zeros(1)}, {"a": np.ones(1)}
@@ -152,8 +148,7 @@ def test_microbatches_give_the_gradient_of_the_batch():
             loss, right = loop.step(state, x, labels, 1e-2, pool)
         moved.append((loss, right, state.arrays["means"]["stages.0.patch_embed.proj.weight"]))
     for loss, right, mean in moved[1:]:
-        assert loss == pytest.approx(moved[0][0], rel=1e-12)
-        assert right == moved[0][1]
+        assert (loss, right) == (pytest.approx(moved[0][0], rel=1e-12), moved[0][1])
         assert np.allclose(mean, moved[0][2], rtol=1e-9, atol=1e-14)
 
 
@@ -172,24 +167,24 @@ def test_nan_is_reported_with_the_layer_it_came_from(name, value, said):
 
 
 def test_minutes_end_the_schedule():
+    def seven_seconds(state):
+        state.seconds += 7
+
     state = fresh(replace(SETTINGS, epochs=1000, minutes=1.0), V1)
-    assert run(state, after_step=lambda s: setattr(s, "seconds", s.seconds + 7))
-    assert state.step == 9
-    assert [row["epoch"] for row in state.history] == [1, 2, 3]
+    assert run(state, after_step=seven_seconds)
+    assert (state.step, [row["epoch"] for row in state.history]) == (9, [1, 2, 3])
     state.step, state.seconds = 7, 55.0  # in the middle of an epoch
     state.history.clear()
-    assert run(state, after_step=lambda s: setattr(s, "seconds", s.seconds + 7))
-    assert [(row["epoch"], row["step"]) for row in state.history] == [(3, 8)]
-    assert state.history[-1]["learning_rate"] == 0
-    assert "val_accuracy" in state.history[-1]
+    assert run(state, after_step=seven_seconds)
+    (row,) = state.history
+    assert (row["epoch"], row["step"], row["learning_rate"]) == (3, 8, 0)
+    assert "val_accuracy" in row
 
 
 def test_broken_checkpoints_are_one_sentence(tmp_path):
     (tmp_path / "bad").write_bytes(b"not a checkpoint")
-    for name, error, said in (
-        ("none", FileNotFoundError, "no such checkpoint"),
-        ("bad", ValueError, "found no checkpoint of a training"),
-    ):
+    for name, error, said in (("none", FileNotFoundError, "no such checkpoint"),
+                              ("bad", ValueError, "found no checkpoint of a training")):  # fmt: skip
         with pytest.raises(error, match=said) as caught:
             read_state(tmp_path / name)
         assert "\n" not in str(caught.value)
@@ -210,14 +205,11 @@ def write_photos(folder, classes=("cat", "dog"), each=3):
 def test_folders_of_photos(tmp_path):
     train, val = write_photos(tmp_path / "train"), write_photos(tmp_path / "val", each=2)
     task = data.folder_task(train, val, 16)
-    assert task.labels == ("cat", "dog")
-    assert task.size == 6
-    pixels, labels = task.batch(np.array([0, 5]), np.random.default_rng(0))
-    assert (pixels.shape, pixels.dtype) == ((2, 3, 16, 16), np.float32)
-    assert labels.tolist() == [0, 1]
-    assert task.validation[0].shape == (4, 3, 16, 16)
-    again, _ = task.batch(np.array([0, 5]), np.random.default_rng(0))
-    other, _ = task.batch(np.array([0, 5]), np.random.default_rng(1))
+    assert (task.labels, task.size, task.validation[0].shape) == (("cat", "dog"), 6, (4, 3, 16, 16))
+    (pixels, labels), (again, _), (other, _) = (
+        task.batch(np.array([0, 5]), np.random.default_rng(seed)) for seed in (0, 0, 1)
+    )
+    assert (pixels.shape, pixels.dtype, labels.tolist()) == ((2, 3, 16, 16), np.float32, [0, 1])
     assert (again == pixels).all()
     assert (other != pixels).any()
     with pytest.raises(ValueError, match="found the classes cow, dog; expected cat, dog"):
@@ -250,8 +242,7 @@ def test_augmentation_keeps_what_it_should():
     mirrored = still[:, :, 2].mean(axis=(1, 2)) > still[:, :, -3].mean(axis=(1, 2))
     assert 5 < mirrored.sum() < 35
     lively = augment.augment(np.stack([photo] * 40), 24, np.random.default_rng(0))
-    assert lively.min() >= 0
-    assert lively.max() <= 1
+    assert 0 <= lively.min() <= lively.max() <= 1
     assert len({picture.tobytes() for picture in lively}) > 35
     grey = np.full((2, 4, 4, 3), 0.5, np.float32)
     jittered = augment.jitter_colours(grey, np.random.default_rng(0), 0.3)
@@ -298,12 +289,10 @@ def test_training_reads_the_numbers_that_preprocess_makes():
 
 
 def test_shapes_differ_by_outline_alone():
-    rng = np.random.default_rng(0)
-    pictures = shapes.draw_shapes(np.arange(600) % 6, 24, rng)
+    pictures, again = (shapes.draw_shapes(np.arange(600) % 6, 24, np.random.default_rng(0)) for _ in range(2))
     assert (pictures.shape, pictures.dtype) == ((600, 24, 24, 3), np.uint8)
     inks = np.array([pictures[k::6].max(axis=(1, 2)).mean(axis=0) for k in range(6)])
     assert np.ptp(inks, axis=0).max() < 20, "a class can be told by its colour"
-    again = shapes.draw_shapes(np.arange(600) % 6, 24, np.random.default_rng(0))
     assert (again == pictures).all()
 
 
@@ -316,9 +305,10 @@ HISTORY = [
 
 def test_the_report(tmp_path):
     report.write_csv(tmp_path / "log.csv", HISTORY)
-    lines = (tmp_path / "log.csv").read_text(encoding="utf-8").splitlines()
-    assert lines[0] == "epoch,step,seconds,learning_rate,train_loss,train_accuracy,val_loss,val_accuracy"
-    assert lines[1:] == ["1,5,2,0.5,0.333333,0.5,,", "2,10,4,0.1,0.25,0.75,0.5,0.7"]
+    assert (tmp_path / "log.csv").read_text(encoding="utf-8").splitlines() == [
+        "epoch,step,seconds,learning_rate,train_loss,train_accuracy,val_loss,val_accuracy",
+        "1,5,2,0.5,0.333333,0.5,,", "2,10,4,0.1,0.25,0.75,0.5,0.7",
+    ]  # fmt: skip
 
 
 def test_the_curves():

@@ -8,18 +8,17 @@ lacks: what cannot be read is a link to nowhere, a link in a circle, or a folder
 import contextlib
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 from PIL import Image
 
+from tests import processes
 from tests.pictures.picture_cases import jpeg_claim
 
 from .models import assembled, sound_models
 from .picture_files import WHOLE
 
-ROOT = Path(__file__).resolve().parents[3]
 WEIGHTS = "model.safetensors"
 ODD_NAMES = [
     "new\nline.png", "tab\tbell\a.png", "\x1b[31mred\x1b[2J.png", "-leading.png", "--json.png", "a b 'c\".png",
@@ -29,23 +28,22 @@ ODD_NAMES = [
 NOT_TEXT = os.fsdecode(b"caf\xe9\xff.png")  # bytes that are no UTF-8, if the file system takes them
 
 
-def run(command, *arguments, stdin=b"", cwd=ROOT):
+def run(command, *arguments, **options):
     """(exit status, lines on stdout, lines on stderr) of `python -m pvt_numpy.COMMAND`."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8", "OPENBLAS_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, "-m", f"pvt_numpy.{command}", *map(str, arguments)], input=stdin,
-                          capture_output=True, cwd=cwd, env=environment, timeout=60)  # fmt: skip
-    out, err = (text.decode("utf-8", "backslashreplace") for text in (done.stdout, done.stderr))
+    streams = {"encoding": None, "env": {"PYTHONIOENCODING": "utf-8"}, "timeout": 60}
+    status, *texts = processes.command(command, *arguments, **streams, **options)
+    out, err = (text.decode("utf-8", "backslashreplace") for text in texts)
     assert "Traceback" not in err, err[-2000:]
-    assert done.returncode in (0, 1, 2), f"exit status {done.returncode}: {err[-500:]}"
+    assert status in (0, 1, 2), f"exit status {status}: {err[-500:]}"
     lines = err.splitlines()
-    if done.returncode == 2:
+    if status == 2:
         assert lines[0].startswith("usage: "), err
     else:
         assert all(line.startswith(f"{command}: error: ") for line in lines), err[-2000:]
-        assert (done.returncode == 1) == bool(lines), f"exit status {done.returncode}, and on stderr: {err[-500:]}"
+        assert (status == 1) == bool(lines), f"exit status {status}, and on stderr: {err[-500:]}"
     steering = [c for c in out + err if not c.isprintable() and c not in "\r\n"]
     assert not steering, f"control characters {steering} on the terminal"
-    return done.returncode, out.splitlines(), lines
+    return status, out.splitlines(), lines
 
 
 def odd_folder(folder):
@@ -63,21 +61,20 @@ def odd_folder(folder):
     return made
 
 
+def write_files(folder, contents):
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+
+
 def broken_folder(folder):
     """Pictures that cannot be read, each in another way; returns their names."""
-    made = ["text.jpg", "empty.png", "cut.jpg", "bomb.ppm", "small bomb.jpg", "noisy.tif"]
-    jpeg = WHOLE["JPEG"]
-    zipped = WHOLE["deflated TIFF"]
-    contents = [
-        b"no picture",
-        b"",
-        jpeg[:300],
-        b"P6 60000 60000 255\n",
-        jpeg_claim(jpeg, 9400, 9400),
-        zipped[:256] + b"\xff" * 4 + zipped[260:],
-    ]
-    for name, content in zip(made, contents, strict=True):
-        (folder / name).write_bytes(content)
+    jpeg, zipped = WHOLE["JPEG"], WHOLE["deflated TIFF"]
+    contents = {
+        "text.jpg": b"no picture", "empty.png": b"", "cut.jpg": jpeg[:300], "bomb.ppm": b"P6 60000 60000 255\n",
+        "small bomb.jpg": jpeg_claim(jpeg, 9400, 9400), "noisy.tif": zipped[:256] + b"\xff" * 4 + zipped[260:],
+    }  # fmt: skip
+    write_files(folder, contents)
+    made = list(contents)
     with contextlib.suppress(OSError):  # Windows without the right to make links
         for name, target in (("nowhere.png", "none.png"), ("circle.png", "circle.png")):
             (folder / name).symlink_to(folder / target)
@@ -87,7 +84,7 @@ def broken_folder(folder):
 
 def classify_odd_names(folder):
     """Every picture of the folder is classified, whatever it is called, also when named one by one."""
-    model, folder = folder / "model.safetensors", folder / "odd"
+    model, folder = folder / WEIGHTS, folder / "odd"
     folder.mkdir()
     model.write_bytes(sound_models()[1].raw)
     names, options = odd_folder(folder), ["--json", "--model", model]
@@ -119,7 +116,7 @@ def classify_broken_pictures(folder):
     given = [folder / name for name in (*names, "folder.jpg", "none.jpg", "n" * 5000, "d/" * 3000 + "x.jpg", "")]
     status, out, err = run("classify", "--json", *given[:-1], sound)
     assert (status, len(out), len(err)) == (1, 1, len(given) - 1), err
-    status, out, err = run("classify", "-", stdin=WHOLE["JPEG"][:200])
+    status, out, err = run("classify", "-", given=WHOLE["JPEG"][:200])
     assert (status, len(err)) == (1, 1)
     assert "standard input" in err[0]
 
@@ -138,7 +135,9 @@ def broken_models(folder):
         "twice": {"config.json": text["config"].replace(b"{", b'{"num_labels": 3, ', 1)},
         "nested": {"config.json": nested}, "digits": {"config.json": b'{"x": ' + b"9" * 10**5 + b"}"},
         "list": {"config.json": b"[]"}, "empty": {"config.json": b""}, "binary": {"config.json": bytes(range(256))},
-        "labels": {"config.json": text["config"].replace(b'"2":', b'"3":')}, "huge": {"config.json": huge},
+        "labels": {"config.json": text["config"].replace(b'"2":', b'"3":')}, 
+        # without a recipe beside it, the configuration's size is the picture's
+        "huge": {"config.json": huge, "preprocessor_config.json": None},
         "size": {"preprocessor_config.json": b'{"size": {"height": 1000000, "width": 1000000}}'},
         "outside\nin": {f"{WEIGHTS}.index.json": b'{"weight_map": {"x": "../photo.png"}}', WEIGHTS: None},
         "\x1b[31mname": {"config.json": b"{}"}, "nothing": {WEIGHTS: None},
@@ -147,11 +146,7 @@ def broken_models(folder):
         place = folder / (name if sys.platform != "win32" else "".join(filter(str.isalnum, name)))
         place.mkdir()
         files = {WEIGHTS: raw} | {f"{key}.json": value for key, value in text.items()} | damage
-        for file, content in files.items():
-            if content is not None:
-                (place / file).write_bytes(content)
-        if name == "huge":  # without a recipe beside it, the configuration's size is the picture's
-            (place / "preprocessor_config.json").unlink()
+        write_files(place, {file: content for file, content in files.items() if content is not None})
         status, out, err = run("classify", photo, "--model", place)
         assert status == 1, (name, out)
         assert len(err) == 1, err

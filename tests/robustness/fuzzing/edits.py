@@ -19,12 +19,11 @@ HOSTILE = [
     [], [[]], {}, {"": 0}, [1], [1, 1], [2, 2], [8, 16], [1, 1, 1, 1], [10**9] * 2, ["a"] * 3, [None] * 2,
     [0.5, 0.5, 0.5], {"height": 10**6, "width": 10**6}, {"shortest_edge": 10**400}, {"0": "a"},
 ]  # fmt: skip
-AS_TEXT = [  # what Python's own writer would not write
-    Raw("NaN"), Raw("NaN"), Raw("[NaN]"), Raw("Infinity"), Raw("-Infinity"), Raw("1e999"), Raw("-1e999"),
-    Raw("9" * 5000), Raw("01"), Raw("'a'"), Raw('{"a": 1, "a": 2}'), Raw('"\\ud800"'), Raw("[" * 900 + "]" * 900),
-    Raw("[" * 100_000 + "]" * 100_000), Raw('{"a":' * 400 + "1" + "}" * 400), Raw("[" * 60 + "]" * 60),
-    Raw(""), Raw("//"),
-]  # fmt: skip
+AS_TEXT = [Raw(text) for text in (  # what Python's own writer would not write
+    "NaN", "NaN", "[NaN]", "Infinity", "-Infinity", "1e999", "-1e999", "9" * 5000, "01", "'a'", '{"a": 1, "a": 2}',
+    '"\\ud800"', "[" * 900 + "]" * 900, "[" * 100_000 + "]" * 100_000, '{"a":' * 400 + "1" + "}" * 400,
+    "[" * 60 + "]" * 60, "", "//",
+)]  # fmt: skip
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8)
 VALUES = st.sampled_from(HOSTILE) | st.sampled_from(AS_TEXT) | st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=8), inner, max_size=5),
@@ -96,21 +95,11 @@ def bent(value):
 @st.composite
 def damaged_text(draw, text):
     """(bytes, story): JSON text, mostly as it is, sometimes cut, flipped, or in another encoding."""
-    how = draw(st.sampled_from(["as it is"] * 12 + ["bytes", "BOM", "UTF-16", "twice", "comment", "Latin-1"]))
     data = text.encode()
-    if how == "bytes":
-        data, how = draw(damaged_bytes(data))
-    elif how == "BOM":
-        data = b"\xef\xbb\xbf" + data
-    elif how == "UTF-16":
-        data = text.encode("utf-16")
-    elif how == "twice":
-        data += data
-    elif how == "comment":
-        data = b"// mine\n" + data
-    elif how == "Latin-1":
-        data = data.replace(b"a", b"\xe4", 1)
-    return data, how
+    wrong = {"BOM": b"\xef\xbb\xbf" + data, "UTF-16": text.encode("utf-16"), "twice": data + data,
+             "comment": b"// mine\n" + data, "Latin-1": data.replace(b"a", b"\xe4", 1)}  # fmt: skip
+    how = draw(st.sampled_from(["as it is"] * 12 + ["bytes", *wrong]))
+    return draw(damaged_bytes(data)) if how == "bytes" else (wrong.get(how, data), how)
 
 
 @st.composite
@@ -119,8 +108,7 @@ def damaged_bytes(draw, data, places=()):
     something begins or ends, at which damage is likelier to be believed."""
     story = []
     for _ in range(draw(st.integers(1, 3))):
-        at = draw(st.integers(0, len(data)) | st.sampled_from([0, 1, 7, 8, 9, len(data), *places]))
-        at = min(at, len(data))
+        at = min(draw(st.integers(0, len(data)) | st.sampled_from([0, 1, 7, 8, 9, len(data), *places])), len(data))
         how = draw(st.sampled_from(["cut", "flip", "flip", "write", "write", "remove", "insert"]))
         if how == "cut":
             data = data[:at]
@@ -128,8 +116,9 @@ def damaged_bytes(draw, data, places=()):
             at = min(at, len(data) - 1)
             data = data[:at] + bytes([data[at] ^ draw(st.integers(1, 255))]) + data[at + 1 :]
         else:
-            blocks = st.sampled_from([bytes(4), b"\xff" * 4, b"\x7f", bytes(900)])
-            new = draw(st.binary(min_size=1, max_size=8) | blocks)
+            new = draw(
+                st.binary(min_size=1, max_size=8) | st.sampled_from([bytes(4), b"\xff" * 4, b"\x7f", bytes(900)])
+            )
             data = data[:at] + (b"" if how == "remove" else new) + data[at if how == "insert" else at + len(new) :]
         story.append(f"{how} at {at}")
     return data, ", ".join(story)

@@ -42,23 +42,6 @@ def beside(sound):
     return {f"{name}.json": json.dumps(values).encode() for name, values in sound.beside.items()}
 
 
-def loaded_rightly(sound, raw, *checks):
-    """A check for `judge`: the parameters are those in `raw`, and each of `checks` holds."""
-
-    def check(result):
-        model, pixels = result
-        same_parameters(model, sound.kind, raw)
-        if sound.kind == "ours":
-            same_metadata(model, raw)
-        if pixels is not None:
-            assert (pixels.dtype, pixels.ndim) == (np.float32, 4)
-            assert np.isfinite(pixels).all(), "pixels are not finite"
-        for each in checks:
-            each(model)
-
-    return check
-
-
 def prepared(path):
     """The model, and a picture as its recipe prepares it, or None if that refuses it."""
     model = load_model(path)
@@ -68,9 +51,23 @@ def prepared(path):
         return model, None
 
 
-def in_folder(sound):
-    """What the user names: the folder if there is a config.json, else the file."""
-    return "" if sound.beside else WEIGHTS
+def model_case(sound, story, changed, *checks, memory=512 << 20):
+    """The Case of a sound model with `changed` files: its parameters must be those in its file, and `checks` hold."""
+    files = {WEIGHTS: sound.raw} | beside(sound) | changed
+
+    def check(result):
+        model, pixels = result
+        same_parameters(model, sound.kind, files[WEIGHTS])
+        if sound.kind == "ours":
+            same_metadata(model, files[WEIGHTS])
+        if pixels is not None:
+            assert (pixels.dtype, pixels.ndim) == (np.float32, 4)
+            assert np.isfinite(pixels).all(), "pixels are not finite"
+        for each in checks:
+            each(model)
+
+    opened = "" if sound.beside else WEIGHTS  # the folder if there is a config.json, else the file
+    return Case(f"{sound.name}, {story}", files, opened, prepared, check, memory)
 
 
 # Safetensors
@@ -86,20 +83,20 @@ def safetensors(draw):
         pairs, story = draw(lying_header(sound.header))
         raw = assembled(rendered(pairs).encode(), sound.data)
     elif level == "header":
-        text = json.dumps(sound.header).encode()
+        text, length = json.dumps(sound.header).encode(), None
         how = draw(st.sampled_from(["length", "text", "JSON", "padding"]))
         if how == "length":
-            n = draw(st.sampled_from([0, 1, len(text) - 1, len(text) + 1, 10**8, 10**9, 2**63, 2**64 - 1]))
-            raw, story = assembled(text, sound.data, n), f"says {n} for its length"
+            length = draw(st.sampled_from([0, 1, len(text) - 1, len(text) + 1, 10**8, 10**9, 2**63, 2**64 - 1]))
+            story = f"says {length} for its length"
         elif how == "text":
             text, story = draw(damaged_text(text.decode()))
-            raw = assembled(text, sound.data)
         elif how == "JSON":
             text = rendered(draw(VALUES)).encode()
-            raw, story = assembled(text, sound.data), f"is {text[:60]!r}"
+            story = f"is {text[:60]!r}"
         else:
             text = draw(st.sampled_from([b" " + text, text + b" " * 9, text + b"\0", text + b"{}"]))
-            raw, story = assembled(text, sound.data), "padded"
+            story = "padded"
+        raw = assembled(text, sound.data, length)
     elif level == "bytes":
         size = len(raw) - len(sound.data)
         ends = [size + entry["data_offsets"][1] for entry in sound.header.values() if "dtype" in entry]
@@ -109,9 +106,7 @@ def safetensors(draw):
         at -= at % 4
         raw = raw[: -len(sound.data)] + sound.data[:at] + new + sound.data[at + 4 :]
         story = f"NaN or infinite at {at}"
-    story = f"{sound.name}, {level} {story}".rstrip()
-    check = loaded_rightly(sound, raw)
-    return Case(story, {WEIGHTS: raw} | beside(sound), in_folder(sound), prepared, check)
+    return model_case(sound, f"{level} {story}".rstrip(), {WEIGHTS: raw}, memory=64 << 20)
 
 
 @st.composite
@@ -166,10 +161,8 @@ def config_json(draw):
     """A folder whose config.json is not what it was."""
     sound = draw(kinds_of("hf-v1", "hf-v2", "timm"))
     text, story = draw(config_text(sound.beside["config"]))
-    files = {WEIGHTS: sound.raw} | beside(sound) | {"config.json": text}
-
-    check = loaded_rightly(sound, sound.raw, lambda model: same_config(model, sound.kind, strictly(text)))
-    return Case(f"{sound.name}, config.json {story}", files, "", prepared, check, memory=512 << 20)
+    return model_case(sound, f"config.json {story}", {"config.json": text},
+                      lambda model: same_config(model, sound.kind, strictly(text)))  # fmt: skip
 
 
 @st.composite
@@ -201,9 +194,7 @@ def preprocessor_json(draw):
             values |= {"do_center_crop": False, "size": {"shortest_edge": 32}}
         text, story = draw(config_text(values))
         name = "preprocessor_config.json"
-    files = {WEIGHTS: sound.raw} | beside(sound) | {name: text}
-    check = loaded_rightly(sound, sound.raw, lambda model: strictly(text))
-    return Case(f"{sound.name}, {name} {story}", files, "", prepared, check, memory=512 << 20)
+    return model_case(sound, f"{name} {story}", {name: text}, lambda model: strictly(text))
 
 
 @st.composite
@@ -223,8 +214,7 @@ def metadata(draw):
         pairs = Pairs((table | {key: text.decode("utf-8", "replace")}).items())
     header = Pairs((sound.header | {"__metadata__": Raw(rendered(pairs))}).items())
     raw = assembled(rendered(header).encode("utf-8", "replace"), sound.data)
-    check = loaded_rightly(sound, raw)
-    return Case(f"{sound.name}, {key} {story}", {WEIGHTS: raw}, WEIGHTS, prepared, check, memory=512 << 20)
+    return model_case(sound, f"{key} {story}", {WEIGHTS: raw})
 
 
 @st.composite

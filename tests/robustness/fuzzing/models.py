@@ -20,7 +20,7 @@ from pvt_numpy.checkpoints.safetensors_file import write_safetensors
 from pvt_numpy.config import PvtConfig, PvtV2Config, config_to_dict
 from pvt_numpy.parameters import flatten, parameter_shapes
 from pvt_numpy.pictures.recipes import RECIPES
-from tests.checkpoints.checkpoint_files import make_model, state_dict
+from tests.checkpoints.models import make_model, state_dict
 
 from .edits import strictly
 
@@ -138,8 +138,8 @@ def same_parameters(model, kind, raw):
 def same_metadata(model, raw):
     """Raises AssertionError unless configuration, labels and preprocessing are those in our file's metadata."""
     metadata, _ = read(raw)
-    values = {key: strictly(metadata[key].encode("utf-8", "surrogatepass")) for key in metadata if key != "origin"
-              and key in ("config", "labels", "preprocessing")}  # fmt: skip
+    values = {key: strictly(metadata[key].encode("utf-8", "surrogatepass"))
+              for key in ("config", "labels", "preprocessing")}  # fmt: skip
     assert json.loads(json.dumps({"model_type": model.config.model_type} | asdict(model.config))) == values["config"]
     assert (None if model.labels is None else list(model.labels)) == values["labels"]
     assert model.labels is None or len(model.labels) == model.config.num_labels

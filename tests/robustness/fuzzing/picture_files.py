@@ -24,6 +24,7 @@ FORMATS = {  # the modes that Pillow can write in each
     "GIF": ("P", "L", "1"), "TIFF": ("RGB", "L", "1", "P", "RGBA", "CMYK", "I;16", "I;16B"), "BMP": ("RGB", "L", "1"),
     "PPM": ("RGB", "L", "1"), "TGA": ("RGB", "L"), "ICO": ("RGB",), "PCX": ("RGB", "L"),
 }  # fmt: skip
+WITH_EXIF = ("JPEG", "PNG", "WEBP", "TIFF")
 SUFFIXES = (".jpg", ".png", ".gif", ".txt", ".safetensors", "", ".JPG.exe")
 
 
@@ -54,12 +55,12 @@ def sound_pictures(draw):
     rng = np.random.default_rng(draw(st.integers(0, 999)))
     blocks = rng.integers(0, 2 if mode == "1" else 256, (height, width, 4), dtype=np.uint8)
     upright = np.kron(blocks, np.ones((16, 16, 1), np.uint8)) if format == "JPEG" else blocks  # blocks JPEG can keep
-    orientation = draw(st.integers(1, 8)) if format in ("JPEG", "PNG", "WEBP", "TIFF") else 1
+    orientation = draw(st.integers(1, 8)) if format in WITH_EXIF else 1
     stored = np.ascontiguousarray(TURNED[orientation](upright))
     picture, expected = made(stored, mode), colours(upright, mode)
     options = dict(BEST.get(format, {}))
-    if orientation > 1 or draw(st.booleans()):
-        options |= {"exif": exif(orientation)} if format in ("JPEG", "PNG", "WEBP", "TIFF") else {}
+    if (orientation > 1 or draw(st.booleans())) and format in WITH_EXIF:
+        options["exif"] = exif(orientation)
     if format == "TIFF" and mode in ("1", "I;16B"):
         del options["compression"]
     if format == "ICO":
@@ -75,8 +76,8 @@ def sound_pictures(draw):
         in_order(result)
         pixels = np.asarray(result[0]).astype(int)
         assert pixels.shape == expected.shape, f"{pixels.shape}, expected {expected.shape}"
-        inner = np.abs(pixels - expected)
-        assert inner.max() <= tolerance, f"colours differ by up to {inner.max()}"
+        most = np.abs(pixels - expected).max()
+        assert most <= tolerance, f"colours differ by up to {most}"
 
     story = f"{format} {mode}, {width} x {height}, orientation {orientation}, {frames} frames, as {name}"
     return Case(story, {name: encoded(picture, format, **options)}, name, opened, check)
@@ -84,10 +85,9 @@ def sound_pictures(draw):
 
 def made(values, mode):
     """A Pillow image of `mode` from values (H, W, 4) of 0..255."""
+    size = values.shape[1::-1]
     if mode.startswith("I;16"):
-        wide = wide_grey(values)
-        size = values.shape[1::-1]
-        return Image.frombytes(mode, size, wide.astype(">u2" if mode == "I;16B" else "<u2").tobytes())
+        return Image.frombytes(mode, size, wide_grey(values).astype(">u2" if mode == "I;16B" else "<u2").tobytes())
     if mode == "1":
         return Image.fromarray(values[..., 0] * np.uint8(255)).convert("1")
     if mode == "P":
@@ -96,9 +96,7 @@ def made(values, mode):
         return picture
     if mode == "LA":
         return Image.merge("LA", [Image.fromarray(np.ascontiguousarray(values[..., n])) for n in (0, 3)])
-    channels = {"L": 1, "RGB": 3, "RGBA": 4, "CMYK": 4}[mode]
-    data = np.ascontiguousarray(values[..., :channels])
-    return Image.frombytes(mode, values.shape[1::-1], data.tobytes())
+    return Image.frombytes(mode, size, values[..., : {"L": 1, "RGB": 3, "RGBA": 4, "CMYK": 4}[mode]].tobytes())
 
 
 def wide_grey(values):
@@ -166,12 +164,11 @@ def damaged_pictures(draw):
         data, story = data[:cut] + WHOLE[other][cut:], f"the first {cut} bytes, then {other}"
     else:
         data, story = draw(damaged_bytes(data, range(2, min(len(data), 120), 3)))
-    name = f"p{draw(st.sampled_from(SUFFIXES))}"
-    return Case(f"{kind}, {story}", {name: data}, name, opened, as_pillow_has_it(data), memory=512 << 20)
+    return pillow_case(f"{kind}, {story}", f"p{draw(st.sampled_from(SUFFIXES))}", data, 512 << 20)
 
 
-def as_pillow_has_it(data):
-    """A check that the package's picture is what Pillow's own functions make of `data`, if they serve: Pillow's
+def pillow_case(story, name, data, memory):
+    """The Case of a file whose picture must be what Pillow's own functions make of `data`, if they serve: Pillow's
     conversion from 16 bits, which clips, does not."""
 
     def check(result):
@@ -193,15 +190,14 @@ def as_pillow_has_it(data):
             expected = np.asarray(image.convert("RGB")).astype(float)
         assert np.abs(np.asarray(result[0]) - expected).max() <= 1, "not what Pillow shows"
 
-    return check
+    return Case(story, {name: data}, name, opened, check, memory)
 
 
 MAGIC = [
     b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"RIFF\0\0\0\0WEBPVP8 ", b"II*\0", b"MM\0*", b"BM", b"P6\n",
     b"P4 ", b"Pf\n", b"8BPS", b"\0\0\1\0", b"icns", b"\0\0\0\x0cjP  ", b"qoif", b"DDS ", b"FORM", b"SIMPLE",
-    b"%!PS-Adobe",
-    b"\x01\xda", b"#define x_width 9\n", b"/* XPM */", b"\x59\xa6\x6a\x95", b"\0\0\0 ftypavif", b"\x0a\x05\x01\x08",
-    b"PK\x03\x04", b"\x80\x02", b"",
+    b"%!PS-Adobe", b"\x01\xda", b"#define x_width 9\n", b"/* XPM */", b"\x59\xa6\x6a\x95", b"\0\0\0 ftypavif",
+    b"\x0a\x05\x01\x08", b"PK\x03\x04", b"\x80\x02", b"",
 ]  # fmt: skip
 
 
@@ -209,9 +205,7 @@ MAGIC = [
 def no_pictures(draw):
     """Bytes that hypothesis makes, with or without the beginning of a picture."""
     magic, rest = draw(st.sampled_from(MAGIC)), draw(st.binary(max_size=120))
-    story = f"{magic[:12]!r}, then {rest.hex()}"
-    data = magic + rest
-    return Case(story, {"p.jpg": data}, "p.jpg", opened, as_pillow_has_it(data), memory=512 << 20)
+    return pillow_case(f"{magic[:12]!r}, then {rest.hex()}", "p.jpg", magic + rest, 512 << 20)
 
 
 # Pictures that claim to be enormous
@@ -243,8 +237,7 @@ def claims(draw):
     width, height = draw(side), draw(side)
     kind = draw(st.sampled_from(list(_claims(1, 1))))
     data = _claims(width, height)[kind]
-    story = f"{kind} of {len(data)} bytes, {width} x {height} pixels"
-    return Case(story, {"p.png": data}, "p.png", opened, as_pillow_has_it(data), memory=400 << 20)
+    return pillow_case(f"{kind} of {len(data)} bytes, {width} x {height} pixels", "p.png", data, 400 << 20)
 
 
 @st.composite
