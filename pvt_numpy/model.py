@@ -141,14 +141,15 @@ def block(x, norm1, attn, norm2, mlp, *, layer, run=QUIET):
 
     x  (B, N, C);  norm1, attn, norm2, mlp: the parameters;  layer: from `block_layer`. Returns (B, N, C).
     """
-    normed1 = layer_norm(x, **norm1, eps=layer.eps)
-    attended, _ = layer.attend(normed1, **attn, run=run.at("attn"))
-    middle = x + run.drop_path(attended, "attn")
-    normed2 = layer_norm(middle, **norm2, eps=layer.eps)
-    fed = layer.feed_forward(normed2, **mlp, run=run.at("mlp"))
-    y = middle + run.drop_path(fed, "mlp")
-    run.note(y, norm1=normed1, attn=attended, residual1=middle, norm2=normed2, mlp=fed)
-    return y
+    normed = layer_norm(x, **norm1, eps=layer.eps)
+    y, _ = layer.attend(normed, **attn, run=run.at("attn"))
+    x = x + run.drop_path(y, "attn")
+    run.note(norm1=normed, attn=y, residual1=x)
+    normed = layer_norm(x, **norm2, eps=layer.eps)
+    y = layer.feed_forward(normed, **mlp, run=run.at("mlp"))
+    x = x + run.drop_path(y, "mlp")
+    run.note(x, norm2=normed, mlp=y)
+    return x
 
 
 def block_layer(config, i, grid):

@@ -27,9 +27,8 @@ def adaptive_average_pool(x, size):
 
 def separable(x, rows, columns):
     """y[b, i, j, c] = sum over h, w of rows[i, h] columns[j, w] x[b, h, w, c]; rows (H', H), columns (W', W)."""
-    rows, columns = rows.astype(x.dtype, copy=False), columns.astype(x.dtype, copy=False)
-    y = rows @ x.reshape(*x.shape[:2], -1)
-    return columns @ y.reshape(len(x), len(rows), *x.shape[2:])
+    y = rows.astype(x.dtype) @ x.reshape(*x.shape[:2], -1)
+    return columns.astype(x.dtype) @ y.reshape(len(x), len(rows), *x.shape[2:])
 
 
 def bilinear_matrix(n, m):
