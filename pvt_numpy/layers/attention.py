@@ -66,7 +66,7 @@ def attend(x, reduced, q, kv, proj, heads, run=QUIET):
     """Softmax(q kᵀ / sqrt(d)) v for each head: queries from x (B, N, C), keys and values from reduced (B, M, C)."""
     queries = split_heads(linear(x, **q), heads)
     keys, values = (split_heads(half, heads) for half in np.split(linear(reduced, **kv), 2, axis=-1))
-    scores = queries @ keys.swapaxes(-1, -2) / math.sqrt(queries.shape[-1])
+    scores = queries @ (keys.swapaxes(-1, -2) / math.sqrt(queries.shape[-1]))  # keys: fewer numbers than scores
     probs = run.dropout(softmax(scores), run.probs_rate, "probs")
     y = linear(merge_heads(probs @ values), **proj)
     run.note(reduced=reduced, q=queries, k=keys, v=values, scores=scores, probs=probs)
@@ -132,7 +132,7 @@ def attend_backward(dy, x, reduced, q, kv, proj, heads, run=QUIET):
     queries = split_heads(linear(x, **q), heads)
     keys, values = (split_heads(half, heads) for half in np.split(linear(reduced, **kv), 2, axis=-1))
     root = math.sqrt(queries.shape[-1])
-    probs = softmax(queries @ keys.swapaxes(-1, -2) / root)
+    probs = softmax(queries @ (keys.swapaxes(-1, -2) / root))
     kept = run.dropout(probs, run.probs_rate, "probs")
 
     dy = run.dropout(dy, run.hidden_rate, "y")
@@ -140,8 +140,8 @@ def attend_backward(dy, x, reduced, q, kv, proj, heads, run=QUIET):
     doutput = split_heads(doutput, heads)
     dvalues = kept.swapaxes(-1, -2) @ doutput
     dprobs = run.dropout(doutput @ values.swapaxes(-1, -2), run.probs_rate, "probs")
-    dscores = through_softmax(dprobs, probs) / root
-    dqueries, dkeys = dscores @ keys, dscores.swapaxes(-1, -2) @ queries
+    dscores = through_softmax(dprobs, probs)
+    dqueries, dkeys = dscores @ (keys / root), dscores.swapaxes(-1, -2) @ queries / root
 
     dx, dq = linear_backward(merge_heads(dqueries), x, **q)
     dreduced, dkv = linear_backward(np.concatenate([merge_heads(dkeys), merge_heads(dvalues)], axis=-1), reduced, **kv)

@@ -40,7 +40,7 @@ def live_case(title, model, pixels):
     config = model.config
     if config.model_type == "pvt" and pixels.shape[2:] != config.image_hw:
         found, expected = ("{} x {}".format(*size) for size in (pixels.shape[2:], config.image_hw))
-        raise wrong("the picture", f"{found} pixels", f"{expected}, as Hugging Face's PVT v1 runs at no other size")
+        raise wrong("the picture", f"{found} pixels", f"{expected}, as Hugging Face's PVT v1 is made for one size")
     module = hf_model(model.params, config)
     expected, _ = hf_trace(module, pixels, config)
     reference = f"{type(module).__name__} of transformers {transformers.__version__}, PyTorch {torch.__version__}"

@@ -4,7 +4,8 @@ Reference: `transformers` PvtForImageClassification and PvtV2ForImageClassificat
 pair of epsilons (`patch_norm_eps`), it is set on the modules, for Hugging Face's configuration cannot say it. torch and
 transformers are imported inside the functions; without them these raise ImportError.
 
-Left out: v1 at another size than the configured one; Hugging Face's model raises there.
+Left out: v1 at another size than the configured one; Hugging Face's model reads its position table
+as if it had the picture's grid, and raises at any other count of tokens.
 """
 
 from importlib.util import find_spec
