@@ -26,7 +26,7 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # BLAS on a busy machine: two that share 
 TIME_LIMIT = 300  # seconds for one cell; the notebooks themselves are made to take less than 90 on two cores
 NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 TOLERANCE = 2e-3  # relative, for numbers that were printed: rounding differs from processor to processor
-# Figures are compared as so many blocks by the side, which may differ by so much of 255: closely where the same
+# Figures are compared as so many blocks by the side, which may differ by so much of 255: closely if the same
 # matplotlib drew both; another one sets words and panels some pixels elsewhere.
 CLOSELY, ROUGHLY = (24, 24), (8, 40)
 EPILOG = """examples:

@@ -12,6 +12,7 @@ Left out: shadows of single blades (their roots are simply darker) and light tha
 """
 
 import argparse
+import io
 import sys
 from itertools import combinations
 from pathlib import Path
@@ -283,7 +284,8 @@ def main(argv=None):
     """The script."""
     from PIL import Image
 
-    from pvt_numpy.system.cli import whole_number
+    from pvt_numpy.system.cli import printable, whole_number
+    from pvt_numpy.system.files import atomic_file
 
     parser = argparse.ArgumentParser(
         prog="python notebooks/draw_pictures.py",
@@ -291,17 +293,20 @@ def main(argv=None):
         epilog="exit status: 0 drawn; 1 failed, said on stderr; 2 wrong usage",
     )  # fmt: skip
     parser.add_argument("-o", "--output", metavar="FILE", type=Path, default=HERE / "golf_ball.jpg",
-                        help="a .jpg or .png (default: golf_ball.jpg beside this script)")  # fmt: skip
+                        help="the suffix chooses the format (default: golf_ball.jpg beside this script)")  # fmt: skip
     parser.add_argument("--width", metavar="N", type=whole_number(16, 2048), default=512,
                         help="in pixels, at most 2048; the height is 3/4 of it (default %(default)s)")  # fmt: skip
     parser.add_argument("--seed", metavar="N", type=whole_number(0), default=7,
                         help="another number grows another lawn (default %(default)s)")  # fmt: skip
     options = parser.parse_args(argv)
-    if options.output.suffix not in (".jpg", ".png"):
-        parser.error(f"--output: found {options.output.name}; expected the name of a .jpg or .png file")
-    picture = Image.fromarray(draw(options.width, options.seed))
-    picture.save(options.output, quality=92)
-    print(f"{options.output}: {picture.width} x {picture.height} pixels")
+    written_as = Image.registered_extensions().get(options.output.suffix.lower())
+    if written_as not in Image.SAVE:  # some formats can only be read
+        parser.error(f"--output: found {options.output.name}; expected a picture's name such as ball.jpg or ball.png")
+    encoded = io.BytesIO()  # some formats are not written from front to back
+    with atomic_file(options.output) as file:  # refuses a name that cannot be written before the work begins
+        Image.fromarray(draw(options.width, options.seed)).save(encoded, written_as, quality=92)
+        file.write(encoded.getvalue())
+    print(f"{printable(str(options.output))}: {options.width} x {options.width * 3 // 4} pixels")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ import numpy as np
 
 from .checkpoints.checkpoint import describe
 from .options import add_model_options, add_picture_options, classifier_from, model_name
-from .pictures.folders import find_images
+from .pictures.folders import find_pictures
 from .system.cli import command_parser, complain, printable, run, whole_number
 
 BAR = 30  # characters for 100 %
@@ -70,7 +70,7 @@ def expand(arguments):
         if not os.path.isdir(argument):  # unlike Path's, no error if a name is too long
             pictures.append(argument)
             continue
-        found = find_images(argument)
+        found = find_pictures(argument)
         pictures += map(str, found)
         if not found:
             complain("classify", f"{argument}: found a folder without pictures; expected .jpg, .png or others")

@@ -1,7 +1,8 @@
 """`python -m pvt_numpy.explore IMAGE`: writes one self-contained HTML page on what a picture's tokens attend to.
 
 The page needs no server and no network; it opens from disk in any current browser. The function `pvt_numpy.explore`
-makes the same page in a notebook and shows it in place. How the page is made: `explorer/`.
+makes the same page in a notebook and shows it in place (`import pvt_numpy.explore` would put this module over it). How
+the page is made: `explorer/`.
 The model may read at most 512 pixels on a side.
 
 examples:

@@ -4,6 +4,7 @@
 given, and returns the gradient of its input and of its parameters, in the parameters' own nesting. Only the tokens
 after each half of a block are kept from the forward pass; inside a half everything is computed again, so that memory
 grows with the depth by two (B, N, C) arrays a block, and inference needs no caches.
+Left out: a gradient that enters through the maps of `pyramid`, as a detector's would.
 """
 
 from functools import partial
@@ -15,7 +16,8 @@ from .layers.attention import attention, attention_backward, linear_attention, l
 from .layers.head import class_token_head_backward, mean_pool_head_backward
 from .layers.layernorm import layer_norm, layer_norm_backward
 from .layers.losses import cross_entropy, cross_entropy_backward, loss, loss_backward, loss_kind
-from .layers.mlp import dwconv_mlp, dwconv_mlp_backward, mlp, mlp_backward
+from .layers.mlp import dwconv_mlp, dwconv_mlp_backward, mlp_backward
+from .layers.mlp import mlp as plain_mlp
 from .layers.patch_embed import overlapping_patch_embed_backward, patch_embed_backward
 from .layers.position import add_positions_backward
 from .layers.run import QUIET, Only
@@ -25,7 +27,7 @@ HALVES = r"(stages\.\d+\.)?blocks\.\d+(\.residual1)?"  # in a trace: the tokens 
 BACKWARDS = {
     attention: attention_backward,
     linear_attention: linear_attention_backward,
-    mlp: mlp_backward,
+    plain_mlp: mlp_backward,
     dwconv_mlp: dwconv_mlp_backward,
 }
 
@@ -33,7 +35,7 @@ BACKWARDS = {
 def loss_and_gradients(pixel_values, params, config, labels, label_smoothing=0.0, seed=None):
     """The loss of `forward(…, labels, seed=seed)`, the logits, and the loss's gradient for every parameter.
 
-    label_smoothing, for single-label classification, is the one thing here that `forward` does not have.
+    label_smoothing, for single-label classification alone, is the one thing here that `forward` does not have.
 
     Returns loss (a number), logits (B, num_labels), and grads, nested and shaped as params.
     """
@@ -43,6 +45,8 @@ def loss_and_gradients(pixel_values, params, config, labels, label_smoothing=0.0
         if loss_kind(logits.shape[-1], labels, config.problem_type) == "single_label_classification":
             arguments = logits, labels, label_smoothing
             return cross_entropy(*arguments), cross_entropy_backward(1.0, *arguments)
+        if label_smoothing:
+            raise ValueError(f"label_smoothing: found {label_smoothing} for another loss; expected 0")
         arguments = logits, labels, config.problem_type
         return loss(*arguments), loss_backward(1.0, *arguments)
 
@@ -120,6 +124,7 @@ def embed_backward(dy, x, patches, pos_embed=None, cls_token=None, *, config, i,
     if pos_embed is not None:
         grid = tuple((n - config.patch_sizes[i]) // config.strides[i] + 1 for n in x.shape[1:3])
         dy = run.dropout(dy, run.hidden_rate, "tokens")
+        # a sum's gradient does not depend on what was added: dy stands for the tokens
         dy, grads = add_positions_backward(dy, dy, grid, pos_embed, cls_token, stored_grid=stage_grids(config)[i])
     back = patch_embed_backward if config.model_type == "pvt" else overlapping_patch_embed_backward
     dx, grads["patch_embed"] = back(dy, x, **patches, stride=config.strides[i], eps=config.embed_eps)

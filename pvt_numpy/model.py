@@ -34,7 +34,7 @@ class Output(NamedTuple):
     """What `forward` returns; None for what was not asked for.
 
     loss               a number
-    logits             (B, num_labels)
+    logits             (B, num_labels); without a head the pooled features (B, C)
     last_hidden_state  v1: (B, 1 + N, C), class token first;  v2: (B, C, H, W)
     hidden_states      v1: one (B, N, C) after every block, then the normalised last;  v2: one (B, C, H, W) a stage
     attentions         v1: one (B, heads, N, M) a block;  v2: the same, in one tuple a stage
@@ -61,7 +61,7 @@ def forward(pixel_values, params, config, labels=None, output_attentions=False, 
             trace=None, seed=None):  # fmt: skip
     """Pictures in, logits out.
 
-    pixel_values  (B, num_channels, H, W), as `preprocess` makes them; any size that leaves every key a square of tokens
+    pixel_values  (B, num_channels, H, W), as `preprocess` makes them; any size whose grids are at least R x R
     params        the nested dict of `load_model` or `init_params`, of the same type as pixel_values
     labels        for the loss: (B,) whole numbers, or what `config.problem_type` wants
     trace         a dict that receives every intermediate under a dotted name, `stages.1.blocks.0.attn.probs`
@@ -108,7 +108,7 @@ def stage(x, patch_embed, blocks, norm=None, pos_embed=None, cls_token=None, *, 
     patch_embed  proj, norm
     blocks       one dict of parameters a block
     norm         v2 only
-    pos_embed    (1, N, C), v1 only;  cls_token (1, 1, C), only in v1's last stage
+    pos_embed    (1, N', C), v1 only, for the grid it was learned on;  cls_token (1, 1, C), only in v1's last stage
     i            which stage, from 0
 
     Returns the tokens (B, N, C), a class token first in v1's last stage, and their map (B, H, W, C), without it.

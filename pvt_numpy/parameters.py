@@ -1,8 +1,9 @@
 """One table of shapes: which parameters a configuration has, and the nested dict that holds them.
 
 `parameter_shapes` serves strict loading, initialisation, parameter counts and the summary. Inside a block the names are
-those of the authors' code (`attn.q.weight`); the way there is ours, `stages.0.blocks.0.attn.q.weight` for the authors'
-`block1.0.attn.q.weight`. `checkpoints/names.py` has every name in every implementation.
+those of the authors' code (`attn.q.weight`), but for `mlp.dwconv`, their `mlp.dwconv.dwconv`; the way there is ours,
+`stages.0.blocks.0.attn.q.weight` for the authors' `block1.0.attn.q.weight`. `checkpoints/names.py` has every name in
+every implementation.
 """
 
 import numpy as np
@@ -46,7 +47,7 @@ def _layer(name, weight, bias=True):
 
 
 def _block_shapes(block, config, i):
-    """The parameters of one Transformer block of stage i, in the order in which they are used."""
+    """The parameters of one Transformer block of stage i, in the order of the authors' code."""
     C, R = config.hidden_sizes[i], 1 if config.linear_attention else config.sr_ratios[i]
     hidden = int(C * config.mlp_ratios[i])
     shapes = _layer(f"{block}.norm1", (C,))

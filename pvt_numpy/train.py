@@ -54,7 +54,7 @@ OPTIONS = (  # the setting, its option, what stands behind it, how that is read,
     ("smoothing", "--label-smoothing", "X", float, "share of the truth spread over all labels, against overconfidence"),
     ("averaging", "--averaging", "X", float, "how much of the averaged weights stays at each step"),
     ("drop_path", "--drop-path", "X", float, "how often the last block is skipped; earlier blocks less often"),
-    ("smallest_crop", "--smallest-crop", "X", float, "least share of a picture's area that is cut out"),
+    ("smallest_crop", "--smallest-crop", "X", float, "least share of a picture's area that a crop aims at"),
     ("jitter", "--jitter", "X", float, "how much brightness, contrast and saturation vary"),
     ("keep_size", "--keep-size", "N", SIDE, "pictures kept in memory at N x N pixels (default 3/2 of --image-size)"),
     ("measure_every", "--measure-every", "N", COUNT, "epochs from one measurement to the next"),
@@ -105,9 +105,10 @@ def main(argv=None):
         image_size, drop_path = options.pop("image_size", 64), options.pop("drop_path", 0.1)
         try:
             settings = state.Settings(source, **options)
+            nano_config(image_size, 2, drop_path)  # refused before pictures are read
         except ValueError as error:  # it names the setting; the user knows the option
             name, _, reason = str(error).partition(":")
-            raise ValueError(f"{FLAGS[name]}:{reason}") from None
+            raise ValueError(f"{FLAGS.get(name.replace('drop_path_rate', 'drop_path'), name)}:{reason}") from None
         task = make_task(settings, image_size)
         training = state.fresh(settings, nano_config(image_size, len(task.labels), drop_path))
         folder.mkdir(parents=True, exist_ok=True)
@@ -186,7 +187,7 @@ def work(training, task, folder, threads):
 def finish(training, task, folder):
     """Writes the averaged model and the curve."""
     origin = {"format": "pvt_numpy", "source": "trained with python -m pvt_numpy.train", "recipe": "hf"}
-    model = Model(training.config, unflatten(training.arrays["average"]), task.labels, task.preparation, origin)
+    model = Model(training.config, unflatten(training.arrays["average"]), task.labels, task.recipe, origin)
     save_model(folder / "model.safetensors", model)
     try:
         plots.save(plots.curves(training.history), folder / "curve.png", dpi=110)

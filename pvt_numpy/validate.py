@@ -21,6 +21,7 @@ exit status: 0 every layer agrees; 1 one departs, or something failed, said on s
 import contextlib
 import json
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,7 @@ def main(argv=None):
     one_of.add_argument("--random", metavar="VARIANT", choices=VARIANTS, help="random weights of a published variant "
                         "instead: " + ", ".join(VARIANTS))  # fmt: skip
     parser.add_argument("--image", metavar="FILE", help="default: the sample picture, or noise for random weights")
-    parser.add_argument("--dtype", choices=TOLERANCES, default="float64", help="default: float64")
+    parser.add_argument("--dtype", choices=TOLERANCES, help="default: float64")
     parser.add_argument("--break", dest="mistake", choices=MISTAKES, help="put a mistake in: "
                         + "; ".join(f"{name}: {what}" for name, (what, _) in MISTAKES.items()))  # fmt: skip
     parser.add_argument("--golden", action="store_true", help="check the golden numbers even with PyTorch installed")
@@ -60,8 +61,9 @@ def main(argv=None):
     parser.add_argument("--plain", action="store_true", help="run the formulas of layers/, not their faster twins")
     parser.add_argument("--json", action="store_true", help="one JSON object per model and line, for programs")
     options = parser.parse_args(argv)
-    if options.variants and (options.image or options.mistake):
-        parser.error("--variants: found --image or --break beside it; expected neither")
+    if options.variants and (options.image or options.mistake or options.dtype):
+        parser.error("--variants: found --image, --break or --dtype beside it; expected none of them")
+    options.dtype = options.dtype or "float64"
 
     with plain() if options.plain else contextlib.nullcontext():
         return work(options)
@@ -76,13 +78,14 @@ def work(options):
     say_working("comparing with PyTorch" if live else "comparing with golden numbers")
     case = make_case(options, options.random, options.dtype, live)
     rows = compare(case, options.mistake)
+    to = sys.stderr if options.json else None
+    if missing:
+        print(f"not installed: {', '.join(missing)}; checking golden numbers instead, written once by PyTorch", file=to)
+    if options.image and not live:
+        print(f"{printable(options.image)} is not used: golden numbers are those of a picture of noise", file=to)
     if options.json:
         print(json.dumps(as_dict(case, rows, options.dtype, options.mistake)))
     else:
-        if missing:
-            print(f"not installed: {', '.join(missing)}; checking golden numbers instead, written once by PyTorch")
-        if options.image and not live:
-            print(f"{printable(options.image)} is not used: golden numbers are those of a picture of noise")
         print(report(case, rows, options.dtype, options.mistake))
     return int(first_departure(rows, TOLERANCES[options.dtype]) is not None)
 

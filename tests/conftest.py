@@ -1,6 +1,6 @@
 """What all tests share: one thread for NumPy, layers and models with and without twins, and the `torch` marker.
 
-A test marked `torch` compares live with PyTorch and is skipped where requirements-torch.txt is not installed. With
+A test marked `torch` compares live with PyTorch and is skipped if requirements-torch.txt is not installed. With
 PVT_REQUIRE_TORCH=1 in the environment it fails there instead, so that a run without PyTorch cannot pass for the other.
 """
 

@@ -354,7 +354,7 @@ gallery(eight, [SHAPES[k % 6] for k in range(8)])
 
 # %%
 by_heart = fresh(Settings("shapes", smoothing=0.0, microbatch=8, clip=1.0), nano)
-eight_pixels = data.normalise(eight.astype(np.float32) / 255, task.preparation)
+eight_pixels = data.to_pixel_values(eight.astype(np.float32) / 255, task.recipe)
 eight_labels = np.arange(8) % 6
 with ThreadPoolExecutor(1) as pool:
     losses = [loop.step(by_heart, eight_pixels, eight_labels, 2e-3, pool)[0] for _ in range(60)]
@@ -372,7 +372,7 @@ print("after 60 steps it is below 0.05:", learnt)
 
 # %% tags=["varies"]
 watched, watch_label = draw_shapes([3], 32, np.random.default_rng(10)), "star"
-watched_pixels = data.normalise(watched.astype(np.float32) / 255, task.preparation)
+watched_pixels = data.to_pixel_values(watched.astype(np.float32) / 255, task.recipe)
 moments = {}
 
 

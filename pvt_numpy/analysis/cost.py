@@ -67,7 +67,7 @@ def _layer_row(layer, weight, trace):
 
 
 def _output_shape(layer, trace):
-    """Where the trace shows what `layer` puts out, as (tokens, channels)."""
+    """The shape, without the batch, of what `layer` puts out, as the trace shows it."""
     parent, _, last = layer.rpartition(".")
     if last in ("q", "kv"):
         _, heads, tokens, d = trace[f"{parent}.{last[0]}"].shape

@@ -9,7 +9,7 @@ from ..model import forward
 
 
 def observe(model, pixel_values, name, keep=".*"):
-    """(logits, trace) of a forward pass of a `Model` over pixel_values (B, num_channels, H, W).
+    """(logits, trace) of a forward pass of a `Model` over pixel_values (1, num_channels, H, W).
 
     name  of the picture, for the ValueError if the outputs are not finite
     keep  a regular expression: the names in the trace that are kept
@@ -23,7 +23,7 @@ def observe(model, pixel_values, name, keep=".*"):
 
 def check_finite(logits, names):
     """A ValueError with the name of the first picture whose row of logits is not finite."""
-    for name, row in zip(names, logits, strict=False):
+    for name, row in zip(names, logits, strict=True):
         if not np.isfinite(row).all():
             raise ValueError(f"{name}: found outputs of the model that are not finite; expected numbers")
 

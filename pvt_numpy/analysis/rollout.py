@@ -51,11 +51,11 @@ def pyramid_rollout(trace, config, *, picture=0, query=None):
     """
     last = config.num_encoder_blocks - 1 if query is None else query[0]
     H, W = trace[f"stages.{last}.grid"]
-    special = trace[f"stages.{last}.tokens"].shape[1] - H * W  # 1 with a class token, else 0
-    w = np.zeros(special + H * W)
+    class_tokens = trace[f"stages.{last}.tokens"].shape[1] - H * W  # 1 with a class token, else 0
+    w = np.zeros(class_tokens + H * W)
     if query is not None:
-        w[special + np.ravel_multi_index(query[1:], (H, W))] = 1
-    elif special:
+        w[class_tokens + np.ravel_multi_index(query[1:], (H, W))] = 1
+    elif class_tokens:
         w[0] = 1
     else:
         w[:] = 1 / (H * W)
@@ -66,12 +66,12 @@ def pyramid_rollout(trace, config, *, picture=0, query=None):
             rows, columns = (merge_matrix(n, m, config.strides[i + 1]) for n, m in zip(grid, w.shape, strict=True))
             w = (rows.T @ w @ columns).ravel()
         blocks = key_blocks(grid, config, i)
-        special = w.size - grid[0] * grid[1]
+        class_tokens = w.size - grid[0] * grid[1]
         for j in reversed(range(config.depths[i])):
             read = w @ trace[f"stages.{i}.blocks.{j}.attn.probs"][picture].mean(axis=0)
-            w = (w + np.concatenate([read[:special], spread(read[special:], *blocks).ravel()])) / 2
-        if special:
-            w = w[special:] / w[special:].sum()
+            w = (w + np.concatenate([read[:class_tokens], spread(read[class_tokens:], *blocks).ravel()])) / 2
+        if class_tokens:
+            w = w[class_tokens:] / w[class_tokens:].sum()
         w = w.reshape(grid)
         maps.append(w)
     return maps[::-1]
@@ -149,8 +149,9 @@ def head_statistics(trace, config, *, picture=0):
         blocks = key_blocks(grid, config, i)
         for j in range(config.depths[i]):
             probs = trace[f"stages.{i}.blocks.{j}.attn.probs"][picture]
-            special = probs.shape[1] - grid[0] * grid[1]
-            probs = probs[:, special:, special:] / probs[:, special:, special:].sum(axis=-1, keepdims=True)
+            class_tokens = probs.shape[1] - grid[0] * grid[1]
+            probs = probs[:, class_tokens:, class_tokens:]
+            probs = probs / probs.sum(axis=-1, keepdims=True)
             keys = probs.shape[-1]
             uniform = np.full((1, *probs.shape[1:]), 1 / keys)
             bits, far = entropy(probs).mean(axis=-1), pixels * attention_distance(probs, grid, *blocks).mean(axis=-1)

@@ -90,8 +90,8 @@ function showSoftmax(scores, shares, order, key) {
 function showScoreMaps(scores, shares) {
   const { stage } = state;
   const [rows, columns] = stage.keyGrid;
-  pixelMap(find("#score-map"), spanned(scores.subarray(stage.special)), rows, columns, RAMP_TABLE);
-  pixelMap(find("#share-map"), shades(shares.subarray(stage.special), maximum(shares)), rows, columns, RAMP_TABLE);
+  pixelMap(find("#score-map"), spanned(scores.subarray(stage.classTokens)), rows, columns, RAMP_TABLE);
+  pixelMap(find("#share-map"), shades(shares.subarray(stage.classTokens), maximum(shares)), rows, columns, RAMP_TABLE);
   say(find("#score-note"), `${stage.M} scores, ${figure(minimum(scores), 2)} to ${figure(maximum(scores), 2)}`);
   say(find("#share-note"), `${stage.M} shares, ${percent(minimum(shares))} to ${percent(maximum(shares))}`);
 }

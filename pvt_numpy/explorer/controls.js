@@ -86,13 +86,13 @@ function placeUnder(event) {
 function step(rows, columns, far) {
   const { stage } = state;
   if (state.place.classToken) return;
-  const i = queryAt(stage, state.place) - stage.special;
+  const i = queryAt(stage, state.place) - stage.classTokens;
   const width = stage.columns.length;
   const jump = (axis) => (far ? Math.max(1, Math.round(stage.keyCell[axis] / stage.cell[axis] / stage.stride)) : 1);
   const clamp = (value, length) => Math.min(length - 1, Math.max(0, value));
   const row = clamp(Math.floor(i / width) + rows * jump(0), stage.rows.length);
   const column = clamp((i % width) + columns * jump(1), width);
-  movePlace(placeOf(stage, stage.special + row * width + column));
+  movePlace(placeOf(stage, stage.classTokens + row * width + column));
 }
 
 function togglePin(place) {

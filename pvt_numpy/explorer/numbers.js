@@ -26,11 +26,11 @@ function restore(text, scaleText, bits, d) {
 /* Sizes that follow from the others, and q, k and features, which are decoded when first asked for. */
 page.stages.forEach((stage, index) => {
   stage.index = index;
-  stage.special = stage.classToken ? 1 : 0;
+  stage.classTokens = stage.classToken ? 1 : 0;
   stage.d = stage.channels / stage.heads;
   stage.gridN = stage.rows.length * stage.columns.length;
-  stage.N = stage.special + stage.gridN; // queries on this page
-  stage.allN = stage.special + stage.grid[0] * stage.grid[1]; // queries in the model
+  stage.N = stage.classTokens + stage.gridN; // queries on this page
+  stage.allN = stage.classTokens + stage.grid[0] * stage.grid[1]; // queries in the model
   stage.M = stage.keys;
   stage.keyGrid = stage.pooled ? [stage.pooled, stage.pooled]
     : [Math.floor(stage.grid[0] / stage.ratio), Math.floor(stage.grid[1] / stage.ratio)];
@@ -134,7 +134,7 @@ function meanOverHeads(stage, length, ofHead) {
 /* Cosine of the angle between the features of token n and of every token kept, as the stage hands them on. The class
    token has no place in that map: null. */
 function cosinesOf(stage, n) {
-  const chosen = n - stage.special;
+  const chosen = n - stage.classTokens;
   if (chosen < 0) return null;
   const units = unitFeatures(stage);
   const C = stage.channels;
@@ -162,7 +162,7 @@ function queryAt(stage, place) {
   if (place.classToken && stage.classToken) return 0;
   const row = nearest(stage.rows, place.y / stage.cell[0] - 0.5);
   const column = nearest(stage.columns, place.x / stage.cell[1] - 0.5);
-  return stage.special + row * stage.columns.length + column;
+  return stage.classTokens + row * stage.columns.length + column;
 }
 
 function nearest(kept, position) {
@@ -175,7 +175,7 @@ function nearest(kept, position) {
 
 /* Row and column of query n in the model's grid, or null for the class token. */
 function tokenOf(stage, n) {
-  const i = n - stage.special;
+  const i = n - stage.classTokens;
   if (i < 0) return null;
   return { row: stage.rows[Math.floor(i / stage.columns.length)], column: stage.columns[i % stage.columns.length] };
 }
@@ -192,11 +192,11 @@ function keyAt(stage, place) {
   if (place.classToken && stage.classToken) return 0;
   const at = [place.y, place.x].map((fraction, axis) =>
     Math.min(stage.keyGrid[axis] - 1, Math.max(0, Math.floor(fraction / stage.keyCell[axis]))));
-  return stage.special + at[0] * stage.keyGrid[1] + at[1];
+  return stage.classTokens + at[0] * stage.keyGrid[1] + at[1];
 }
 
 /* Row and column of key m among the keys, or null for the class token. */
 function keyOf(stage, m) {
-  const i = m - stage.special;
+  const i = m - stage.classTokens;
   return i < 0 ? null : { row: Math.floor(i / stage.keyGrid[1]), column: i % stage.keyGrid[1] };
 }

@@ -3,7 +3,7 @@
 A score table has heads * N * M numbers, the queries and keys it comes from only (N + M) * C: the page stores these and
 does softmax(q kᵀ / sqrt(d)) itself, so that a reader can follow every number down to the products it is made of.
 
-Rounding: each token's q (and k) of one head is divided by its largest number and stored in 16 or 8 bits. Where that is
+Rounding: each token's q (and k) of one head is divided by its largest number and stored in 16 or 8 bits. If that is
 too much and there are fewer keys than channels, the scores take their place. What the rounding does to the
 probabilities is measured here against the forward pass, for all of them, and shown on the page.
 Left out: values and everything behind the probabilities; the page does not show them.
@@ -47,7 +47,7 @@ class Stage:
 
     grid: tuple[int, int]
     M: int
-    special: int
+    class_tokens: int
     depth: int
     heads: int
     C: int
@@ -64,9 +64,9 @@ class Stage:
         rows, columns = self.rows(share)
         n, d = len(rows) * len(columns), self.C // self.heads
         if share.scores:
-            block = (n + self.special) * (self.M + 4)
+            block = (n + self.class_tokens) * (self.M + 4)
         else:
-            block = (n + self.special + self.M) * (d * share.bits // 8 + 4)
+            block = (n + self.class_tokens + self.M) * (d * share.bits // 8 + 4)
         return (len(self.blocks(share)) * self.heads * block + n * self.C) * 4 // 3
 
     def smaller(self, share):
@@ -122,7 +122,7 @@ def _stage(trace, config, i):
 def _pack_stage(trace, i, stage, share):
     (H, W), (rows, columns) = stage.grid, stage.rows(share)
     grid_tokens = (np.array(rows)[:, None] * W + np.array(columns)).ravel()
-    queries = np.concatenate([np.arange(stage.special), stage.special + grid_tokens])
+    queries = np.concatenate([np.arange(stage.class_tokens), stage.class_tokens + grid_tokens])
     blocks, score_errors, prob_errors = [], [], []
     for j in stage.blocks(share):
         q, k, probs = (trace[f"stages.{i}.blocks.{j}.attn.{name}"][0] for name in ("q", "k", "probs"))
@@ -132,8 +132,8 @@ def _pack_stage(trace, i, stage, share):
         prob_errors.append(prob_error)
     features, cosine_error = _pack_features(trace[f"stages.{i}"][0], grid_tokens)
     return {
-        "grid": [H, W], "heads": stage.heads, "channels": stage.C, "keys": stage.M, "classToken": bool(stage.special),
-        "depth": stage.depth, "rows": list(rows), "columns": list(columns), "stride": share.stride,
+        "grid": [H, W], "heads": stage.heads, "channels": stage.C, "keys": stage.M, "depth": stage.depth,
+        "classToken": bool(stage.class_tokens), "rows": list(rows), "columns": list(columns), "stride": share.stride,
         "bits": share.bits, "onlyScores": share.scores, "blocks": blocks, "features": features,
         "errors": {"score": max(score_errors), "probability": max(prob_errors), "cosine": cosine_error},
     }  # fmt: skip

@@ -21,12 +21,13 @@ from ..layers.attention import POOLED
 from ..layers.losses import loss_kind
 from ..layers.softmax import softmax
 from ..parameters import flatten
+from ..pictures.processor import preprocess
 from ..pictures.recipes import FILTERS, at_size, size_dict
 from ..system.checks import wrong
 from ..system.files import atomic_file
 from ..system.paths import EXPLORER
 from .pack import WANTED, encode, pack
-from .picture import LARGEST_INPUT, one_picture, preprocess, shown_picture
+from .picture import LARGEST_INPUT, one_picture, shown_picture
 
 SCRIPTS = ("numbers.js", "paint.js", "views.js", "arithmetic.js", "facts.js", "controls.js")
 SHOWN_CLASSES = 5

@@ -85,7 +85,7 @@ function showAttention(canvas, place, marks) {
   const surface = fit(canvas);
   const values = valuesAt(place, block, head);
   const { rows, columns, cell } = cellsOf(stage, reverse);
-  paintVeil(surface, shades(values.subarray(stage.special), maximum(values)), rows, columns, cell);
+  paintVeil(surface, shades(values.subarray(stage.classTokens), maximum(values)), rows, columns, cell);
   if (canvas.id === "photo-canvas") paintGrid(surface, ...stage.grid, stage.cell, 0.09);
   paintGrid(surface, ...stage.keyGrid, stage.keyCell, 0.22);
   for (const [where, ink] of marks) paintPlace(surface, where, ink);
@@ -124,7 +124,7 @@ function attentionInWords(place, values) {
   const query = queryAt(stage, place);
   const effective = Math.exp(values.reduce((sum, p) => sum - (p > 0 ? p * Math.log(p) : 0), 0));
   return {
-    short: [query < stage.special ? "The class token" : `Query ${tokenName(stage, query)}`, " reads most from ",
+    short: [query < stage.classTokens ? "The class token" : `Query ${tokenName(stage, query)}`, " reads most from ",
       ...keyInWords(stage, values.indexOf(maximum(values))), ": ", bold(percent(maximum(values))), "."],
     more: [` If all ${stage.M} keys were alike, each would get ${percent(1 / stage.M)}. It spreads as widely as an even `,
       "choice among ", bold(effective.toFixed(1)), " keys."],
@@ -137,14 +137,14 @@ function readersInWords(place, values) {
   const average = values.reduce((a, b) => a + b, 0) / stage.N;
   const [article, key] = keyInWords(stage, keyAt(stage, place));
   return {
-    short: [article.replace("the", "The"), key, " is read most by ", reader < stage.special ? "" : "the query ",
-      bold(reader < stage.special ? "the class token" : tokenName(stage, reader)), ": ", bold(percent(values[reader])), "."],
+    short: [article.replace("the", "The"), key, " is read most by ", reader < stage.classTokens ? "" : "the query ",
+      bold(reader < stage.classTokens ? "the class token" : tokenName(stage, reader)), ": ", bold(percent(values[reader])), "."],
     more: [" On average, queries read ", bold(percent(average)), ` from it; if all keys were alike, it would be ${percent(1 / stage.M)}.`],
   };
 }
 
 function keyInWords(stage, m) {
-  return m < stage.special ? ["the ", bold("class token")] : ["the key ", bold(keyName(stage, m))];
+  return m < stage.classTokens ? ["the ", bold("class token")] : ["the key ", bold(keyName(stage, m))];
 }
 
 function showSimilar() {
@@ -169,7 +169,7 @@ function showMultiples() {
   const { rows, columns } = cellsOf(stage, reverse);
   for (const { canvas, block, head } of multiples) {
     const values = valuesAt(state.place, block, head);
-    pixelMap(canvas, shades(values.subarray(stage.special)), rows, columns, RAMP_TABLE);
+    pixelMap(canvas, shades(values.subarray(stage.classTokens)), rows, columns, RAMP_TABLE);
   }
 }
 

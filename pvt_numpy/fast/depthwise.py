@@ -1,8 +1,8 @@
 """The depthwise convolution as one einsum over rows of the whole map's length.
 
-Nine copies times nine kernels are nineteen passes over the map. A step of C numbers along a row of W * C goes one
-column to the right, so all nine neighbours of a row are windows of three rows of memory, and one einsum with long inner
-loops multiplies and adds them. Saves two thirds of the sum's time.
+Nine products, nine sums and the padding are nineteen passes over the map. A step of C numbers along a row of W * C
+goes one column to the right, so the nine shifted copies of a row are windows of three rows of memory, and one einsum
+with long inner loops multiplies and adds them. Saves two thirds of the formula's time.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Memory that is given back to the system and asked for anew, layer by layer, page by page: how to keep it."""
+"""How to keep the memory that layers free: the allocator would hand it back, and fetch it anew for the next layer."""
 
 import numpy as np
 

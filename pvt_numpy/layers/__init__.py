@@ -2,7 +2,7 @@
 
 One legend for the axes, everywhere:
 
-    B      pictures in the batch              N      query tokens, H * W of them
+    B      pictures in the batch              N      query tokens, H * W of them (v1's class token: one more)
     C      channels of a token                M      key tokens, (H // R) * (W // R) of them (49 in linear SRA)
     H, W   rows and columns of the grid       R      SRA ratio: R x R tokens make one key
     heads  attention heads                    d      channels of a head, C / heads

@@ -14,7 +14,7 @@ _erf = np.vectorize(math.erf, otypes=[np.float64])  # NumPy has none; number by 
 
 @has_twin
 def gelu(x):
-    """x Φ(x), the exact form that every published PVT was trained with: x, weighed by the chance to be above others.
+    """x Φ(x), the exact form that every published PVT was trained with: x times the chance to be above others.
 
     >>> gelu(np.array([-1.0, 0.0, 1.0]))
     array([-0.15865525,  0.        ,  0.84134475])

@@ -1,6 +1,6 @@
 """Spatial-reduction attention (SRA), the layer PVT is named for, and v2's linear variant.
 
-Source: PVT, the section on the Transformer encoder: SRA(Q, K, V) = Concat(head_0, ..., head_N) W^O with
+Source: PVT, the section on the Transformer encoder: SRA(Q, K, V) = Concat(head_1, ..., head_heads) W^O with
 head_j = Attention(Q W_j^Q, SR(K) W_j^K, SR(V) W_j^V), Attention(q, k, v) = Softmax(q kᵀ / sqrt(d)) v and
 SR(x) = Norm(Reshape(x, R) W^S). PVT v2, the section on linear SRA, for the pooled form.
 """
@@ -23,7 +23,7 @@ POOLED = 7  # linear SRA's keys are a 7 x 7 grid at every stage and for every pi
 def attention(x, grid, q, kv, proj, sr=None, norm=None, *, heads, ratio, eps, run=QUIET):
     """Every token asks; a shrunken copy of the map answers.
 
-    The N = H * W tokens make the queries. Keys and values come from the same map after a stride-R convolution has
+    The N tokens make the queries. Keys and values come from the same map after a stride-R convolution has
     merged each R x R square into one token, so M = (H // R) * (W // R), and the score table is N x M: R * R times
     smaller than N x N. With R = 1 this is ordinary multi-head attention. Rows and columns of the grid that do not
     fill a square are no part of any key; a grid smaller than one square is a ValueError.
@@ -66,7 +66,7 @@ def attend(x, reduced, q, kv, proj, heads, run=QUIET):
     """Softmax(q kᵀ / sqrt(d)) v for each head: queries from x (B, N, C), keys and values from reduced (B, M, C)."""
     queries = split_heads(linear(x, **q), heads)
     keys, values = (split_heads(half, heads) for half in np.split(linear(reduced, **kv), 2, axis=-1))
-    scores = queries @ (keys.swapaxes(-1, -2) / math.sqrt(queries.shape[-1]))  # keys: fewer numbers than scores
+    scores = queries @ (keys.swapaxes(-1, -2) / math.sqrt(queries.shape[-1]))  # M keys, not N x M scores
     probs = run.dropout(softmax(scores), run.probs_rate, "probs")
     y = linear(merge_heads(probs @ values), **proj)
     run.note(reduced=reduced, q=queries, k=keys, v=values, scores=scores, probs=probs)
@@ -99,7 +99,7 @@ def attention_backward(dy, x, grid, q, kv, proj, sr=None, norm=None, *, heads, r
     x is used twice, as queries and, reduced, as keys and values, so its gradient is the sum of two. For each head, with
     scores S = q kᵀ / sqrt(d), P = softmax(S), o = P v and do, the gradient of o:
 
-        dv = Pᵀ do      dP = do vᵀ      dS = softmax_backward(dP)      dq = dS k / sqrt(d)      dk = dSᵀ q / sqrt(d)
+        dv = Pᵀ do      dP = do vᵀ      dS = softmax_backward(dP, S)    dq = dS k / sqrt(d)      dk = dSᵀ q / sqrt(d)
 
     Before that, proj and the merging of the heads are undone; after it q and kv, then SRA's norm and convolution.
 

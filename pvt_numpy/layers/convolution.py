@@ -46,7 +46,7 @@ def conv2d_backward(dy, x, weight, bias=None, *, stride, padding=0):
     The convolution is a linear layer on windows, so `linear_backward` gives the kernels' gradient and each window's.
     A pixel is in as many windows as cover it: its gradient is the sum of theirs. Pixels in no window get 0.
 
-    Returns dx (B, H, W, C) and {"weight": (C', C, k, k), "bias": (C',)}.
+    Returns dx (B, H, W, C) and {"weight": (C', C, k, k), "bias": (C',)}, without a bias if there is none.
     """
     (B, H, W, C), (_, rows, columns, _), k = x.shape, dy.shape, weight.shape[-1]
     kernels = weight.transpose(0, 2, 3, 1).reshape(len(weight), -1)
@@ -57,7 +57,5 @@ def conv2d_backward(dy, x, weight, bias=None, *, stride, padding=0):
     padded = np.zeros((B, H + 2 * padding, W + 2 * padding, C), dy.dtype)
     for i in range(k):
         for j in range(k):
-            padded[:, i : i + rows * stride : stride, j : j + columns * stride : stride][:, :rows, :columns] += (
-                d_windows[:, :, :, i, j]
-            )
+            padded[:, i : i + rows * stride : stride, j : j + columns * stride : stride] += d_windows[:, :, :, i, j]
     return padded[:, padding : padding + H, padding : padding + W], grads

@@ -39,11 +39,11 @@ def shifted_copies(x):
 def depthwise_conv2d_backward(dy, x, weight, bias=None):
     """The gradient dy (B, H, W, C) of the output, carried back.
 
-    y[h, w] = sum over i, j of K[i, j] x[h + i - 1, w + j - 1] for each channel. The nine neighbours see x[h, w], the
-    one below it with the tap above the middle and so on: dx is the same convolution of dy with the kernel turned by
+    y[h, w] = sum over i, j of K[i, j] x[h + i - 1, w + j - 1] for each channel. Nine outputs see x[h, w], the one
+    below it with the tap above the middle and so on: dx is the same convolution of dy with the kernel turned by
     180 degrees. A tap's gradient is the sum over the map of dy times the shifted x.
 
-    Returns dx (B, H, W, C) and {"weight": (C, 1, 3, 3), "bias": (C,)}.
+    Returns dx (B, H, W, C) and {"weight": (C, 1, 3, 3), "bias": (C,)}, without a bias if there is none.
     """
     taps = [np.einsum("bhwc,bhwc->c", dy, copy) for _, _, copy in shifted_copies(x)]
     grads = {"weight": np.stack(taps, axis=1).reshape(weight.shape)}

@@ -39,7 +39,8 @@ def layer_norm_backward(dy, x, weight, bias, *, eps):
 
         dx = (g - mean(g) - x̂ mean(g x̂)) / s
 
-    So dx has no part along the two directions that the layer undoes, a shift of all channels and a scaling.
+    So dx has no part along the two directions that the layer undoes: a shift of all channels and, but for eps, a
+    scaling.
 
     Returns dx (..., C) and {"weight": (C,), "bias": (C,)}.
     """

@@ -77,7 +77,7 @@ def binary_cross_entropy(logits, labels):
 
 def _like(logits, labels):
     labels = np.asarray(labels, logits.dtype)
-    if labels.size != logits.size:
+    if labels.shape != logits.shape and (logits.shape[-1] != 1 or labels.shape != logits.shape[:1]):
         raise ValueError(f"labels: found shape {labels.shape}; expected {logits.shape}, as the logits")
     return labels.reshape(logits.shape)
 
@@ -105,7 +105,7 @@ def cross_entropy_backward(dy, logits, labels, label_smoothing=0.0):
     difference = np.exp(log_probs[rows]) - logits.dtype.type(label_smoothing / num_labels)
     difference[np.arange(len(rows)), kept] -= 1 - label_smoothing
     dlogits = np.zeros_like(logits)
-    dlogits[rows] = difference * (dy / len(rows))
+    dlogits[rows] = difference * (dy / max(len(rows), 1))
     return dlogits
 
 

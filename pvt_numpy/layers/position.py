@@ -1,6 +1,6 @@
 """v1's position table and class token: attention alone could not tell one place from another.
 
-Source: PVT, the section on the feature pyramid: a learned embedding is added to the tokens of every stage. On a
+Source: PVT, the section on the overall architecture: a learned embedding is added to the tokens of every stage. On a
 grid other than the one it was learned on, the table is resized bilinearly, stage by stage. The official code does so
 too, but for stages whose H * W happens to be stage 1's trained count; Hugging Face's raises at nearly every other size.
 """

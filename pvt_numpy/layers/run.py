@@ -56,8 +56,8 @@ class Run(NamedTuple):
     def dropout(self, x, rate, what, shape=None):
         """Each number of x becomes 0 with probability `rate`; the others grow by 1 / (1 - rate), so the mean stays.
 
-        The mask depends on the seed, this place and `what` alone. So the backward pass makes the same call on the
-        gradient: y = f x gives dx = f dy. shape: that of the mask, if it is not x's own.
+        Seed, place, `what`, rate and shape decide the factors f, each 0 or 1 / (1 - rate). So the backward pass makes
+        the same call on the gradient: y = f x gives dx = f dy. shape: that of f, if it is not x's own.
         """
         if self.seed is None or rate == 0:
             return x

@@ -25,7 +25,7 @@ def softmax(x):
 def softmax_backward(dy, x):
     """The gradient dy (..., M) of the weights, carried back to the scores x (..., M); returns dx (..., M).
 
-    y_i = exp(x_i) / sum gives dy_i/dx_j = y_i (1 if i = j else 0) - y_i y_j, so dx_j = y_j (dy_j - sum over i of
+    y_i = exp(x_i) / sum gives ∂y_i/∂x_j = y_i (1 if i = j else 0) - y_i y_j, so dx_j = y_j (dy_j - sum over i of
     y_i dy_i): a score matters by how far its own gradient is from the average one. A dy that is the same everywhere
     gives 0, because the weights sum to 1 whatever the scores are.
     """

@@ -48,8 +48,8 @@ def _read(trace, config, stage, block, head, pixel):
     cell, grid = cells_of(config, stage), trace[f"stages.{stage}.grid"]
     probs = trace[f"stages.{stage}.blocks.{_block(config, stage, block)}.attn.probs"][0]
     token = token_at(pixel, grid, cell)
-    special = probs.shape[1] - grid[0] * grid[1]  # 1 for v1's class token, which is no place in the picture
-    rows = probs[:, special + token[0] * grid[1] + token[1], special:]
+    class_tokens = probs.shape[1] - grid[0] * grid[1]  # 1 for v1's class token, which is no place in the picture
+    rows = probs[:, class_tokens + token[0] * grid[1] + token[1], class_tokens:]
     titles = [f"head {h + 1}" for h in range(len(rows))]
     if head is not None:
         head = checked("head", head, len(rows), where=f" in stages.{stage}")

@@ -4,8 +4,8 @@ One JSON file a case: the configuration, the seeds, the parameters' hash, who co
 (see `golden.py`). Everything is computed in float64. References: Hugging Face transformers for the eleven variants and
 the model that ships; PyTorch's own functions (`v1_functional.py`) for v1 at another size.
 
-The large variants see small pictures; their widths and depths are the published ones. The v2 cases have the official
-pair of epsilons, the v1 cases Hugging Face's single one.
+The large variants see small pictures; their widths and depths are the published ones. The v2 variants have the
+official pair of epsilons, v1 and the model that ships Hugging Face's single one.
 """
 
 import argparse

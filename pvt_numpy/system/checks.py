@@ -32,7 +32,7 @@ def rule(holds, expected):
 
 
 def one_of(*choices):
-    """A rule: one of these texts, or of None, True and False, which no other value equals."""
+    """A rule: one of these. Texts are compared; None, True and False must be the very object: 0 is not False."""
 
     def holds(value):
         return any(value is choice or (isinstance(value, str) and value == choice) for choice in choices)
@@ -42,12 +42,12 @@ def one_of(*choices):
 
 def is_whole(value, low=1, high=2**31 - 1, types=int):
     """Whether it is a whole number, `low` and `high` included; with `types=numbers.Integral` it may be NumPy's."""
-    return isinstance(value, types) and not isinstance(value, bool) and low <= value <= high
+    return is_number(value, low, high, types)
 
 
 def is_number(value, low=0, high=1e6, types=(int, float)):
     """Whether it is a number, `low` and `high` included; NaN never is."""
-    return is_whole(value, low, high, types)
+    return isinstance(value, types) and not isinstance(value, bool) and low <= value <= high
 
 
 FLAG = rule(lambda value: isinstance(value, bool), "True or False")

@@ -1,1 +1,1 @@
-"""The processes that `benchmark` and `train --benchmark` measure, and what runs inside them."""
+"""Ours and PyTorch's side by side: the processes that are measured, and what runs inside them."""

@@ -2,13 +2,17 @@
 
 Both take the same AdamW step (loss, gradients, clipping, update; ours also averages the weights) for the nano model on
 the same 32 pictures of 64 x 64 with the same number of threads, in float32, PyTorch in eager mode. They take turns
-within one process; printed are medians. Without PyTorch only ours.
+within one process; printed are medians. Without PyTorch only ours. What the backward pass costs, which computes much of
+the forward pass again, shows in the share of the forward pass alone.
 """
 
 from concurrent.futures import ThreadPoolExecutor
+from statistics import median
 
 import numpy as np
 
+from ..gradients import loss_and_gradients
+from ..model import forward
 from ..parameters import unflatten
 from ..reference.pytorch import hf_model, missing_packages
 from ..training.loop import step
@@ -26,16 +30,21 @@ def benchmark(config, threads, runs=15):
     pixels = rng.normal(size=(BATCH, 3, SIZE, SIZE)).astype(np.float32)
     labels = rng.integers(config.num_labels, size=BATCH)
     nested = unflatten(state.arrays["params"])
+    piece = pixels[: settings.microbatch], nested, config
     with ThreadPoolExecutor(threads) as pool:
-        contenders = {"pvt_numpy": lambda: step(state, pixels, labels, settings.rate, pool)}
+        contenders = {"pvt_numpy": lambda: step(state, pixels, labels, settings.rate, pool),
+                      "forward": lambda: forward(*piece),
+                      "both ways": lambda: loss_and_gradients(*piece, labels[: settings.microbatch])}  # fmt: skip
         if not missing_packages():
             contenders["PyTorch"] = torch_step(config, nested, pixels, labels, settings, threads)
         times = take_turns({name: timed(work) for name, work in contenders.items()}, runs, WARM_UP)
+    share = median(times.pop("forward")) / median(times.pop("both ways"))
     row = compared(times, {})
     print(f"one step, {BATCH} pictures of {SIZE} x {SIZE}, {threads} threads, median of {runs}")
     for name in times:
         elapsed, ratio = row[f"{name}_ms"], row.get(f"ratio_to_{name}", 1)
         print(f"{name:<9}  {elapsed:7.1f} ms  {1000 * BATCH / elapsed:6.0f} pictures/s   ratio {ratio:.2f}")
+    print(f"forward alone is {share:.0%} of forward and backward: about what computing it again costs")
 
 
 def torch_step(config, nested, pixels, labels, settings, threads):

@@ -2,7 +2,8 @@
 
 Source: Szegedy et al., "Going Deeper with Convolutions" (2015) for the random resized crop; the colour jitter is
 `torchvision.transforms.ColorJitter`'s brightness, contrast and saturation, in this fixed order.
-Left out: mixing of pictures (mixup, CutMix) and RandAugment, which pay in trainings longer than these.
+Left out: mixing of pictures (mixup, CutMix) and RandAugment, which pay in trainings longer than these; ColorJitter's
+clipping between the three.
 """
 
 import math
@@ -16,7 +17,7 @@ GREY = np.array([0.299, 0.587, 0.114], np.float32)  # how bright red, green and 
 def augment(pictures, size, rng, smallest=0.35, jitter=0.3):
     """Pictures (B, H, W, 3) uint8 -> (B, size, size, 3) float32 in 0..1, each with its own crop, flip and colours.
 
-    smallest  the least share of the picture's area that a crop keeps; 1 keeps all
+    smallest  the least share of the picture's area that a crop aims at; a side that is too long is cut at the edge
     jitter    by how much brightness, contrast and saturation vary around 1
     """
     crops = np.stack([random_resized_crop(picture, size, rng, smallest) for picture in pictures])

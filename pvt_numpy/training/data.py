@@ -25,43 +25,43 @@ class Task(NamedTuple):
     size        pictures an epoch
     batch       (indices, rng) -> pixel_values (B, 3, H, W) float32, labels (B,)
     validation  pixel_values (n, 3, H, W), labels (n,); None without any
-    preparation the arguments for `preprocess` that a user of the trained model needs
+    recipe      the arguments for `preprocess` that a user of the trained model needs
     """
 
     labels: tuple[str, ...]
     size: int
     batch: Callable
     validation: tuple[np.ndarray, np.ndarray] | None
-    preparation: dict
+    recipe: dict
 
 
 def folder_task(train, validation, image_size, keep_size=None, smallest=0.35, jitter=0.3):
     """The pictures in train/CLASS/*, and those in validation/CLASS/* (or None) for measuring."""
     keep = {"height": keep_size or image_size * 3 // 2, "width": keep_size or image_size * 3 // 2}
-    preparation = at_size(RECIPES["hf"], (image_size, image_size))
+    recipe = at_size(RECIPES["hf"], (image_size, image_size))
     files, labels, names = list_folder(train)
     as_bytes = {"do_rescale": False, "do_normalize": False, "data_format": "channels_last"}
     pictures = decode(files, np.uint8, size=keep, **as_bytes)
 
     def batch(indices, rng):
-        return normalise(augment(pictures[indices], image_size, rng, smallest, jitter), preparation), labels[indices]
+        return to_pixel_values(augment(pictures[indices], image_size, rng, smallest, jitter), recipe), labels[indices]
 
     measured = None
     if validation is not None:
         val_files, val_labels, val_names = list_folder(validation)
         if val_names != names:
             raise wrong(validation, f"the classes {', '.join(val_names)}", ", ".join(names))
-        measured = decode(val_files, np.float32, **preparation), val_labels
+        measured = decode(val_files, np.float32, **recipe), val_labels
     known = dict(classes())  # a folder named by a synset number means the class of that name
-    return Task(tuple(known.get(name, name) for name in names), len(files), batch, measured, preparation)
+    return Task(tuple(known.get(name, name) for name in names), len(files), batch, measured, recipe)
 
 
-def decode(files, dtype, **preparation):
+def decode(files, dtype, **recipe):
     """All the pictures as one array (n, ...), one after the other; a terminal sees how far it is."""
     from tqdm import tqdm
 
     pictures = tqdm(files, unit=" pictures", disable=None)
-    return np.concatenate([preprocess(picture, **preparation).astype(dtype) for picture in pictures])
+    return np.concatenate([preprocess(picture, **recipe).astype(dtype) for picture in pictures])
 
 
 def list_folder(folder):
@@ -76,10 +76,10 @@ def list_folder(folder):
 
 def shapes_task(image_size, seed, size=4096, validation=1024):
     """Drawn anew for every batch; the validation pictures are drawn once, from a seed that training never uses."""
-    preparation = at_size(RECIPES["hf"], (image_size, image_size))
+    recipe = at_size(RECIPES["hf"], (image_size, image_size))
 
     def draw(labels, rng):
-        return normalise(draw_shapes(labels, image_size, rng).astype(np.float32) / 255, preparation)
+        return to_pixel_values(draw_shapes(labels, image_size, rng).astype(np.float32) / 255, recipe)
 
     def batch(indices, rng):
         labels = indices % len(SHAPES)
@@ -87,10 +87,10 @@ def shapes_task(image_size, seed, size=4096, validation=1024):
 
     val_labels = np.arange(validation) % len(SHAPES)
     measured = draw(val_labels, np.random.default_rng([seed, 2**32 - 1])), val_labels
-    return Task(SHAPES, size, batch, measured, preparation)
+    return Task(SHAPES, size, batch, measured, recipe)
 
 
-def normalise(pictures, preparation):
+def to_pixel_values(pictures, recipe):
     """(B, H, W, 3) in 0..1 -> (B, 3, H, W), as `preprocess` ends: less the mean, over the deviation."""
-    normal = normalize(pictures, preparation["image_mean"], preparation["image_std"])
+    normal = normalize(pictures, recipe["image_mean"], recipe["image_std"])
     return np.ascontiguousarray(normal.transpose(0, 3, 1, 2))

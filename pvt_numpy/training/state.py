@@ -35,7 +35,7 @@ class Settings:
     epochs: int = 50
     minutes: float | None = None  # the schedule follows the clock: no two runs are the same then
     batch: int = 64
-    microbatch: int = 16  # pictures in one forward and backward pass; the gradients of a batch are summed
+    microbatch: int = 16  # pictures in one forward and backward pass; their mean is the batch's
     rate: float = 1e-3
     warmup: float = 0.05  # share of the training
     decay: float = 0.05

@@ -298,9 +298,8 @@ def test_disk_without_room(served, cache):
     pytest.importorskip("resource", reason="POSIX only")
     served.repositories["lecture/pvt"] = BIG
     full = fail(served, cache, "lecture/pvt", "limit=1000000")
-    assert_line(
-        full, f"OSError: test: error: lecture/pvt: found no place for it in the cache folder {cache}", "HF_HOME"
-    )
+    said = f"OSError: test: error: lecture/pvt: found no place for it in the cache folder {cache}"
+    assert_line(full, said, "HF_HOME")
     assert weights_in(cache) == []
     assert contents(fetch(served, cache, "lecture/pvt")) == BIG
     assert "lecture/pvt: found no place for it" in fail(served, ROOT / "pyproject.toml", "lecture/pvt")

@@ -139,6 +139,7 @@ WRONG_USAGE = [
     *(("summary", ["pvt_tiny", "--image-size", size], "expected pixels") for size in WRONG_SIZES),
     ("validate", ["--random", "pvt_tiny", "x"], "SOURCE"), ("validate", ["--dtype", "half"], "--dtype"),
     ("validate", ["--variants", "--break", "kv"], "--variants"),
+    ("validate", ["--variants", "--dtype", "float32"], "--variants: found --image, --break or --dtype"),
     ("validate", ["--variants", "--random", "pvt_tiny"], "--variants")]  # fmt: skip
 
 

@@ -91,6 +91,7 @@ def test_resuming_a_finished_training_changes_nothing(whole):
     (["--benchmark", "--epochs", "3"], 2, "found --epochs"), (["--benchmark", "--resume", "x"], 2, "found --resume"),
     ([], 2, "expected either DATA with --output FOLDER, or --resume FOLDER"),
     (["shapes", "--output", "x", "--learning-rate", "-1"], 1, "--learning-rate: found -1.0; expected"),
+    (["shapes", "--output", "x", "--drop-path", "2"], 1, "--drop-path: found 2.0; expected"),
     (["shapes", "--output", "x", "--image-size", "8"], 1, "which leave stage 3 without a patch")])  # fmt: skip
 def test_mistakes_are_one_line(arguments, status, said):
     found, _, err = train(*arguments)

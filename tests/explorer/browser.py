@@ -16,7 +16,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 def start():
-    """A selenium driver; skips the test where there is no browser, and fails it with PVT_REQUIRE_BROWSER=1."""
+    """A selenium driver; skips the test if there is no browser, and fails it with PVT_REQUIRE_BROWSER=1."""
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     chromedriver = shutil.which("chromedriver")
     try:

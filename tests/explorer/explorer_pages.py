@@ -86,6 +86,6 @@ def stored_scores(stage, block):
 
 def kept_queries(stage):
     """Which of the model's queries a stage of the page has."""
-    special = int(stage["classToken"])
+    class_tokens = int(stage["classToken"])
     grid = np.add.outer(np.array(stage["rows"]) * stage["grid"][1], stage["columns"]).ravel()
-    return np.concatenate([np.arange(special), special + grid])
+    return np.concatenate([np.arange(class_tokens), class_tokens + grid])

@@ -135,9 +135,9 @@ def published_stages(name, side):
     config, stages = VARIANTS[name], []
     per_stage = zip(config.sr_ratios, config.depths, config.num_attention_heads, config.hidden_sizes, strict=True)
     for i, ((H, W), (R, *rest)) in enumerate(zip(stage_grids(config, (side, side)), per_stage, strict=True)):
-        special = int(config.model_type == "pvt" and i == 3)
-        M = POOLED**2 if config.linear_attention else (H // R) * (W // R) + special
-        stages.append(Stage((H, W), M, special, *rest))
+        class_tokens = int(config.model_type == "pvt" and i == 3)
+        M = POOLED**2 if config.linear_attention else (H // R) * (W // R) + class_tokens
+        stages.append(Stage((H, W), M, class_tokens, *rest))
     return stages
 
 

@@ -1,6 +1,6 @@
 """The explorer in a real browser: what it shows is what the forward pass computed, by mouse, by finger and by keyboard.
 
-Skipped where there is no Chromium with chromedriver and selenium; with PVT_REQUIRE_BROWSER=1 it fails there instead.
+Skipped if there is no Chromium with chromedriver and selenium; with PVT_REQUIRE_BROWSER=1 it fails there instead.
 """
 
 import numpy as np
@@ -81,7 +81,7 @@ def test_similarity_is_the_cosine_of_the_map(view, kind):
     for i, stage in enumerate(stages_of(kind)):
         features = trace_of(kind)[f"stages.{i}"][0].reshape(stage["channels"], -1).T.astype(np.float64)
         n = len(features) // 2
-        cosines_of = "const s = page.stages[arguments[0]];return Array.from(cosinesOf(s, s.special + arguments[1]))"
+        cosines_of = "const s = page.stages[arguments[0]];return Array.from(cosinesOf(s, s.classTokens + arguments[1]))"
         shown = driver.execute_script(cosines_of, i, n)
         assert np.abs(np.array(shown) - cosines(features[n : n + 1], features)[0]).max() < 0.02
         assert np.argmax(shown) == n

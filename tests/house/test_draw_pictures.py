@@ -77,7 +77,7 @@ def test_blur_is_a_disc(radius):
 
 def test_command_writes_the_file(tmp_path):
     """And the same seed gives the same picture in another process."""
-    path = tmp_path / "ball.png"
+    path = tmp_path / "ball.PNG"
     assert run(SCRIPT, "-o", path, "--width", 64) == (0, f"{path}: 64 x 48 pixels\n", "")
     with Image.open(path) as picture:
         np.testing.assert_array_equal(np.asarray(picture), sample.draw(64))
@@ -85,7 +85,7 @@ def test_command_writes_the_file(tmp_path):
 
 @pytest.mark.parametrize(("arguments", "status", "word"), [
     (["--width", "16", "-o", "no_such_folder/ball.jpg"], 1, "no_such_folder"),
-    (["-o", "ball.xyz"], 2, "found ball.xyz; expected"),
+    (["-o", "ball.xyz"], 2, "found ball.xyz; expected"), (["-o", "ball.psd"], 2, "found ball.psd; expected"),
     (["--width", "9999"], 2, "from 16 to 2048"), (["--width", "3"], 2, "--width")])  # fmt: skip
 def test_command_refuses_with_one_line(arguments, status, word):
     found, _, err = run(SCRIPT, *arguments)

@@ -7,7 +7,15 @@ import re
 import numpy as np
 import pytest
 
-from pvt_numpy.layers.losses import LOSSES, binary_cross_entropy, cross_entropy, loss, loss_kind, mean_square
+from pvt_numpy.layers.losses import (
+    LOSSES,
+    binary_cross_entropy,
+    cross_entropy,
+    cross_entropy_backward,
+    loss,
+    loss_kind,
+    mean_square,
+)
 from tests.layers.helpers import Case, Layer, proofs
 from tests.layers.test_softmax import SOFTMAX
 
@@ -62,34 +70,31 @@ MISTAKES = {
 test_loops, test_pytorch, test_gradients, test_mistakes = proofs(CASES, MISTAKES)
 
 
-@pytest.mark.parametrize(
-    ("loss", "labels", "sentence"),
-    [
-        (cross_entropy, [0, 5], "labels: found 5; expected whole numbers from 0 to 4"),
-        (cross_entropy, [0, -1], "labels: found -1; expected whole numbers from 0 to 4"),
-        (cross_entropy, [0.5, 1.0], "labels: found float64; expected whole numbers from 0 to 4"),
-        (cross_entropy, [0, 1, 2], "labels: found shape (3,); expected one for each of the 2 pictures"),
-        (mean_square, np.zeros((2, 4)), "labels: found shape (2, 4); expected (2, 5), as the logits"),
-        (binary_cross_entropy, np.zeros((2, 4)), "labels: found shape (2, 4); expected (2, 5), as the logits"),
-    ],
-)
+@pytest.mark.parametrize(("loss", "labels", "sentence"), [
+    (cross_entropy, [0, 5], "labels: found 5; expected whole numbers from 0 to 4"),
+    (cross_entropy, [0, -1], "labels: found -1; expected whole numbers from 0 to 4"),
+    (cross_entropy, [0.5, 1.0], "labels: found float64; expected whole numbers from 0 to 4"),
+    (cross_entropy, [0, 1, 2], "labels: found shape (3,); expected one for each of the 2 pictures"),
+    (mean_square, np.zeros((2, 4)), "labels: found shape (2, 4); expected (2, 5), as the logits"),
+    (mean_square, np.zeros((5, 2)), "labels: found shape (5, 2); expected (2, 5), as the logits"),
+    (binary_cross_entropy, np.zeros((2, 4)), "found shape (2, 4); expected (2, 5), as the logits")])  # fmt: skip
 def test_labels_that_do_not_fit_are_refused(loss, labels, sentence):
     with pytest.raises(ValueError, match=re.escape(sentence)):
         loss(np.zeros((2, 5)), np.array(labels))
 
 
-@pytest.mark.parametrize(
-    ("num_labels", "labels", "problem_type", "chosen"),
-    [
-        (1, np.array([0.5, 2]), None, "regression"),
-        (1, np.array([0, 2]), None, "regression"),
-        (2, np.array([0, 1]), None, "single_label_classification"),
-        (2, np.array([0, 1], np.int32), None, "single_label_classification"),
-        (2, np.array([[0.0, 1]]), None, "multi_label_classification"),
-        (2, np.array([[0.0, 1]]), "regression", "regression"),
-        (1, np.array([[1.0]]), "multi_label_classification", "multi_label_classification"),
-    ],
-)
+def test_a_batch_in_which_no_label_counts_has_no_gradient():
+    assert not cross_entropy_backward(1.0, np.ones((2, 5)), np.array([-100, -100])).any()
+
+
+@pytest.mark.parametrize(("num_labels", "labels", "problem_type", "chosen"), [
+    (1, np.array([0.5, 2]), None, "regression"),
+    (1, np.array([0, 2]), None, "regression"),
+    (2, np.array([0, 1]), None, "single_label_classification"),
+    (2, np.array([0, 1], np.int32), None, "single_label_classification"),
+    (2, np.array([[0.0, 1]]), None, "multi_label_classification"),
+    (2, np.array([[0.0, 1]]), "regression", "regression"),
+    (1, np.array([[1.0]]), "multi_label_classification", "multi_label_classification")])  # fmt: skip
 def test_the_loss_is_chosen_by_the_labels(num_labels, labels, problem_type, chosen):
     assert loss_kind(num_labels, labels, problem_type) == chosen
     logits = np.random.default_rng(0).normal(size=(len(labels), num_labels))

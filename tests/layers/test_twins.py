@@ -21,7 +21,7 @@ from tests.layers.helpers import DTYPES, Case, Layer, check_loops
 EACH_TWIN = pytest.mark.parametrize("name", REGISTERED)
 ROWS = [(1,), (5,), (0, 5), (3, 1), (4, 7), (2, 3, 7), (2, 3, 5, 7)]
 SHAPES = {
-    "activations": [(), (0,), (1,), (BLOCK - 1,), (BLOCK,), (BLOCK + 1,), (2, 3, 5, 7)],
+    "activations": [(), (0,), (1,), (BLOCK - 1,), (BLOCK,), (BLOCK + 1,), (70, 1001), (2, 3, 5, 7)],
     "depthwise": [(1, 1, 1, 1), (0, 2, 3, 4), (3, 1, 5, 2), (2, 7, 9, 6)],
 } | dict.fromkeys(("layernorm", "linear", "softmax"), ROWS)
 

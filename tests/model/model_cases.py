@@ -40,7 +40,7 @@ def upstream(name, config):
 def torch_gradients(name):
     """(loss or None, gradient of the pixels, dotted name -> gradient), by PyTorch's autograd in float64.
 
-    The reference is transformers' model, or v1_functional.py where that raises.
+    The reference is transformers' model, or v1_functional.py if that raises.
     """
     import torch
 

@@ -87,7 +87,7 @@ def test_hidden_states_and_attentions_are_the_golden_ones(name):
 def test_nothing_is_written_into_and_a_trace_changes_nothing(name):
     config, params, x = golden_model(read_golden(name), np.float32)
     for array in (x, *flatten(params).values()):
-        array.setflags(write=False)  # now it raises where it is written into
+        array.setflags(write=False)  # now it raises if it is written into
     traced, plain = forward(x, params, config, trace={}), forward(x, params, config)
     assert (traced.logits == plain.logits).all()
     assert (traced.last_hidden_state == plain.last_hidden_state).all()

@@ -140,6 +140,8 @@ def test_label_smoothing_and_float32():
     loss32, _, grads32 = loss_and_gradients(x.astype(np.float32), small, config, labels, 0.1)
     assert abs(loss - loss32) < 1e-5
     assert loss != loss_and_gradients(x, params, config, labels)[0]
+    with pytest.raises(ValueError, match="label_smoothing: found 0.1 for another loss; expected 0"):
+        loss_and_gradients(x, params, replace(config, problem_type="regression"), labels, 0.1)
     for key, value in flatten(grads32).items():
         assert value.dtype == np.float32, key
         scale = max(np.abs(flatten(grads)[key]).max(), 1e-3)

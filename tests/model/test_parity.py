@@ -18,7 +18,7 @@ from pvt_numpy.reference.v1_functional import v1_functional
 
 pytestmark = pytest.mark.torch
 DTYPES = pytest.mark.parametrize("dtype", [np.float64, np.float32])
-# full size for the smallest of each generation; heights and widths odd and unequal where Hugging Face's model can
+# full size for the smallest of each generation; heights and widths odd and unequal if Hugging Face's model can
 SHAPES = {"pvt_tiny": (2, 3, 224, 224), "pvt_v2_b0": (2, 3, 224, 224), "pvt_v2_b1": (3, 3, 65, 127),
           "pvt_v2_b2": (2, 3, 97, 64), "pvt_v2_b2_li": (2, 3, 131, 95)}  # fmt: skip
 SMALL = replace(VARIANTS["pvt_tiny"], hidden_sizes=(8, 16, 24, 32), num_attention_heads=(1, 2, 3, 4), num_labels=11)

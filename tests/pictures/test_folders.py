@@ -5,24 +5,24 @@ from contextlib import suppress
 
 import pytest
 
-from pvt_numpy.pictures.folders import class_folders, find_images
+from pvt_numpy.pictures.folders import class_folders, find_pictures
 
 
-def test_find_images_is_ordered_and_does_not_follow_links(tmp_path):
+def test_find_pictures_is_ordered_and_does_not_follow_links(tmp_path):
     (tmp_path / "b").mkdir()
     for name in ("z.JPG", "b/a.png", "b/notes.txt"):
         (tmp_path / name).write_bytes(b"")
     with suppress(OSError):  # Windows without the right to make links
         (tmp_path / "b" / "loop").symlink_to(tmp_path, target_is_directory=True)
-    assert find_images(tmp_path) == [tmp_path / "b" / "a.png", tmp_path / "z.JPG"]
+    assert find_pictures(tmp_path) == [tmp_path / "b" / "a.png", tmp_path / "z.JPG"]
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
-def test_find_images_leaves_out_pipes_and_keeps_broken_links(tmp_path):
+def test_find_pictures_leaves_out_pipes_and_keeps_broken_links(tmp_path):
     """A pipe among the pictures of a folder must not keep a command waiting for ever."""
     os.mkfifo(tmp_path / "pipe.jpg")
     (tmp_path / "gone.jpg").symlink_to("nowhere")
-    assert find_images(tmp_path) == [tmp_path / "gone.jpg"]
+    assert find_pictures(tmp_path) == [tmp_path / "gone.jpg"]
 
 
 def test_a_folder_that_cannot_be_read_is_named_as_a_picture_would_be(tmp_path, monkeypatch):
@@ -34,7 +34,7 @@ def test_a_folder_that_cannot_be_read_is_named_as_a_picture_would_be(tmp_path, m
 
     (tmp_path / "a.png").touch()
     monkeypatch.setattr(os, "walk", walk)
-    assert find_images(tmp_path) == [tmp_path / "a.png", tmp_path / "closed"]
+    assert find_pictures(tmp_path) == [tmp_path / "a.png", tmp_path / "closed"]
 
 
 def test_class_folders_are_in_order_and_hidden_ones_are_left_out(tmp_path):

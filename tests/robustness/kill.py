@@ -271,9 +271,8 @@ def trial(work, sent, span, rng):
 
 def before_the_command(process, err):
     """Whether Ctrl-C met Python while it was still starting or importing, where it ends in Python's own way."""
-    return (process.returncode == -signal.SIGINT and not err) or (
-        err.endswith("KeyboardInterrupt\n") and ", in run\n" not in err
-    )
+    before_run = err.endswith("KeyboardInterrupt\n") and ", in run\n" not in err
+    return before_run or (process.returncode == -signal.SIGINT and not err)
 
 
 def stopped_badly(work, process, state, out, err):
@@ -281,7 +280,7 @@ def stopped_badly(work, process, state, out, err):
     if process.returncode in (0, -signal.SIGINT) and state == "new" and not err:
         return []  # the work was done; at the very end Python itself leaves without a word
     saved = work.name == "train" and "saved; go on with" in out
-    # A shell calls both 130; Python ends by the signal itself where Ctrl-C met it inside an exec() of some import.
+    # A shell calls both 130; Python ends by the signal itself if Ctrl-C met it inside an exec() of some import.
     if process.returncode in (130, -signal.SIGINT) and err == ("" if saved else f"{work.name}: stopped\n"):
         return []
     return [f"status {process.returncode}, {err!r}"]

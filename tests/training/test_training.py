@@ -206,9 +206,8 @@ def test_folders_of_photos(tmp_path):
     train, val = write_photos(tmp_path / "train"), write_photos(tmp_path / "val", each=2)
     task = data.folder_task(train, val, 16)
     assert (task.labels, task.size, task.validation[0].shape) == (("cat", "dog"), 6, (4, 3, 16, 16))
-    (pixels, labels), (again, _), (other, _) = (
-        task.batch(np.array([0, 5]), np.random.default_rng(seed)) for seed in (0, 0, 1)
-    )
+    draws = (task.batch(np.array([0, 5]), np.random.default_rng(seed)) for seed in (0, 0, 1))
+    (pixels, labels), (again, _), (other, _) = draws
     assert (pixels.shape, pixels.dtype, labels.tolist()) == ((2, 3, 16, 16), np.float32, [0, 1])
     assert (again == pixels).all()
     assert (other != pixels).any()
@@ -282,9 +281,9 @@ def test_colours_change_by_the_three_factors_in_turn():
 
 def test_training_reads_the_numbers_that_preprocess_makes():
     photo = np.random.default_rng(0).integers(256, size=(6, 5, 3), dtype=np.uint8)
-    preparation = {"image_mean": (0.1, 0.2, 0.3), "image_std": (0.5, 0.6, 0.7)}
-    expected = preprocess(photo, do_resize=False, **preparation)
-    found = data.normalise(photo[None].astype(np.float32) / 255, preparation)
+    recipe = {"image_mean": (0.1, 0.2, 0.3), "image_std": (0.5, 0.6, 0.7)}
+    expected = preprocess(photo, do_resize=False, **recipe)
+    found = data.to_pixel_values(photo[None].astype(np.float32) / 255, recipe)
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
@@ -325,3 +324,4 @@ def test_the_benchmark_prints_what_it_measured(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("one step, 32 pictures of 64 x 64, 1 threads")
     assert lines[1].startswith("pvt_numpy")
+    assert lines[-1].startswith("forward alone is")
