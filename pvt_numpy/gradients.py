@@ -96,7 +96,7 @@ def stage_backward(dy, x, patch_embed, blocks, norm=None, pos_embed=None, cls_to
                    halves=None):  # fmt: skip
     """The gradient dy (B, N, C) of the stage's tokens, carried back.
 
-    halves: the forward's trace, or as much of it as HALVES names, if the caller has it.
+    halves: what the forward pass noted under the names in HALVES; None: it is computed again.
 
     Returns dx (B, H, W, C) and the stage's gradients.
     """
@@ -124,7 +124,7 @@ def embed_backward(dy, x, patches, pos_embed=None, cls_token=None, *, config, i,
     if pos_embed is not None:
         grid = tuple((n - config.patch_sizes[i]) // config.strides[i] + 1 for n in x.shape[1:3])
         dy = run.dropout(dy, run.hidden_rate, "tokens")
-        # a sum's gradient does not depend on what was added: dy stands for the tokens
+        # of the tokens only their shape is needed, so dy stands for them
         dy, grads = add_positions_backward(dy, dy, grid, pos_embed, cls_token, stored_grid=stage_grids(config)[i])
     back = patch_embed_backward if config.model_type == "pvt" else overlapping_patch_embed_backward
     dx, grads["patch_embed"] = back(dy, x, **patches, stride=config.strides[i], eps=config.embed_eps)

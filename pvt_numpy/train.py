@@ -186,7 +186,7 @@ def work(training, task, folder, threads):
 
 def finish(training, task, folder):
     """Writes the averaged model and the curve."""
-    origin = {"format": "pvt_numpy", "source": "trained with python -m pvt_numpy.train", "recipe": "hf"}
+    origin = {"format": "pvt_numpy", "source": "python -m pvt_numpy.train", "recipe": "hf"}
     model = Model(training.config, unflatten(training.arrays["average"]), task.labels, task.recipe, origin)
     save_model(folder / "model.safetensors", model)
     try:

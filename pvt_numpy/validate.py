@@ -51,7 +51,7 @@ def main(argv=None):
     one_of = add_model_options(parser, positional=True)
     one_of.add_argument("--random", metavar="VARIANT", choices=VARIANTS, help="random weights of a published variant "
                         "instead: " + ", ".join(VARIANTS))  # fmt: skip
-    parser.add_argument("--image", metavar="FILE", help="default: the sample picture, or noise for random weights")
+    parser.add_argument("--image", metavar="FILE", help="default: the sample picture (golden or random: noise)")
     parser.add_argument("--dtype", choices=TOLERANCES, help="default: float64")
     parser.add_argument("--break", dest="mistake", choices=MISTAKES, help="put a mistake in: "
                         + "; ".join(f"{name}: {what}" for name, (what, _) in MISTAKES.items()))  # fmt: skip

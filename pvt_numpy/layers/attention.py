@@ -66,7 +66,7 @@ def attend(x, reduced, q, kv, proj, heads, run=QUIET):
     """Softmax(q kᵀ / sqrt(d)) v for each head: queries from x (B, N, C), keys and values from reduced (B, M, C)."""
     queries = split_heads(linear(x, **q), heads)
     keys, values = (split_heads(half, heads) for half in np.split(linear(reduced, **kv), 2, axis=-1))
-    scores = queries @ (keys.swapaxes(-1, -2) / math.sqrt(queries.shape[-1]))  # M keys, not N x M scores
+    scores = queries @ (keys.swapaxes(-1, -2) / math.sqrt(queries.shape[-1]))  # the M keys: fewer than N x M scores
     probs = run.dropout(softmax(scores), run.probs_rate, "probs")
     y = linear(merge_heads(probs @ values), **proj)
     run.note(reduced=reduced, q=queries, k=keys, v=values, scores=scores, probs=probs)
@@ -94,7 +94,7 @@ def tokens(x):
 
 
 def attention_backward(dy, x, grid, q, kv, proj, sr=None, norm=None, *, heads, ratio, eps, run=QUIET):
-    """The gradient dy (B, N, C) of y, carried back. (Nothing in the model depends on the probs that are returned too.)
+    """The gradient dy (B, N, C) of y, carried back. (The probs lead nowhere else, so no gradient comes from them.)
 
     x is used twice, as queries and, reduced, as keys and values, so its gradient is the sum of two. For each head, with
     scores S = q kᵀ / sqrt(d), P = softmax(S), o = P v and do, the gradient of o:

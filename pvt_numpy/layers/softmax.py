@@ -1,4 +1,4 @@
-"""Softmax: scores become weights that are positive and sum to 1."""
+"""Softmax: scores become shares, which are positive and sum to 1."""
 
 import numpy as np
 
@@ -23,16 +23,16 @@ def softmax(x):
 
 
 def softmax_backward(dy, x):
-    """The gradient dy (..., M) of the weights, carried back to the scores x (..., M); returns dx (..., M).
+    """The gradient dy (..., M) of the shares, carried back to the scores x (..., M); returns dx (..., M).
 
     y_i = exp(x_i) / sum gives ∂y_i/∂x_j = y_i (1 if i = j else 0) - y_i y_j, so dx_j = y_j (dy_j - sum over i of
     y_i dy_i): a score matters by how far its own gradient is from the average one. A dy that is the same everywhere
-    gives 0, because the weights sum to 1 whatever the scores are.
+    gives 0, because the shares sum to 1 whatever the scores are.
     """
     return through_softmax(dy, softmax(x))
 
 
 @has_twin
 def through_softmax(dy, y):
-    """`softmax_backward` for a caller who has the weights y already."""
+    """`softmax_backward` for a caller who has the shares y already."""
     return y * (dy - (y * dy).sum(axis=-1, keepdims=True))

@@ -5,7 +5,7 @@ Stages, blocks and heads count from 1; the rows and columns of --query are pixel
 examples:
   python -m pvt_numpy.plots pyramid notebooks/golf_ball.jpg -o pyramid.png
   python -m pvt_numpy.plots attention notebooks/golf_ball.jpg --stage 3 --block 2 --query 120,100
-  python -m pvt_numpy.plots cost --model pvt_v2_b2 -o cost.pdf
+  python -m pvt_numpy.plots cost --model pvt_v2_b2 -o cost.pdf              downloads it on first use
 
 exit status: 0 drawn; 1 failed, said on stderr; 2 wrong usage
 """

@@ -44,8 +44,8 @@ def train(state, task, threads=1, stop=lambda: False, after_step=lambda state: N
             if place == steps - 1:
                 finish_epoch(state, task, steps, pool)
                 after_epoch(state)
-            if stop():
-                return progress_of(state, steps) >= 1
+            if stop() and progress_of(state, steps) < 1:
+                return False
         if state.sums[2]:  # the clock ended the last epoch early
             finish_epoch(state, task, steps, pool)
             after_epoch(state)
