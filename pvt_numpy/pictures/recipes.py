@@ -62,7 +62,7 @@ def size_dict(name, size, default_to_square=True):
     ({'height': 224, 'width': 224}, {'height': 192, 'width': 256})
     """
     if _is_extent(size):
-        return {"height": size, "width": size} if default_to_square else {"shortest_edge": size}
+        return dict.fromkeys(("height", "width") if default_to_square else ("shortest_edge",), int(size))
     if isinstance(size, list | tuple) and len(size) == 2:
         size = dict(zip(("height", "width"), size, strict=True))
     allowed = SIZE_KEYS if name == "size" else SIZE_KEYS[:1]
@@ -70,7 +70,7 @@ def size_dict(name, size, default_to_square=True):
     if not keys_fit or not all(map(_is_extent, size.values())):
         forms = " or ".join("{" + ", ".join(f'"{key}": n' for key in keys) + "}" for keys in allowed)
         raise wrong(name, reprlib.repr(size), f"n, (height, width) or {forms}, in whole pixels above 0")
-    return dict(size)
+    return {key: int(extent) for key, extent in size.items()}  # NumPy's numbers are no JSON
 
 
 def at_size(recipe, image_hw=None):

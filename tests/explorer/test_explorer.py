@@ -262,7 +262,7 @@ def test_arrays_and_grey_pictures_are_shown_as_they_are():
 
 def test_the_largest_size_stays_below_6_mb():
     noise = np.random.default_rng(0).integers(0, 256, (512, 512, 3), np.uint8)  # JPEG can do least with it
-    page = explore(Image.fromarray(noise), model_of("shipped"), size=512)
+    page = explore(Image.fromarray(noise), model_of("shipped"), size=np.int64(512))
     data = data_of(page.html)
     assert len(page.html.encode()) < 6e6
     assert (data["input"], data["stages"][0]["keys"]) == ([512, 512], 256)
