@@ -27,7 +27,7 @@ def main(argv=None):
     listed = "\n".join(f"  {name:<12}{line}" for name, line in commands().items())
     parser = argparse.ArgumentParser(
         prog="python -m pvt_numpy", usage="python -m pvt_numpy.COMMAND [--help] ...",
-        description=f"{about.splitlines()[0]} Version {__version__}.\n\ncommands:\n{listed}",
+        description=f"{(about or 'pvt_numpy.').splitlines()[0]} Version {__version__}.\n\ncommands:\n{listed}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.parse_args(argv)

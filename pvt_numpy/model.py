@@ -69,7 +69,7 @@ def forward(pixel_values, params, config, labels=None, output_attentions=False, 
 
     Returns an `Output`. Raises ValueError if the pictures or labels do not fit the model.
     """
-    kept = Only("|".join([STATES[config.model_type]] * output_hidden_states + [PROBS] * output_attentions))
+    kept = Only("|".join([STATES[config.model_type]] * bool(output_hidden_states) + [PROBS] * bool(output_attentions)))
     run = start(config, seed, [kept] if trace is None else [kept, trace])
     tokens, maps = trunk(pixel_values, params, config, run)
     logits, last = classify(tokens, params, config, run)

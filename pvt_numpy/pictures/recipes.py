@@ -70,7 +70,7 @@ def size_dict(name, size, default_to_square=True):
     if not keys_fit or not all(map(_is_extent, size.values())):
         forms = " or ".join("{" + ", ".join(f'"{key}": n' for key in keys) + "}" for keys in allowed)
         raise wrong(name, reprlib.repr(size), f"n, (height, width) or {forms}, in whole pixels above 0")
-    return {key: int(extent) for key, extent in size.items()}  # NumPy's numbers are no JSON
+    return {key: int(extent) for key, extent in sorted(size.items())}  # height first; NumPy's numbers are no JSON
 
 
 def at_size(recipe, image_hw=None):

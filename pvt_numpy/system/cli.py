@@ -22,7 +22,7 @@ EXTRAS = {"huggingface_hub": "hub", "matplotlib": "plots", "torch": "torch", "tr
 def command_parser(name, doc, choices="", **options):
     """The parser of `python -m pvt_numpy.NAME`. Its help is the module's docstring: the options stand before the
     examples in it, and what there is to choose from, if anything, between the two."""
-    about, examples = doc.split("\nexamples:\n")
+    about, examples = (doc or "\nexamples:\n").split("\nexamples:\n")  # python -OO leaves no docstrings
     return argparse.ArgumentParser(prog=f"python -m pvt_numpy.{name}", description=about,
                                    epilog=f"{choices}examples:\n{examples}",
                                    formatter_class=argparse.RawDescriptionHelpFormatter, **options)  # fmt: skip
