@@ -292,8 +292,8 @@ def main(argv=None):
         description="Draws the project's sample picture, a golf ball on grass.",
         epilog="exit status: 0 drawn; 1 failed, said on stderr; 2 wrong usage",
     )  # fmt: skip
-    parser.add_argument("-o", "--output", metavar="FILE", type=Path, default=HERE / "golf_ball.jpg",
-                        help="the suffix chooses the format (default: golf_ball.jpg beside this script)")  # fmt: skip
+    parser.add_argument("-o", "--output", metavar="FILE", type=Path, default=Path("golf_ball.jpg"),
+                        help="the suffix chooses the format (default: golf_ball.jpg in this folder)")  # fmt: skip
     parser.add_argument("--width", metavar="N", type=whole_number(16, 2048), default=512,
                         help="in pixels, at most 2048; the height is 3/4 of it (default %(default)s)")  # fmt: skip
     parser.add_argument("--seed", metavar="N", type=whole_number(0), default=7,

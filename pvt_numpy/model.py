@@ -180,12 +180,18 @@ def classify(tokens, params, config, run=QUIET):
 
 
 def hugging_face_tuples(kept, config):
-    """hidden_states and attentions out of a trace of nothing else, in order; None for what it does not hold."""
+    """hidden_states and attentions out of a trace of nothing else, in order; None for what it does not hold.
+
+    >>> from pvt_numpy.config import VARIANTS
+    >>> kept = {"stages.0.blocks.0.attn.probs": "a", "stages.2.blocks.0.attn.probs": "b"}
+    >>> hugging_face_tuples(kept, VARIANTS["pvt_v2_b0"])  # the name says which stage, whatever the depths are
+    (None, (('a',), (), ('b',), ()))
+    """
     states = [array for name, array in kept.items() if not name.endswith("probs")]
-    probs = [array for name, array in kept.items() if name.endswith("probs")]
-    if probs and config.model_type == "pvt_v2":  # one tuple a stage
-        probs = [tuple(probs[sum(config.depths[:i]) :][:depth]) for i, depth in enumerate(config.depths)]
-    return tuple(states) or None, tuple(probs) or None
+    probs = {name: array for name, array in kept.items() if name.endswith("probs")}
+    stages = [tuple(probs[n] for n in probs if n.startswith(f"stages.{i}.")) for i in range(len(config.depths))]
+    attentions = probs.values() if config.model_type == "pvt" else stages  # v2: one tuple a stage
+    return tuple(states) or None, tuple(attentions) if probs else None
 
 
 def channels_first(x):

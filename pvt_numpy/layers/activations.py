@@ -27,8 +27,10 @@ def normal_cdf(x):
 
     >>> normal_cdf(np.array([-1.0, 0.0, 1.0]))
     array([0.15865525, 0.5       , 0.84134475])
+    >>> normal_cdf(np.array([-1, 0, 1]))  # whole numbers give fractions, too
+    array([0.15865525, 0.5       , 0.84134475])
     """
-    return ((1 + _erf(x / math.sqrt(2))) / 2).astype(x.dtype)
+    return ((1 + _erf(x / math.sqrt(2))) / 2).astype(np.result_type(x, np.float32))
 
 
 def gelu_new(x):
