@@ -37,24 +37,26 @@ from .pictures.recipes import RECIPES
 from .reference.cases import compare, golden_case, live_case
 from .reference.comparison import TOLERANCES, first_departure
 from .reference.golden import seeded_params, seeded_pixels
-from .reference.mistakes import MISTAKES
+from .reference.mistakes import MISTAKES, OF_A_MODEL
 from .reference.pytorch import missing_packages
 from .system.cli import command_parser, printable, run, say_working
 from .system.paths import SAMPLE_PICTURE
 
+MISTAKE_WIDTH = max(map(len, OF_A_MODEL))
 SEED = 1  # of the random weights; the noise picture's is one more
 
 
 def main(argv=None):
     """The command. Returns its exit status."""
-    parser = command_parser("validate", __doc__)
+    listed = "".join(f"  {name:{MISTAKE_WIDTH}} {MISTAKES[name].text}\n" for name in OF_A_MODEL)
+    parser = command_parser("validate", __doc__, f"mistakes for --break:\n{listed}\n")
     one_of = add_model_options(parser, positional=True)
     one_of.add_argument("--random", metavar="VARIANT", choices=VARIANTS, help="random weights of a published variant "
                         "instead: " + ", ".join(VARIANTS))  # fmt: skip
     parser.add_argument("--image", metavar="FILE", help="default: the sample picture (golden or random: noise)")
     parser.add_argument("--dtype", choices=TOLERANCES, help="default: float64")
-    parser.add_argument("--break", dest="mistake", choices=MISTAKES, help="put a mistake in: "
-                        + "; ".join(f"{name}: {what}" for name, (what, _) in MISTAKES.items()))  # fmt: skip
+    parser.add_argument("--break", dest="mistake", choices=OF_A_MODEL, metavar="NAME",
+                        help="put one of the mistakes in that are listed below")  # fmt: skip
     parser.add_argument("--golden", action="store_true", help="check the golden numbers even with PyTorch installed")
     one_of.add_argument("--variants", action="store_true", help="a Markdown table of all eleven variants, with random "
                         "weights, and of the model that ships, each in float64 and in float32")  # fmt: skip
@@ -126,7 +128,7 @@ def report(case, rows, dtype, mistake=None):
     width = max(len(row.name) for row in rows)
     lines = [printable(case.title), f"reference: {case.reference}"]
     if mistake:
-        lines.append(f"mistake put in: {MISTAKES[mistake][0]}")
+        lines.append(f"mistake put in: {MISTAKES[mistake].text}")
     lines += [f"{dtype}; tolerance {tolerance:g}, relative to the largest number of the layer", "",
               f"{'layer':{width}}  {'max abs':>8}  {'mean abs':>8}  {'relative':>8}"]  # fmt: skip
     for row in rows:

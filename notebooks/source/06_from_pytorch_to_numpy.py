@@ -32,7 +32,7 @@ from pvt_numpy.layers.layernorm import layer_norm
 from pvt_numpy.parameters import flatten
 from pvt_numpy.reference.cases import by_precision, compare, golden_case, live_case
 from pvt_numpy.reference.comparison import TOLERANCES, first_departure
-from pvt_numpy.reference.mistakes import MISTAKES, broken
+from pvt_numpy.reference.mistakes import MISTAKES, made
 
 PICTURE = "golf_ball.jpg"  # or a picture of yours
 
@@ -212,18 +212,19 @@ plots.difference(rows, title="pvt_v2_b1 against PyTorch's float64")
 
 
 # %%
-def top5(config, params):
+def top5():
     """The five best answers to the golden file's picture."""
-    return np.argsort(-pvt_numpy.forward(exact.pixels, params, config).logits)[:, :5].tolist()
+    return np.argsort(-pvt_numpy.forward(exact.pixels, exact.params, exact.config).logits)[:, :5].tolist()
 
 
-right = top5(exact.config, exact.params)
+right = top5()
 wrong = {"correct": rows["NumPy, float64"]}
 for mistake in ("eps", "gelu", "kv"):
     wrong[mistake] = compare(exact, mistake)
     first = first_departure(wrong[mistake], TOLERANCES["float64"])
-    same = top5(*broken(mistake, exact.config, exact.params)) == right
-    print(f"{mistake:5} {MISTAKES[mistake][0]}")
+    with made(mistake):  # a wrong function stands in the place of the right one
+        same = top5() == right
+    print(f"{mistake:5} {MISTAKES[mistake].text}")
     print(f"      first departs at {first.name}")
     print(f"      logits wrong by {wrong[mistake][-1].max_abs:.1e}; same top-5: {same}")
 
@@ -249,7 +250,7 @@ for label, found in (("float32", hidden), ("float64", wrong["eps"])):
 resized = golden_case("pvt_tiny_resized")
 turned = first_departure(compare(resized, "pos"), TOLERANCES["float64"])
 print("correct: departs nowhere:", first_departure(compare(resized), 1e-10) is None)
-print(f"pos: {MISTAKES['pos'][0]}; first departs at {turned.name}")
+print(f"pos: {MISTAKES['pos'].text}; first departs at {turned.name}")
 
 # %% [markdown]
 # Hugging Face's model cannot run this case at all: the picture has another size than the table. The reference was computed with PyTorch's own functions instead.
@@ -289,7 +290,7 @@ plots.difference(by_precision(*cases), title=title)
 # </details>
 
 # %% [markdown]
-# **2.** Which of the four mistakes would a test with `assert output.shape == (1, 1000)` find? Which would "same top-1 on one picture"? Try the second with the shipped model and `broken`.
+# **2.** Which of the four mistakes would a test with `assert output.shape == (1, 1000)` find? Which would "same top-1 on one picture"? Try the second with the shipped model and `made`.
 #
 # <details><summary>Solution</summary>
 #
@@ -297,8 +298,8 @@ plots.difference(by_precision(*cases), title=title)
 #
 # ```python
 # for mistake in ("eps", "gelu", "kv"):
-#     bad_config, bad_params = broken(mistake, model.config, model.params)
-#     bad = pvt_numpy.forward(x, bad_params, bad_config).logits[0]
+#     with made(mistake):
+#         bad = pvt_numpy.forward(x, model.params, model.config).logits[0]
 #     print(mistake, model.labels[bad.argmax()])
 # ```
 #

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "pvt_numpy"
 # from the ground up; an import leads to the same floor or to one below it
 FLOORS = [
     ["system"], ["layers"], ["fast"], ["config", "parameters", "model", "gradients"], ["pictures"], ["checkpoints"],
-    ["analysis"], ["reference"], ["plots", "explorer"], ["training"], ["timing"], ["options"],
+    ["analysis"], ["reference"], ["plots", "explorer"], ["training"], ["timing"], ["options"], ["practice"],
     ["pvt_numpy"], ["commands"]]  # fmt: skip
 HEIGHT = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
 TOP = {"__init__", "config", "parameters", "model", "gradients", "options"}  # of the package; the rest are commands

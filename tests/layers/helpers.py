@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 
 from pvt_numpy.parameters import flatten, unflatten
+from pvt_numpy.reference.mistakes import MISTAKES as KNOWN
 
 NEAR = {np.float64: 1e-12, np.float32: 2e-6}  # of a result, relative to the largest number that is expected, or to 0.1
 GRADIENT_NEAR = {np.float64: 1e-8, np.float32: 1e-4}
@@ -163,7 +164,8 @@ def proofs(cases, mistakes):
     """The four tests of a layer's file.
 
     mistakes: what is wrong -> the case that sees it, the function it is put in the place of, and the wrong function,
-    whose first argument is the right one. In the place of a backward pass it is the gradients that see it.
+    whose first argument is the right one, or its name among the known mistakes (`reference/mistakes`). In the place of
+    a backward pass it is the gradients that see it.
     """
 
     def each_case(check):
@@ -178,6 +180,7 @@ def proofs(cases, mistakes):
     @pytest.mark.parametrize("live", [False, pytest.param(True, marks=pytest.mark.torch)], ids=["alone", "pytorch"])
     def test_mistakes(mistake, live, monkeypatch):
         label, name, wrong = mistakes[mistake]
+        wrong = KNOWN[wrong].wrong if isinstance(wrong, str) else wrong
         case = next(case for case in cases if str(case) == label)
         check = check_pytorch if live else check_gradients if name.endswith("backward") else check_loops
         check(case)

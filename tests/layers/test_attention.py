@@ -13,9 +13,9 @@ from pvt_numpy.layers.run import Run
 from tests.layers.helpers import Case, Layer, proofs, weights
 from tests.layers.test_activations import FORMS
 from tests.layers.test_convolution import CONV
-from tests.layers.test_layernorm import NORM, ten_times_eps
+from tests.layers.test_layernorm import NORM
 from tests.layers.test_linear import LINEAR
-from tests.layers.test_resize import POOL, samples
+from tests.layers.test_resize import POOL
 from tests.layers.test_softmax import SOFTMAX
 
 
@@ -56,10 +56,6 @@ def twin_linear_attention(x, grid, q, kv, proj, sr, norm, heads=1, eps=0.0):
     return twin_attend(x, FORMS["gelu"](NORM(pooled, **norm, eps=eps)), q, kv, proj, heads)
 
 
-def values_before_keys(right, *arguments, kv, **rest):
-    return right(*arguments, kv={name: np.roll(a, len(a) // 2, axis=0) for name, a in kv.items()}, **rest)
-
-
 def arrays(N, C, sr=0, bias=True):
     found = {"x": (2, N, C), "q": weights(C, C, bias=bias), "kv": weights(2 * C, C, bias=bias), "proj": weights(C, C)}
     return found | ({"sr": weights(C, C, sr, sr), "norm": weights(C)} if sr else {})
@@ -77,10 +73,10 @@ CASES = [
     Case(POOLED, arrays(80, 4, sr=1), {"grid": (10, 8), "heads": 1, "eps": 1e-5}, "10x8"),
 ]
 MISTAKES = {
-    "values before keys": ("attention-R1", "attention.attention", values_before_keys),
-    "no bias": ("attention-R2", "attention.linear", lambda right, x, weight, bias: right(x, weight)),
-    "ten times eps": ("attention-R3-tail", "attention.layer_norm", ten_times_eps),
-    "samples for means": ("linear_attention-10x8", "resize.pooling_matrix", samples),
+    "values before keys": ("attention-R1", "attention.attend", "kv"),
+    "no bias": ("attention-R2", "attention.linear", "bias"),
+    "ten times eps": ("attention-R3-tail", "attention.layer_norm", "eps"),
+    "samples for means": ("linear_attention-10x8", "resize.pooling_matrix", "samples"),
 }
 test_loops, test_pytorch, test_gradients, test_mistakes = proofs(CASES, MISTAKES)
 

@@ -20,7 +20,7 @@ CASES = [
     *(Case(layer, {"x": (2, 5, 6)}, label="bare") for layer in (FIRST, MEAN)),
 ]
 MISTAKES = {
-    "class token last": ("class_token_head", "head.class_token_head", lambda right, x, **w: right(x[:, ::-1], **w)),
+    "class token last": ("class_token_head", "head.class_token_head", "class-token"),
 }
 test_loops, test_pytorch, test_gradients, test_mistakes = proofs(CASES, MISTAKES)
 

@@ -30,8 +30,8 @@ CASES = [
     Case(LINEAR, {"x": (2, 3), **weights(3, 3, bias=False)}, label="square"),
 ]
 MISTAKES = {
-    "no bias": ("linear", "linear.linear", lambda right, x, weight, bias: right(x, weight)),
-    "matrix not transposed": ("linear-square", "linear.linear", lambda right, x, weight: right(x, weight.T)),
+    "no bias": ("linear", "linear.linear", "bias"),
+    "matrix not transposed": ("linear-square", "linear.linear", "transposed"),
     "matrix transposed on the way back": ("linear-square", "linear.linear_backward", transposed),
 }
 test_loops, test_pytorch, test_gradients, test_mistakes = proofs(CASES, MISTAKES)

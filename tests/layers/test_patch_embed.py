@@ -29,7 +29,7 @@ CASES = [
     Case(OVERLAPPING, arrays((2, 5, 6, 3), 3), {"stride": 2, "eps": 1e-3}, "3-2"),
     Case(OVERLAPPING, arrays((2, 5, 6, 3), 4), {"stride": 2, "eps": 1e-6}, "4-2"),
 ]
-MISTAKES = {"not normalised": ("patch_embed-4-4", "patch_embed.layer_norm", lambda right, x, **norm: x)}
+MISTAKES = {"not normalised": ("patch_embed-4-4", "patch_embed.patch_embed", "no-embed-norm")}
 test_loops, test_pytorch, test_gradients, test_mistakes = proofs(CASES, MISTAKES)
 
 

@@ -14,12 +14,10 @@ import pytest
 
 from pvt_numpy import VARIANTS, model
 from pvt_numpy.layers import attention, convolution, head, mlp, patch_embed, position, resize
-from pvt_numpy.layers.activations import ACTIVATIONS, gelu_new
+from pvt_numpy.layers.activations import ACTIVATIONS
 from pvt_numpy.reference.comparison import TOLERANCES, first_departure
 from pvt_numpy.reference.golden import read_golden
-from tests.layers.test_attention import values_before_keys
-from tests.layers.test_layernorm import ten_times_eps
-from tests.layers.test_resize import aligned_corners
+from pvt_numpy.reference.mistakes import MISTAKES as KNOWN
 from tests.model.test_golden import golden_model, golden_rows
 
 V1, V2, LINEAR = "pvt_tiny_resized", "pvt_v2_b1", "pvt_v2_b2_li"
@@ -27,26 +25,18 @@ EVERYWHERE = (model, attention, convolution, head, mlp, patch_embed, position, r
 
 
 def put(monkeypatch, name, wrong, *places):
-    """Puts `wrong`, whose first argument is the right function, in its place.
+    """Puts `wrong`, whose first argument is the right function, or the known mistake of that name in its place.
 
     The places are modules or tables of functions; or else every module that imported the function, but not its own.
     """
     places = places or [m for m in EVERYWHERE if hasattr(m, name) and getattr(m, name).__module__ != m.__name__]
     assert places, f"{name} is used nowhere"
+    wrong = KNOWN[wrong].wrong if isinstance(wrong, str) else wrong
     for place in places:
         if isinstance(place, dict):
             monkeypatch.setitem(place, name, partial(wrong, place[name]))
         else:
             monkeypatch.setattr(place, name, partial(wrong, getattr(place, name)))
-
-
-def no_bias(right, x, weight, bias=None):
-    return right(x, weight)
-
-
-def variance_of_a_sample(right, x, weight, bias, *, eps):
-    y = x - x.mean(axis=-1, keepdims=True)
-    return y / np.sqrt(x.var(axis=-1, ddof=1, keepdims=True) + eps) * weight + bias
 
 
 def wrong_stored_grid(right, *arguments, stored_grid):
@@ -55,31 +45,26 @@ def wrong_stored_grid(right, *arguments, stored_grid):
     return right(*arguments, stored_grid=(H // 2, W * 2))
 
 
-def heads_interleaved(right, x, heads):
-    B, N, C = x.shape
-    return x.reshape(B, N, C // heads, heads).transpose(0, 3, 1, 2)
-
-
 MISTAKES = {  # what is wrong: the function, what is put in its place, and the places, if not everywhere
-    "wrong eps": ("layer_norm", ten_times_eps, model),
-    "one eps for all": ("layer_norm", ten_times_eps, attention, patch_embed),
-    "variance of a sample": ("layer_norm", variance_of_a_sample),
-    "tanh gelu": ("gelu", lambda right, x: gelu_new(x), ACTIVATIONS),
-    "tanh gelu after pooling": ("gelu", lambda right, x: gelu_new(x), attention),
-    "values before keys": ("attention", values_before_keys, model),
-    "no bias in attention": ("linear", no_bias, attention),
-    "no bias in convolutions": ("linear", no_bias, convolution),
-    "no bias in the mlp": ("linear", no_bias, mlp),
-    "no bias in the head": ("linear", no_bias, head),
-    "no bias in the depthwise convolution": ("depthwise_conv2d", no_bias),
-    "flipped kernels": ("depthwise_conv2d", lambda right, x, weight, bias: right(x, weight[:, :, ::-1, ::-1], bias)),
+    "wrong eps": ("layer_norm", "eps", model),
+    "one eps for all": ("layer_norm", "eps", attention, patch_embed),
+    "variance of a sample": ("layer_norm", "variance"),
+    "tanh gelu": ("gelu", "gelu", ACTIVATIONS),
+    "tanh gelu after pooling": ("gelu", "gelu", attention),
+    "values before keys": ("attend", "kv", attention),
+    "no bias in attention": ("linear", "bias", attention),
+    "no bias in convolutions": ("linear", "bias", convolution),
+    "no bias in the mlp": ("linear", "bias", mlp),
+    "no bias in the head": ("linear", "bias", head),
+    "no bias in the depthwise convolution": ("depthwise_conv2d", "dw-bias"),
+    "flipped kernels": ("depthwise_conv2d", "dw-flipped"),
     "wrong stored grid": ("add_positions", wrong_stored_grid),
-    "aligned corners": ("bilinear_matrix", aligned_corners, resize),
+    "aligned corners": ("bilinear_matrix", "corners", resize),
     "scaled by all channels of two heads": ("softmax", lambda right, x: right(x / math.sqrt(2)), attention),
-    "softmax over queries": ("softmax", lambda right, x: right(x.swapaxes(-1, -2)).swapaxes(-1, -2)),
-    "class token last": ("class_token_head", lambda right, x, **weights: right(x[:, ::-1], **weights)),
-    "heads interleaved": ("split_heads", heads_interleaved, attention),
-    "no relu in front": ("relu", lambda right, x: x, mlp),
+    "softmax over queries": ("softmax", "softmax-axis"),
+    "class token last": ("class_token_head", "class-token"),
+    "heads interleaved": ("split_heads", "interleaved", attention),
+    "no relu in front": ("relu", "no-relu", mlp),
 }
 TOKENS, PROBS, BLOCK = "stages.0.tokens", "stages.0.blocks.0.attn.probs", "stages.0.blocks.0"
 GOLDEN_CASES = [
