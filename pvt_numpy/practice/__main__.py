@@ -1,4 +1,4 @@
-"""`python -m pvt_numpy.practice start FILE`, then `check FILE`: write PVT's layers yourself, and see what is wrong.
+"""`python -m pvt_numpy.practice start|check FILE`: write PVT's layers yourself, and see what is wrong.
 
 `start` writes a file with twelve functions to fill in, and with their backward passes as a second half: signatures,
 shapes and formulas are those of `layers/`, the bodies are empty. `check` runs each of them on small inputs and says:
