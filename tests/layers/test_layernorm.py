@@ -28,7 +28,7 @@ CASES = [
     Case(NORM, {"x": np.random.default_rng(0).normal(3, 1, (2, 5, 6)), **weights(6)}, {"eps": 1e-3}, "off-zero"),
 ]
 MISTAKES = {
-    "ten times eps": ("layer_norm-eps-counts", "layernorm.layer_norm", "eps"),
+    "the other eps": ("layer_norm-eps-counts", "layernorm.layer_norm", "eps"),
     "mean left in": ("layer_norm", "layernorm.layer_norm_backward", "no-mean-term"),
 }
 test_loops, test_pytorch, test_gradients, test_mistakes = proofs(CASES, MISTAKES)

@@ -103,7 +103,7 @@ def test_without_a_mutation_nothing_departs(name):
 
 
 def test_float32_alone_would_not_see_a_wrong_eps(monkeypatch):
-    """Why the comparison runs in float64 too: ten times the epsilon hides below float32's tolerance."""
+    """Why the comparison runs in float64 too: the other epsilon hides below float32's tolerance."""
     put(monkeypatch, *MISTAKES["wrong eps"])
     assert first_departure(golden_rows(*golden(V2, np.float32)), TOLERANCES["float32"]) is None
 

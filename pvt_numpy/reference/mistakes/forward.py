@@ -25,9 +25,9 @@ def not_transposed(right, x, weight, bias=None):
 # layer_norm
 
 
-@mistake("eps", "layer_norm", "epsilon is ten times what the model says (1e-5, PyTorch's default, for 1e-6)")
-def ten_times_eps(right, *arrays, eps, **weights):
-    return right(*arrays, eps=10 * eps, **weights)
+@mistake("eps", "layer_norm", "epsilon is the other one of the two that PVTs have: 1e-5 for 1e-6, or 1e-6")
+def the_other_eps(right, *arrays, eps, **weights):
+    return right(*arrays, eps=1e-5 if eps == 1e-6 else 1e-6, **weights)
 
 
 def _normalised(x, weight, bias, eps, mean=None, variance=None):
