@@ -25,7 +25,6 @@ from . import plots
 from .checkpoints.checkpoint import Model, save_model
 from .config import PvtConfig
 from .parameters import unflatten
-from .system.checks import wrong
 from .system.cli import LARGEST_SIDE, command_parser, run, whole_number
 from .timing import training_step
 from .training import data, loop, report, state
@@ -89,10 +88,8 @@ def main(argv=None):
             parser.error(f"--resume: found {others[0]} beside it; expected nothing, for its settings are its own")
         folder = Path(options["resume"])
         training = state.read_state(folder / "checkpoint.safetensors")
+        state.check_labels(training, data.labels_of(training.settings.data))
         task = make_task(training.settings, training.config.image_size)
-        if len(task.labels) != training.config.num_labels:
-            began = f"the {training.config.num_labels} with which this training began"
-            raise wrong(training.settings.data, f"{len(task.labels)} classes", began)
     else:
         if not (source and options.get("output")):
             parser.error("DATA: found too little; expected either DATA with --output FOLDER, or --resume FOLDER")
@@ -112,6 +109,8 @@ def main(argv=None):
         task = make_task(settings, image_size)
         training = state.fresh(settings, nano_config(image_size, len(task.labels), drop_path))
         folder.mkdir(parents=True, exist_ok=True)
+    for change in state.enter(training, task):
+        print("note:", change)
     return work(training, task, folder, threads)
 
 

@@ -4,6 +4,7 @@ Both are a `Task`, so that the loop does not know the difference. Pictures are d
 little larger than the model's; every epoch cuts its own random crops from them.
 """
 
+import hashlib
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -26,6 +27,7 @@ class Task(NamedTuple):
     batch       (indices, rng) -> pixel_values (B, 3, H, W) float32, labels (B,)
     validation  pixel_values (n, 3, H, W), labels (n,); None without any
     recipe      the arguments for `preprocess` that a user of the trained model needs
+    files       "training" and, if there are any, "validation" -> what `listed` says of their files; {} if drawn
     """
 
     labels: tuple[str, ...]
@@ -33,6 +35,7 @@ class Task(NamedTuple):
     batch: Callable
     validation: tuple[np.ndarray, np.ndarray] | None
     recipe: dict
+    files: dict
 
 
 def folder_task(train, validation, image_size, keep_size=None, smallest=0.35, jitter=0.3):
@@ -46,14 +49,31 @@ def folder_task(train, validation, image_size, keep_size=None, smallest=0.35, ji
     def batch(indices, rng):
         return to_pixel_values(augment(pictures[indices], image_size, rng, smallest, jitter), recipe), labels[indices]
 
-    measured = None
+    measured, lists = None, {"training": listed(train, files)}
     if validation is not None:
         val_files, val_labels, val_names = list_folder(validation)
         if val_names != names:
             raise wrong(validation, f"the classes {', '.join(val_names)}", ", ".join(names))
         measured = decode(val_files, np.float32, **recipe), val_labels
-    known = dict(classes())  # a folder named by a synset number means the class of that name
-    return Task(tuple(known.get(name, name) for name in names), len(files), batch, measured, recipe)
+        lists["validation"] = listed(validation, val_files)
+    return Task(labels_of(train), len(files), batch, measured, recipe, lists)
+
+
+def labels_of(source):
+    """The names of the classes in the order of their numbers; a sub-folder named by a synset number means its class."""
+    if source == "shapes":
+        return SHAPES
+    known = dict(classes())
+    return tuple(known.get(name, name) for name in class_folders(source))
+
+
+def listed(folder, files):
+    """How many files these are, and one hash of all their names below the folder and sizes in bytes."""
+    lines = [f"{path.relative_to(folder).as_posix()} {path.stat().st_size}\n" for path in files]
+    return {
+        "count": len(files),
+        "sha256": hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest(),
+    }
 
 
 def decode(files, dtype, **recipe):
@@ -87,7 +107,7 @@ def shapes_task(image_size, seed, size=4096, validation=1024):
 
     val_labels = np.arange(validation) % len(SHAPES)
     measured = draw(val_labels, np.random.default_rng([seed, 2**32 - 1])), val_labels
-    return Task(SHAPES, size, batch, measured, recipe)
+    return Task(SHAPES, size, batch, measured, recipe, {})
 
 
 def to_pixel_values(pictures, recipe):

@@ -14,7 +14,7 @@ from ..checkpoints.safetensors_file import read_safetensors, write_safetensors
 from ..checkpoints.strict_json import parse_json
 from ..config import config_from_dict, config_to_dict
 from ..parameters import flatten, init_params, parameter_shapes
-from ..system.checks import wrong
+from ..system.checks import is_whole, rule, wrong
 
 GROUPS = ("params", "means", "squares", "average")  # four arrays for every parameter
 
@@ -24,6 +24,7 @@ LIMITS = {
     "smallest_crop": (0.01, 1), "jitter": (0, 0.999), "measure_every": (1, 1e6), "drawn": (1, 1e9),
     "seed": (0, 2**32 - 2),
 }  # fmt: skip
+FILES = rule(lambda listed: is_whole(listed["count"]) and isinstance(listed["sha256"], str), "a count and a hash")
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,10 @@ class State:
     seconds  spent training so far, over all pieces
     sums     of this epoch so far: loss, right answers, pictures
     history  one dict for each finished epoch
+    labels   the class names, in the order of their numbers
+    files    which pictures are learnt from, as in a `data.Task`
+
+    A state that was written before there were the last two has None for them.
     """
 
     settings: Settings
@@ -74,6 +79,8 @@ class State:
     seconds: float = 0.0
     sums: list = field(default_factory=lambda: [0.0, 0, 0])
     history: list = field(default_factory=list)
+    labels: tuple[str, ...] | None = None
+    files: dict | None = None
 
 
 def fresh(settings, config):
@@ -88,6 +95,7 @@ def write_state(path, state):
     """The state as one file, whole or not at all."""
     progress = {"step": state.step, "seconds": state.seconds, "sums": state.sums, "history": state.history}
     texts = {"settings": asdict(state.settings), "config": config_to_dict(state.config), "progress": progress}
+    texts |= {"labels": state.labels, "files": state.files}
     arrays = {f"{group}/{name}": a for group in GROUPS for name, a in state.arrays[group].items()}
     write_safetensors(path, arrays, {key: json.dumps(value) for key, value in texts.items()}, "float32")
 
@@ -115,7 +123,42 @@ def read_state(path):
         for name, shape in parameter_shapes(config).items():
             if any(arrays[group][name].shape != shape for group in GROUPS):
                 raise wrong(name, "another shape", shape)
+        labels, files = texts.get("labels"), texts.get("files")
+        if labels is not None:
+            if len(labels) != config.num_labels or not all(isinstance(label, str) for label in labels):
+                raise wrong("its labels", f"{len(labels)} of them", f"{config.num_labels} texts")
+            labels = tuple(labels)
+        for what, listed in (files or {}).items():
+            FILES(f"its {what} pictures", listed)
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise wrong(path, f"no checkpoint of a training ({reason})", "one that this version has written") from None
-    return State(settings, config, arrays, **progress)
+    return State(settings, config, arrays, **progress, labels=labels, files=files)
+
+
+def check_labels(state, labels):
+    """Raises ValueError, with their names, if the classes are not those with which `state` began: its last layer knows
+    them by their numbers. Of a state that has no names, the number of classes is compared."""
+    began, count = state.labels, state.config.num_labels
+    if len(labels) == count and began in (None, labels):
+        return
+    found, expected = [f"{len(labels)} classes"], [f"the {count} with which this training began"]
+    if began:
+        new, gone = ([x for x in these if x not in others] for these, others in ((labels, began), (began, labels)))
+        found += [f"{what} {_few(names)}" for what, names in (("new", new), ("missing", gone)) if names]
+        found += [] if new or gone else [f"in the order {_few(labels)}"]
+        expected.append(_few(began))
+    raise wrong(state.settings.data, ", ".join(found), f"{', '.join(expected)}; or --output, to begin another training")
+
+
+def _few(names):
+    """At most a dozen names, in words."""
+    return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+
+
+def enter(state, task):
+    """Enters the task's classes and pictures into `state`; a sentence for each list of pictures that has changed."""
+    before, state.labels, state.files = state.files or {}, task.labels, task.files
+    changed = [what for what in before if task.files.get(what) != before[what]]
+    counts = [(what, *(files.get(what, {}).get("count", 0) for files in (task.files, before))) for what in changed]
+    return [f"{now:,} {what} pictures, not the same as the {then:,} before" for what, now, then in counts]

@@ -117,15 +117,23 @@ def test_a_folder_that_holds_a_training_or_another_model_is_left_alone(tmp_path,
     assert (status, [path.read_bytes() for path in tmp_path.iterdir()]) == (1, [b"mine"])
 
 
-def test_a_training_whose_classes_have_changed_does_not_go_on(tmp_path):
-    def add(name):
-        (tmp_path / "data" / name).mkdir(parents=True)
-        Image.new("RGB", (16, 16)).save(tmp_path / "data" / name / "1.png")
+def grey(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", (16, 16)).save(path)
 
-    add("a")
-    add("b")
-    arguments = [tmp_path / "data", "--output", tmp_path / "out", "--image-size", "16", "--epochs", "1"]
-    assert train(*arguments)[0] == 0
-    add("c")
-    status, _, err = train("--resume", tmp_path / "out")
-    assert (status, "found 3 classes; expected the 2 with which" in err) == (1, True), err
+
+def test_a_training_whose_classes_have_changed_does_not_go_on_and_one_with_other_pictures_says_so(tmp_path):
+    data, out = tmp_path / "data", tmp_path / "out"
+    for name in "ab":
+        grey(data / name / "1.png")
+    assert train(data, "--output", out, "--image-size", "16", "--epochs", "1")[::2] == (0, "")
+    assert train("--resume", out)[0] == 0
+    began = "expected the 2 with which this training began, a, b; or --output, to begin another training"
+    (data / "b").rename(data / "c")
+    status, _, err = train("--resume", out)
+    assert (status, f"{data}: found 2 classes, new c, missing b; {began}" in err) == (1, True), err
+    (data / "c").rename(data / "b")
+    grey(data / "b" / "2.png")
+    status, said, err = train("--resume", out)
+    assert (status, err) == (0, "")
+    assert said.startswith("note: 3 training pictures, not the same as the 2 before\n")

@@ -9,12 +9,13 @@ import pytest
 from PIL import Image
 
 from pvt_numpy import PvtConfig, PvtV2Config, plots
+from pvt_numpy.checkpoints.safetensors_file import write_safetensors
 from pvt_numpy.parameters import flatten
 from pvt_numpy.pictures.processor import preprocess
 from pvt_numpy.reference.golden import seeded_params, seeded_pixels
 from pvt_numpy.timing import training_step as benchmark
 from pvt_numpy.training import augment, data, loop, optimizer, report, shapes
-from pvt_numpy.training.state import GROUPS, Settings, State, fresh, read_state, write_state
+from pvt_numpy.training.state import GROUPS, Settings, State, check_labels, enter, fresh, read_state, write_state
 
 TINY = {"depths": (1, 1), "hidden_sizes": (8, 12), "num_attention_heads": (1, 2), "mlp_ratios": (2, 2),
         "num_encoder_blocks": 2, "image_size": 16, "num_labels": 6}  # fmt: skip
@@ -231,6 +232,65 @@ def test_a_checkpoint_with_other_settings_is_refused(tmp_path, monkeypatch, chan
     write_state(tmp_path / "c.safetensors", fresh(SETTINGS, V1))
     with pytest.raises(ValueError, match="its settings: found clip(_at)?; expected those of this version"):
         read_state(tmp_path / "c.safetensors")
+
+
+@pytest.mark.parametrize(("labels", "found"), [
+    (("cat", "cow"), "2 classes, new cow, missing dog"), (("cat",), "1 classes, missing dog"),
+    (("ape", "cat", "dog"), "3 classes, new ape"), (("dog", "cat"), "2 classes, in the order dog, cat"),
+    (("cat", "cat"), "2 classes, missing dog"),
+    (tuple("abcdefghijklmnop"), "16 classes, new a, b, c, d, e, f, g, h, i, j, k, l and 4 more, missing cat, dog"),
+])  # fmt: skip
+def test_other_classes_are_refused_by_name(labels, found):
+    state = fresh(SETTINGS, replace(V1, num_labels=2))
+    state.labels = "cat", "dog"
+    check_labels(state, state.labels)
+    with pytest.raises(ValueError, match=f"^shapes: found {found}; expected the 2 with .* began, cat, dog; or"):
+        check_labels(state, labels)
+
+
+def test_a_state_keeps_names_and_pictures_and_one_without_them_is_read(tmp_path, monkeypatch):
+    photos = write_photos(tmp_path / "photos")
+    assert data.labels_of(photos) == ("cat", "dog")
+    state, task = fresh(SETTINGS, replace(V1, num_labels=2)), data.folder_task(photos, photos, 16)
+    assert enter(state, task) == []
+    write_state(tmp_path / "new", state)
+    again = read_state(tmp_path / "new")
+    assert (again.labels, again.files) == (("cat", "dog"), task.files)
+    assert task.files["training"] == task.files["validation"]
+
+    (photos / "cat" / "0.png").rename(photos / "cat" / "9.png")
+    renamed = data.folder_task(photos, None, 16)
+    assert enter(again, renamed) == ["6 training pictures, not the same as the 6 before",
+                                     "0 validation pictures, not the same as the 6 before"]  # fmt: skip
+    (photos / "dog" / "0.png").write_bytes((photos / "dog" / "1.png").read_bytes())  # another picture by that name
+    (said,) = enter(again, data.folder_task(photos, None, 16))
+    assert said == "6 training pictures, not the same as the 6 before"
+    (photos / "dog" / "1.png").unlink()
+    assert enter(again, data.folder_task(photos, None, 16)) == ["5 training pictures, not the same as the 6 before"]
+    assert enter(again, data.folder_task(photos, None, 16)) == [], "it was entered"
+
+    def written_before(path, arrays, texts, dtype):
+        write_safetensors(path, arrays, {key: texts[key] for key in ("settings", "config", "progress")}, dtype)
+
+    monkeypatch.setattr("pvt_numpy.training.state.write_safetensors", written_before)
+    write_state(tmp_path / "old", state)
+    old = read_state(tmp_path / "old")
+    assert (old.labels, old.files, same(old, state)) == (None, None, True)
+    check_labels(old, ("cow", "dog"))  # it has no names
+    with pytest.raises(ValueError, match="^shapes: found 3 classes; expected the 2 with which this training began; or"):
+        check_labels(old, ("cat", "cow", "dog"))
+    assert enter(old, renamed) == []
+    assert (old.labels, old.files) == (renamed.labels, renamed.files)
+
+
+@pytest.mark.parametrize("lost", [{"labels": ["cat"]}, {"labels": [1, 2]}, {"labels": 7}, {"files": [1]}, {"files": 1},
+                                  {"files": {"training": {"count": "6", "sha256": ""}}},
+                                  {"files": {"training": {"count": 6}}}])  # fmt: skip
+def test_damaged_names_and_pictures_of_a_state_are_one_sentence(tmp_path, lost):
+    state = replace(fresh(SETTINGS, replace(V1, num_labels=2)), **lost)
+    write_state(tmp_path / "state", state)
+    with pytest.raises(ValueError, match=r"^\S*state: found no checkpoint of a training \([^\n]*\); expected one"):
+        read_state(tmp_path / "state")
 
 
 def test_augmentation_keeps_what_it_should():
