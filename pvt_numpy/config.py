@@ -9,6 +9,7 @@ Left out: fields that only serve Hugging Face's machinery (`out_features`, `retu
 
 import reprlib
 from dataclasses import asdict, dataclass, fields
+from numbers import Integral
 
 from .layers.activations import ACTIVATIONS
 from .layers.losses import LOSSES
@@ -166,6 +167,13 @@ def _check(config):
     if config.model_type == "pvt":
         _LAST("sequence_reduction_ratios[-1]", config.sr_ratios[-1])
         stage_grids(config)
+
+
+def check_seed(seed):
+    """Raises ValueError unless `seed` is None, a whole number that NumPy's integers can hold, or a tuple of such."""
+    numbers = seed if isinstance(seed, tuple) and seed else (0 if seed is None else seed,)
+    if not all(is_whole(number, 0, 2**63 - 1, Integral) for number in numbers):
+        raise wrong("seed", " ".join(repr(seed).split())[:80], "a whole number from 0 to 2**63 - 1, or a tuple of them")
 
 
 def stage_grids(config, image_hw=None):

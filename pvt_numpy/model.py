@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import fast  # noqa: F401 - registers the twins of the layers below
-from .config import stage_grids
+from .config import check_seed, stage_grids
 from .layers.attention import as_map, attention, linear_attention
 from .layers.head import class_token_head, mean_pool_head
 from .layers.layernorm import layer_norm
@@ -24,6 +24,7 @@ from .layers.patch_embed import overlapping_patch_embed
 from .layers.patch_embed import patch_embed as plain_patch_embed
 from .layers.position import add_positions
 from .layers.run import QUIET, Only, Run
+from .parameters import check_blocks, check_class_token
 
 # Which names of a trace Hugging Face's models return: as hidden_states, by generation, and as attentions.
 STATES = {"pvt": r"stages\.\d+\.blocks\.\d+|norm", "pvt_v2": r"stages\.\d+"}
@@ -67,7 +68,7 @@ def forward(pixel_values, params, config, labels=None, output_attentions=False, 
     trace         a dict that receives every intermediate under a dotted name, `stages.1.blocks.0.attn.probs`
     seed          a whole number, or a tuple of them: training, with dropout and drop path; None: inference
 
-    Returns an `Output`. Raises ValueError if the pictures or labels do not fit the model.
+    Returns an `Output`. Raises ValueError if the pictures, labels or parameters do not fit the model.
     """
     kept = Only("|".join([STATES[config.model_type]] * bool(output_hidden_states) + [PROBS] * bool(output_attentions)))
     run = start(config, seed, [kept] if trace is None else [kept, trace])
@@ -77,21 +78,32 @@ def forward(pixel_values, params, config, labels=None, output_attentions=False, 
     return Output(loss, logits, last if config.model_type == "pvt" else maps[-1], *hugging_face_tuples(kept, config))
 
 
-def pyramid(pixel_values, params, config):
+def pyramid(pixel_values, params, config, class_token=True):
     """The four maps (B, C, H, W) that a detector or a segmenter builds on; at 224 pixels 56, 28, 14 and 7 wide.
 
-    v2's are normalised, as its stages end in a norm; v1's are the last blocks' outputs, without the class token.
+    v2's are normalised, as its stages end in a norm; v1's are the last blocks' outputs, without the class token. But in
+    v1's last stage the class token takes part in the attention, so the same weights have two fourth maps:
+
+    class_token=True   the classifier's, of Hugging Face's model and the authors' classification code: for a look at how
+                       it decides
+    class_token=False  that of the authors' detection and segmentation code: for detectors and segmenters of theirs
+
+    Parameters that have no class token, as a detector's backbone, give the second in any case.
     """
+    if not class_token:
+        params = params | {"stages": [parameters | {"cls_token": None} for parameters in params["stages"]]}
     return trunk(pixel_values, params, config)[1]
 
 
 def start(config, seed=None, watchers=()):
     """A `Run` with the configuration's rates of noise. Each block has its own rate of drop path, see `stage`."""
+    check_seed(seed)
     return Run("", tuple(watchers), seed, config.hidden_dropout_prob, config.attention_probs_dropout_prob)
 
 
 def trunk(pixel_values, params, config, run=QUIET):
     """All stages, one after the other: the last one's tokens (B, N, C), and every stage's map (B, C, H, W)."""
+    check_blocks(params, config)
     check_pixels(pixel_values, params, config)
     run.note(pixel_values=pixel_values)
     x, maps = pixel_values.transpose(0, 2, 3, 1), []
@@ -108,7 +120,7 @@ def stage(x, patch_embed, blocks, norm=None, pos_embed=None, cls_token=None, *, 
     patch_embed  proj, norm
     blocks       one dict of parameters a block
     norm         v2 only
-    pos_embed    (1, N', C), v1 only, for the grid it was learned on;  cls_token (1, 1, C), only in v1's last stage
+    pos_embed    (1, N', C), v1 only, for the grid it was learned on;  cls_token (1, 1, C), v1's last stage
     i            which stage, from 0
 
     Returns the tokens (B, N, C), a class token first in v1's last stage, and their map (B, H, W, C), without it.
@@ -142,13 +154,15 @@ def block(x, norm1, attn, norm2, mlp, *, layer, run=QUIET):
     x  (B, N, C);  norm1, attn, norm2, mlp: the parameters;  layer: from `block_layer`. Returns (B, N, C).
     """
     normed = layer_norm(x, **norm1, eps=layer.eps)
+    run.note(norm1=normed)  # each array when it is there, for who looks for the first that is at fault
     y, _ = layer.attend(normed, **attn, run=run.at("attn"))
     x = x + run.drop_path(y, "attn")
-    run.note(norm1=normed, attn=y, residual1=x)
+    run.note(attn=y, residual1=x)
     normed = layer_norm(x, **norm2, eps=layer.eps)
+    run.note(norm2=normed)
     y = layer.feed_forward(normed, **mlp, run=run.at("mlp"))
     x = x + run.drop_path(y, "mlp")
-    run.note(x, norm2=normed, mlp=y)
+    run.note(x, mlp=y)
     return x
 
 
@@ -173,6 +187,7 @@ def classify(tokens, params, config, run=QUIET):
     Returns the logits and the tokens that the head read.
     """
     v1 = config.model_type == "pvt"
+    check_class_token(params, config)
     last = layer_norm(tokens, **params["norm"], eps=config.layer_norm_eps) if v1 else tokens
     logits, pooled = (class_token_head if v1 else mean_pool_head)(last, **params.get("head", {}))
     run.note(norm=last if v1 else None, pooled=pooled, logits=logits)

@@ -11,8 +11,10 @@ import numpy as np
 from .config import stage_grids
 
 
-def parameter_shapes(config):
+def parameter_shapes(config, class_token=True):
     """Dotted name -> shape of every parameter, stage by stage.
+
+    class_token=False: as detectors keep v1, without the class token, its row in the last table and the norm after it.
 
     >>> from pvt_numpy.config import VARIANTS
     >>> sum(int(np.prod(shape)) for shape in parameter_shapes(VARIANTS["pvt_v2_b0"]).values())
@@ -26,15 +28,15 @@ def parameter_shapes(config):
         shapes |= _layer(f"{stage}.patch_embed.norm", (C,))
         if v1:
             H, W = stage_grids(config)[i]
-            shapes[f"{stage}.pos_embed"] = (1, H * W + (i == last), C)
-        if v1 and i == last:
+            shapes[f"{stage}.pos_embed"] = (1, H * W + (class_token and i == last), C)
+        if v1 and class_token and i == last:
             shapes[f"{stage}.cls_token"] = (1, 1, C)
         for j in range(config.depths[i]):
             shapes |= _block_shapes(f"{stage}.blocks.{j}", config, i)
         if not v1:
             shapes |= _layer(f"{stage}.norm", (C,))
         channels_in = C
-    if v1:
+    if v1 and class_token:
         shapes |= _layer("norm", (channels_in,))
     if config.num_labels:
         shapes |= _layer("head", (config.num_labels, channels_in))
@@ -60,6 +62,20 @@ def _block_shapes(block, config, i):
     if config.model_type == "pvt_v2":
         shapes |= _layer(f"{block}.mlp.dwconv", (hidden, 1, 3, 3))
     return shapes | _layer(f"{block}.mlp.fc2", (C, hidden))
+
+
+def check_blocks(params, config):
+    """Raises ValueError if the stages have other numbers of blocks than the configuration says."""
+    found, expected = [len(stage["blocks"]) for stage in params["stages"]], list(config.depths)
+    if found != expected:
+        raise ValueError(f"params: found {found} blocks in the stages; expected {expected}, as in config.depths")
+
+
+def check_class_token(params, config):
+    """Raises ValueError if v1's class token is missing, or the norm after it: there is nothing to classify by."""
+    if config.model_type == "pvt" and not ("norm" in params and "cls_token" in params["stages"][-1]):
+        found = "no class token with its norm, as in a detector's backbone"
+        raise ValueError(f"params: found {found}; expected a classifier's, or `pyramid`, which needs neither")
 
 
 def unflatten(flat):

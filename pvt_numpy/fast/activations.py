@@ -17,6 +17,7 @@ from ..layers import activations as formula
 _TAIL_POLYNOMIAL = (2 ** (1 / 8), 0.108759057, 0.0488425345, 0.00936923981, 0.00106942123, 0.000121428069,
                     0.000106414476, -1.8263039e-05, 3.19791278e-06)  # fmt: skip
 BLOCK = 65536  # numbers
+FAR = np.float32(1e4)  # above it there is no dent: infinity times a tail of 0 would be NaN
 
 
 def gelu(x):
@@ -27,11 +28,9 @@ def gelu(x):
     numbers, results = np.ascontiguousarray(x).reshape(-1), out.reshape(-1)
     for start in range(0, x.size, BLOCK):
         block = numbers[start : start + BLOCK]
-        a = np.abs(block)
-        dent = normal_tail(a, times=a)
-        a += block  # (|x| + x) / 2 is max(x, 0)
-        a *= 0.5
-        np.subtract(a, dent, out=results[start : start + BLOCK])
+        a = np.minimum(block, FAR)
+        dent = normal_tail(np.abs(a, out=a), times=a)
+        np.subtract(np.maximum(block, 0, out=a), dent, out=results[start : start + BLOCK])
     return out
 
 

@@ -17,7 +17,7 @@ def depthwise_conv2d(x, weight, bias=None):
     weight  (C, 1, 3, 3)
     bias    (C,) or None
 
-    Returns (B, H, W, C): stride 1, one zero of padding on every side.
+    Returns (B, H, W, C): stride 1, one zero of padding on every side. Kernels of another shape are a ValueError.
 
     >>> depthwise_conv2d(np.ones((1, 4, 4, 1)), np.ones((1, 1, 3, 3)))[0, :, :, 0]
     array([[4., 6., 6., 4.],
@@ -25,8 +25,15 @@ def depthwise_conv2d(x, weight, bias=None):
            [6., 9., 9., 6.],
            [4., 6., 6., 4.]])
     """
+    check_kernels(x, weight)
     y = sum(copy * weight[:, 0, i, j] for i, j, copy in shifted_copies(x))
     return y if bias is None else y + bias
+
+
+def check_kernels(x, weight):
+    """Raises ValueError if there is not one 3 x 3 kernel for each channel of x."""
+    if weight.shape != (x.shape[-1], 1, 3, 3):
+        raise ValueError(f"weight: found shape {weight.shape}; expected {(x.shape[-1], 1, 3, 3)}")
 
 
 def shifted_copies(x):
@@ -45,6 +52,7 @@ def depthwise_conv2d_backward(dy, x, weight, bias=None):
 
     Returns dx (B, H, W, C) and {"weight": (C, 1, 3, 3), "bias": (C,)}, without a bias if there is none.
     """
+    check_kernels(x, weight)
     taps = [np.einsum("bhwc,bhwc->c", dy, copy) for _, _, copy in shifted_copies(x)]
     grads = {"weight": np.stack(taps, axis=1).reshape(weight.shape)}
     if bias is not None:

@@ -18,14 +18,14 @@ def add_positions(x, grid, pos_embed, cls_token=None, *, stored_grid):
     x            (B, N, C)            tokens, N = H * W
     grid         (H, W)
     pos_embed    (1, N', C)           N' = H' * W', or 1 + H' * W' with a row for the class token first
-    cls_token    (1, 1, C) or None
+    cls_token    (1, 1, C) or None; without it, its row of the table is left out
     stored_grid  (H', W')             the grid the table was learned on
 
     Returns (B, N, C), or (B, 1 + N, C) with the class token at 0.
     """
     if cls_token is not None:
         x = np.concatenate([np.broadcast_to(cls_token, (len(x), *cls_token.shape[1:])), x], axis=1)
-    return x + resize_positions(pos_embed, stored_grid, grid)
+    return x + resize_positions(pos_embed, stored_grid, grid)[:, -x.shape[1] :]
 
 
 def resize_positions(pos_embed, stored_grid, grid):
@@ -45,12 +45,14 @@ def add_positions_backward(dy, x, grid, pos_embed, cls_token=None, *, stored_gri
     """The gradient dy (B, N, C) or (B, 1 + N, C), carried back.
 
     A sum hands its gradient to both terms. The table and the class token serve every picture, so theirs is summed over
-    the batch; the class token's is that of row 0.
+    the batch; the class token's is that of row 0. A row of the table that was left out gets 0.
 
     Returns dx (B, N, C) and {"pos_embed": (1, N', C)}, with "cls_token" (1, 1, C) if there is one.
     """
     total = dy.sum(axis=0, keepdims=True)
-    grads = {"pos_embed": resize_positions_backward(total, pos_embed, stored_grid, grid)}
+    left_out = pos_embed.shape[1] - math.prod(stored_grid) - (cls_token is not None)
+    dtable = np.pad(total, ((0, 0), (left_out, 0), (0, 0)))
+    grads = {"pos_embed": resize_positions_backward(dtable, pos_embed, stored_grid, grid)}
     if cls_token is not None:
         grads["cls_token"] = total[:, :1]
         dy = dy[:, 1:]

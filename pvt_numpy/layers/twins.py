@@ -6,14 +6,21 @@ same name, with its tricks explained, and `fast/` enters it here. Nothing in thi
 
 import functools
 
+import numpy as np
+
 TWINS = {}  # a formula's name -> the function that runs in its place
 
 
 def has_twin(formula):
-    """Marks a formula that `fast/` has a twin of. The formula itself is `layer.__wrapped__`."""
+    """Marks a formula that `fast/` has a twin of. The formula itself is `layer.__wrapped__`.
+
+    Twins are for arrays of one type, float32 or float64; whole numbers and mixtures, whose type NumPy's rules decide,
+    are left to the formula.
+    """
 
     @functools.wraps(formula)
     def layer(*args, **kwargs):
-        return TWINS.get(formula.__name__, formula)(*args, **kwargs)
+        types = {array.dtype.char for array in (*args, *kwargs.values()) if isinstance(array, np.ndarray)}
+        return (TWINS.get(formula.__name__, formula) if types in ({"f"}, {"d"}) else formula)(*args, **kwargs)
 
     return layer

@@ -71,3 +71,10 @@ def test_gelu_is_the_exact_form_as_near_as_its_files_say_and_not_the_tanh_form(d
     assert gelu(x).dtype == dtype
     assert (np.abs(gelu(x) - exact) <= np.maximum(near, relative * np.abs(exact))).all()
     assert 4e-4 < np.abs(gelu_new(x[:-1]) - exact[:-1]).max() < 5e-4
+
+
+@DTYPES
+def test_gelu_at_the_end_of_the_numbers_is_pytorchs(dtype):
+    with np.errstate(invalid="ignore"):
+        y = gelu(np.array([np.inf, -np.inf, np.nan, np.finfo(dtype).max, np.finfo(dtype).min], dtype))
+    assert np.array_equal(y, [np.inf, np.nan, np.nan, np.finfo(dtype).max, 0], equal_nan=True)

@@ -16,6 +16,7 @@ PARTS = {
     "normal_cdf",  # the slope is the bell curve that gelu_backward writes out
     "attend",  # what both attentions share, and their cases run
     "through_softmax", "loss_kind",  # the heart of softmax_backward itself; a decision
+    "check_kernels",  # a refusal
 }  # fmt: skip
 
 

@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 
+from pvt_numpy.layers.linear import linear
 from tests.layers.helpers import Case, Layer, proofs, weights
 
 
@@ -35,3 +36,9 @@ MISTAKES = {
     "matrix transposed on the way back": ("linear-square", "linear.linear_backward", transposed),
 }
 test_loops, test_pytorch, test_gradients, test_mistakes = proofs(CASES, MISTAKES)
+
+
+def test_the_type_of_a_mixture_is_numpys():
+    x, weight, bias = (np.ones(shape, np.float32) for shape in ((3, 4), (2, 4), 2))
+    assert linear(x, weight, bias).dtype == np.float32
+    assert linear(x, weight, bias.astype(np.float64)).dtype == np.float64

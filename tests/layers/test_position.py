@@ -25,9 +25,10 @@ def twin_resize_positions(pos_embed, stored_grid, grid):
 
 
 def twin_add_positions(x, grid, pos_embed, cls_token=None, stored_grid=None):
-    if cls_token is not None:
-        x = joined(cls_token + 0 * x[:, :1], x)
-    return x + twin_resize_positions(pos_embed, stored_grid, grid)
+    table = twin_resize_positions(pos_embed, stored_grid, grid)
+    if cls_token is None:
+        return x + table[:, table.shape[1] - math.prod(grid) :]
+    return joined(cls_token + 0 * x[:, :1], x) + table
 
 
 ADD = Layer("position.add_positions", twin_add_positions)
@@ -38,6 +39,8 @@ CASES = [
     Case(ADD, {"x": (2, 12, 5), **TABLE}, {"grid": (4, 3), "stored_grid": (3, 4)}, "turned"),
     Case(ADD, {"x": (2, 30, 5), **TABLE}, {"grid": (5, 6), "stored_grid": (3, 4)}, "larger"),
     Case(ADD, {"x": (2, 6, 5), **WITH_CLASS}, {"grid": (3, 2), "stored_grid": (3, 4)}, "class-token"),
+    Case(ADD, {"x": (2, 12, 5), "pos_embed": (1, 13, 5)}, {"grid": (3, 4), "stored_grid": (3, 4)}, "row-left-out"),
+    Case(ADD, {"x": (2, 6, 5), "pos_embed": (1, 13, 5)}, {"grid": (3, 2), "stored_grid": (3, 4)}, "and-resized"),
     Case(RESIZE, {"pos_embed": (1, 11, 3)}, {"grid": (3, 4), "stored_grid": (5, 2)}),
 ]
 MISTAKES = {"aligned corners": ("add_positions-larger", "resize.bilinear_matrix", "corners")}

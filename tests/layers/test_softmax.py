@@ -35,5 +35,10 @@ def test_rows_sum_to_1_even_for_huge_scores():
     assert (softmax(x)[0] == [1, 0, 0]).all()
 
 
+def test_whole_numbers_have_shares_too():
+    np.testing.assert_allclose(softmax(np.array([[0, 0], [7, 7]])), 0.5)
+    assert softmax(np.array([1, 2])).dtype == np.float64
+
+
 def test_every_test_here_runs_with_the_twin_and_with_the_formula(way):
     assert ("softmax" in TWINS) == (way == "twins")

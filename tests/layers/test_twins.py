@@ -16,7 +16,8 @@ from pvt_numpy.fast.activations import BLOCK
 from pvt_numpy.fast.switch import REGISTERED
 from pvt_numpy.layers.softmax import softmax
 from pvt_numpy.layers.twins import TWINS
-from tests.layers.helpers import DTYPES, Case, Layer, check_loops
+from pvt_numpy.parameters import flatten
+from tests.layers.helpers import DTYPES, Case, Layer, as_tuple, check_loops
 
 EACH_TWIN = pytest.mark.parametrize("name", REGISTERED)
 ROWS = [(1,), (5,), (0, 5), (3, 1), (4, 7), (2, 3, 7), (2, 3, 5, 7)]
@@ -46,6 +47,28 @@ def check_twin(name, dtype):
 @DTYPES
 def test_the_twin_is_its_formula(name, dtype):
     check_twin(name, dtype)
+
+
+@EACH_TWIN
+def test_whole_numbers_and_mixed_types_are_the_formulas(name):
+    """The same numbers of the same type, whichever way runs."""
+    module = REGISTERED[name].__module__.rpartition(".")[2]
+    layer, C = getattr(import_module(f"pvt_numpy.layers.{module}"), name), 2
+    shapes = dict.fromkeys(("dy", "x", "y"), (1, 3, 4, C)) | {"weight": (C,), "bias": (C,)}
+    shapes["weight"] = {"linear": (C, C), "depthwise": (C, 1, 3, 3)}.get(module, (C,))
+    takes, rng = signature(layer).parameters, np.random.default_rng(0)
+    numbers = {n: rng.normal(size=shapes[n]) * 3 for n in takes if n in shapes}
+    options = {"eps": 1e-5} if "eps" in takes else {}
+    mixtures = [np.float32, np.float64], [np.float64, np.float32], [np.float32, np.int64], [np.int64, np.int64]
+    for odd, types in product(numbers, mixtures):
+        arrays = {n: array.astype(types[n == odd]) for n, array in numbers.items()}
+        if len(arrays) == 1 and types[1] != np.int64:
+            continue  # no mixture
+        found = flatten(list(as_tuple(layer(**arrays, **options))))
+        expected = flatten(list(as_tuple(layer.__wrapped__(**arrays, **options))))
+        assert found.keys() == expected.keys()
+        for n, array in expected.items():
+            assert (found[n].dtype, found[n].tolist()) == (array.dtype, array.tolist()), (odd, types, n)
 
 
 @EACH_TWIN
