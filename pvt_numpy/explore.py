@@ -1,8 +1,7 @@
 """`python -m pvt_numpy.explore IMAGE`: writes one self-contained HTML page on what a picture's tokens attend to.
 
 The page needs no server and no network; it opens from disk in any current browser. The function `pvt_numpy.explore`
-makes the same page in a notebook and shows it in place (`import pvt_numpy.explore` would put this module over it). How
-the page is made: `explorer/`.
+makes the same page in a notebook and shows it in place. How the page is made: `explorer/`.
 The model may read at most 512 pixels on a side.
 
 examples:
@@ -13,9 +12,21 @@ examples:
 exit status: 0 written; 1 failed, said on stderr; 2 wrong usage
 """
 
+import sys
+from types import ModuleType
+
 from .explorer.page import explore
 from .options import add_model_options, add_picture_options, model_from
 from .system.cli import command_parser, printable, run
+
+
+class _Command(ModuleType):
+    """`import pvt_numpy.explore` puts this module in the place of the function; called, it does what that does."""
+
+    __call__ = staticmethod(explore)
+
+
+sys.modules[__name__].__class__ = _Command
 
 
 def main(argv=None):

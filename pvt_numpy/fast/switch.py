@@ -1,11 +1,12 @@
 """Which of the two runs, the formula or its twin.
 
-The twins run. The formulas run with `PVT_NUMPY_PLAIN=1` in the environment (0 or unset: the twins), or inside
+The twins run. The formulas run with `PVT_NUMPY_PLAIN=1` (or true or yes) in the environment, or inside
 `with pvt_numpy.plain():`.
 """
 
 import contextlib
 import os
+import sys
 
 from ..layers.twins import TWINS
 from .activations import gelu, gelu_backward
@@ -35,7 +36,12 @@ def plain():
             TWINS.update(REGISTERED)
 
 
-if os.environ.get("PVT_NUMPY_PLAIN", "0") in ("", "0"):
+wish = os.environ.get("PVT_NUMPY_PLAIN", "")
+if wish.lower() in ("", "0", "false", "no"):
     TWINS.update(REGISTERED)
-else:
+elif wish.lower() in ("1", "true", "yes"):
     _wishes.append("PVT_NUMPY_PLAIN")
+else:
+    error = f"PVT_NUMPY_PLAIN: found {wish!r}; expected 1, true or yes for the formulas, or 0, false, no or nothing"
+    # a command, which is still being looked for, has no traceback
+    raise SystemExit(f"error: {error}") if sys.argv[:1] == ["-m"] else ValueError(error)

@@ -80,5 +80,7 @@ def test_explore_is_a_function_that_is_imported_when_it_is_asked_for():
         from pvt_numpy import explore
         assert type(explore) is type(pvt_numpy.load_model) and explore is pvt_numpy.explore
         assert pvt_numpy.explore({str(BALL)!r}, size=64).name == "golf_ball.jpg"
-        assert "pvt_numpy.explore" not in sys.modules and not hasattr(pvt_numpy, "nothing")"""
+        assert "pvt_numpy.explore" not in sys.modules and not hasattr(pvt_numpy, "nothing")
+        import pvt_numpy.explore  # the command, which Python puts in the function's place
+        assert pvt_numpy.explore({str(BALL)!r}, size=64).name == "golf_ball.jpg" and pvt_numpy.explore.main"""
     assert run("-c", program) == (0, "", "")

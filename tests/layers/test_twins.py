@@ -1,9 +1,6 @@
 """Every twin of `fast/` gives its formula's numbers, at the edges of its blocks and for any layout of its inputs, and
 takes the formula's place unless asked not to. A twin that is wrong in the tenth digit is seen."""
 
-import os
-import subprocess
-import sys
 from importlib import import_module
 from inspect import signature
 from itertools import product
@@ -17,6 +14,7 @@ from pvt_numpy.fast.switch import REGISTERED
 from pvt_numpy.layers.softmax import softmax
 from pvt_numpy.layers.twins import TWINS
 from pvt_numpy.parameters import flatten
+from tests import processes
 from tests.layers.helpers import DTYPES, Case, Layer, as_tuple, check_loops
 
 EACH_TWIN = pytest.mark.parametrize("name", REGISTERED)
@@ -93,8 +91,21 @@ def test_the_twin_runs_unless_asked_not_to(monkeypatch):
     assert softmax(np.zeros(2)) == "the twin"
 
 
-@pytest.mark.parametrize(("value", "twins"), [("", len(REGISTERED)), ("0", len(REGISTERED)), ("1", 0)])
-def test_the_environment_can_ask_too(value, twins):
+def with_plain(value, *arguments):
+    """(status, stdout, stderr) of Python with PVT_NUMPY_PLAIN set to this."""
+    return processes.run(*arguments, env={"PVT_NUMPY_PLAIN": value})
+
+
+@pytest.mark.parametrize("values", [("", "0", "false", "No", "FALSE"), ("1", "true", "Yes", "TRUE")])
+def test_the_environment_can_ask_too(values):
     script = "import pvt_numpy; from pvt_numpy.layers.twins import TWINS; print(len(TWINS))"
-    environment = os.environ | {"PVT_NUMPY_PLAIN": value}
-    assert int(subprocess.check_output([sys.executable, "-c", script], env=environment)) == twins
+    for value in values:
+        assert with_plain(value, "-c", script) == (0, f"{0 if '1' in values else len(REGISTERED)}\n", ""), value
+
+
+@pytest.mark.parametrize("value", ["2", "maybe", " ", "formulas"])
+def test_what_the_environment_cannot_ask_is_refused_in_one_line(value):
+    said = f"PVT_NUMPY_PLAIN: found {value!r}; expected 1, true or yes for the formulas, or 0, false, no or nothing\n"
+    assert with_plain(value, "-m", "pvt_numpy.summary", "pvt_v2_b0") == (1, "", f"error: {said}")
+    status, out, err = with_plain(value, "-c", "import pvt_numpy")
+    assert (status, out, err.endswith(f"\nValueError: {said}")) == (1, "", True)

@@ -8,9 +8,10 @@ from dataclasses import FrozenInstanceError, fields, replace
 import numpy as np
 import pytest
 
-from pvt_numpy import VARIANTS, PvtConfig, PvtV2Config, forward, init_params, parameter_shapes
+from pvt_numpy import VARIANTS, PvtConfig, PvtV2Config, forward, init_params, parameter_shapes, pyramid
 from pvt_numpy.checkpoints.names import file_names
 from pvt_numpy.config import config_from_dict, config_to_dict, stage_grids, variant_name
+from pvt_numpy.gradients import loss_and_gradients
 from pvt_numpy.parameters import flatten, unflatten
 from pvt_numpy.reference.golden import seeded_pixels
 
@@ -223,6 +224,52 @@ def test_a_picture_too_small_for_a_key_is_refused():
     config = VARIANTS["pvt_v2_b0"]
     with pytest.raises(ValueError, match="^map: found 6 x 6; expected at least 8 x 8: a larger picture$"):
         forward(np.zeros((1, 3, 24, 24), np.float32), init_params(config, np.random.default_rng(0)), config)
+
+
+@KINDS
+@pytest.mark.parametrize("depths", [(1, 1, 1, 1), (2, 3, 2, 2), (2, 2, 2)])
+def test_parameters_of_another_depth_are_refused(kind, depths):
+    """Too many blocks had no rate of drop path; too few gave an answer."""
+    size = {"image_size": 32, "hidden_sizes": (8,) * 4, "num_attention_heads": (1,) * 4}
+    params = init_params(kind(**size), np.random.default_rng(0))
+    stages = [stage | {"blocks": (stage["blocks"] * 2)[:depth]}
+              for stage, depth in zip(params["stages"], depths, strict=False)]  # fmt: skip
+    x, said = (
+        np.zeros((1, 3, 32, 32), np.float32),
+        rf"found \{[*depths]} blocks in the stages; expected \[2, 2, 2, 2\], as",
+    )
+    for call in (forward, pyramid, lambda *arguments: loss_and_gradients(*arguments, [0])):
+        with pytest.raises(ValueError, match=f"^params: {said} in config.depths$"):
+            call(x, params | {"stages": stages}, kind(**size))
+
+
+NO_SEEDS = ["7", b"7", True, False, np.True_, -1, 7.0, np.float64(7), 2**63, (2**63, 1), (1, -1), (1, "2"), (1, True),
+            (), (1, (2,)), {1}, np.array([1, 2]), np.array([[1], [2]]), np.random.default_rng(0)]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", NO_SEEDS, ids=lambda seed: type(seed).__name__)
+def test_what_is_no_seed_is_refused(seed):
+    config = PvtV2Config(hidden_sizes=(8,) * 4, num_attention_heads=(1,) * 4)
+    params, x = init_params(config, np.random.default_rng(0)), np.zeros((1, 3, 64, 64), np.float32)
+    for call in (
+        lambda: forward(x, params, config, seed=seed),
+        lambda: loss_and_gradients(x, params, config, [0], seed=seed),
+    ):
+        with pytest.raises(
+            ValueError, match=r"^seed: found [^\n]+; expected a whole number from 0 to 2\*\*63 - 1, or a tuple"
+        ):
+            call()
+
+
+@pytest.mark.parametrize(
+    "seed", [0, 7, 2**63 - 1, np.int32(7), np.uint64(7), (7,), (0, 2**63 - 1, np.int64(5))], ids=str
+)
+def test_what_is_a_seed(seed):
+    config = PvtV2Config(hidden_sizes=(8,) * 4, num_attention_heads=(1,) * 4, hidden_dropout_prob=0.5)
+    params, x = init_params(config, np.random.default_rng(0)), seeded_pixels((1, 3, 64, 64), 0, np.float32)
+    calm, noisy, again = (forward(x, params, config, seed=s).last_hidden_state for s in (None, seed, seed))
+    assert (noisy == again).all()
+    assert (noisy != calm).any()
 
 
 @KINDS

@@ -155,6 +155,9 @@ def test_microbatches_give_the_gradient_of_the_batch():
 
 @pytest.mark.parametrize(("name", "value", "said"), [
     ("stages.1.blocks.0.mlp.fc1.bias", np.nan, "first in the parameter stages.1.blocks.0.mlp.fc1.bias;"),
+    ("stages.1.blocks.0.norm1.weight", 3e38, "first in the output of stages.1.blocks.0.norm1;"),
+    ("stages.1.blocks.0.norm2.weight", 3e38, "first in the output of stages.1.blocks.0.norm2;"),
+    ("stages.0.blocks.0.attn.kv.weight", 3e38, "first in the output of stages.0.blocks.0.attn.k;"),
     ("stages.1.blocks.0.mlp.fc1.weight", 3e38, "first in the output of stages.1.blocks.0.mlp.fc1;"),
     ("head.weight", 3e38, "first in the output of logits;"),
 ])  # fmt: skip
