@@ -85,6 +85,7 @@ def test_published_variants_are_recognised_by_their_shapes(tmp_path, variant):
 UNPUBLISHED = {
     "five channels, no head": replace(V2, num_channels=5, depths=(2, 1, 1, 3), num_labels=0),
     "odd ratios": replace(V2, mlp_ratios=(2.5, 1 / 3, 4, 4), qkv_bias=False),
+    "every ratio above 1": replace(V2, sr_ratios=(4, 2, 3, 2)),
     "two stages": replace(V2, num_encoder_blocks=2, depths=(1, 1), hidden_sizes=(64, 128), patch_sizes=(3, 5),
                           strides=(2, 3), num_attention_heads=(1, 2), mlp_ratios=(1, 1), sr_ratios=(4, 1)),
     "v1 at 64": replace(V1, image_size=64, sequence_reduction_ratios=(4, 1, 2, 1), num_labels=0),

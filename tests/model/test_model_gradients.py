@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from pvt_numpy import forward, gradients, model
-from pvt_numpy.gradients import loss_and_gradients, model_backward, stage_backward
+from pvt_numpy.gradients import block_backward, loss_and_gradients, model_backward, stage_backward
 from pvt_numpy.layers import attention, mlp
 from pvt_numpy.layers.activations import ACTIVATION_BACKWARDS, gelu_new_backward
 from pvt_numpy.layers.losses import loss_backward
-from pvt_numpy.model import stage, start
+from pvt_numpy.layers.run import Run
+from pvt_numpy.model import block, block_layer, stage, start
 from pvt_numpy.parameters import flatten, unflatten
 from pvt_numpy.reference.golden import digest, params_hash
 from pvt_numpy.system.paths import GOLDEN_NUMBERS
@@ -123,6 +124,23 @@ def test_a_stage_alone_computes_its_forward_pass_itself(name):
 
     key = "blocks.0.attn.q.weight"
     assert_slope(loss, flatten(params["stages"][0]), key, flatten(grads)[key], 1e-5, np.random.default_rng(1))
+
+
+@pytest.mark.parametrize("name", ["v1", "v2", "v2_linear"])
+def test_a_block_alone_computes_its_middle_itself(name):
+    config, params, x, _ = case(name)
+    layer, run = block_layer(config, 1, (3, 4)), Run("b", seed=5, hidden_rate=0.2, probs_rate=0.2, path_rate=0.2)
+    parameters, rng = params["stages"][1]["blocks"][1], np.random.default_rng(0)
+    x, dy, u = rng.normal(size=(3, 3, 12, config.hidden_sizes[1]))
+    seen = {}
+    block(x, **parameters, layer=layer, run=run._replace(watchers=(seen,)))
+    dx, grads = block_backward(dy, x, **parameters, layer=layer, run=run)
+    again = block_backward(dy, x, **parameters, layer=layer, run=run, middle=seen["b.residual1"])
+    for key, value in flatten({"x": dx, **grads}).items():
+        assert (value == flatten({"x": again[0], **again[1]})[key]).all(), key
+    h = 1e-8 if config.linear_attention else 1e-5
+    ends = [(block(x + step * u, **parameters, layer=layer, run=run) * dy).sum() for step in (h, -h)]
+    assert abs((ends[0] - ends[1]) / (2 * h) - (dx * u).sum()) < 1e-6 * np.abs(dx * u).sum()
 
 
 @pytest.mark.parametrize("part", ["embed", "block", "stage"])
