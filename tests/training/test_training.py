@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pvt_numpy import PvtConfig, PvtV2Config, plots
+from pvt_numpy import PvtConfig, PvtV2Config, forward, plots
 from pvt_numpy.checkpoints.safetensors_file import write_safetensors
-from pvt_numpy.parameters import flatten
+from pvt_numpy.parameters import flatten, unflatten
 from pvt_numpy.pictures.processor import preprocess
 from pvt_numpy.reference.golden import seeded_params, seeded_pixels
 from pvt_numpy.timing import training_step as benchmark
@@ -123,22 +123,62 @@ def test_a_stopped_training_goes_on_to_the_same_numbers(tmp_path, threads):
     assert not same(other, whole), "this test could not tell one training from another"
 
 
-def test_an_averaged_model_is_measured_and_training_helps():
-    state = fresh(replace(SETTINGS, epochs=1, measure_every=1), V1)
-    run(state)
-    row = state.history[0]
-    validation = data.shapes_task(16, state.settings.seed, state.settings.drawn, 30).validation
-    with ThreadPoolExecutor(1) as pool:
-        measured = {name: loop.measure(state.arrays[name], V1, *validation, pool) for name in ("average", "params")}
-    assert (row["val_loss"], row["val_accuracy"]) == measured["average"] != measured["params"]
-    assert any((state.arrays["average"][n] != p).any() for n, p in state.arrays["params"].items())
+def measured(flat, config, pixels, labels):
+    """Loss and right answers, picture by picture, without the noise of training."""
+    logits = forward(pixels, unflatten(flat), config).logits.astype(np.float64)
+    truth = np.exp(logits[np.arange(len(labels)), labels]) / np.exp(logits).sum(axis=1)
+    return -np.log(truth), logits.argmax(axis=1) == labels
+
+
+def test_an_epochs_row_and_the_averaged_weights_are_what_was_seen_step_by_step():
+    config, settings = (
+        replace(V1, drop_path_rate=0.0),
+        replace(SETTINGS, smoothing=0.0, epochs=2, averaging=0.6, rate=0.03),
+    )
+    state = fresh(settings, config)
+    task = data.shapes_task(16, settings.seed, settings.drawn, 70)  # 70: more than are measured at a time
+    average, losses, rights, rows = {n: p.copy() for n, p in state.arrays["params"].items()}, [], [], []
+
+    def batch(indices, rng):
+        pixels, labels = task.batch(indices, rng)
+        loss, right = measured(state.arrays["params"], config, pixels, labels)  # before the step
+        losses.extend(loss)
+        rights.extend(right)
+        return pixels, labels
+
+    def after_step(state):
+        stays = min(0.6, (1 + state.step) / (10 + state.step))
+        for name, p in state.arrays["params"].items():
+            average[name] = stays * average[name] + (1 - stays) * p
+
+    def after_epoch(state):
+        val_loss, val_right = measured(average, config, *task.validation)
+        rows.append((np.mean(losses), np.mean(rights), val_loss.mean(), val_right.mean()))
+        losses.clear()
+        rights.clear()
+
+    assert loop.train(state, task._replace(batch=batch), after_step=after_step, after_epoch=after_epoch)
+    assert len(rows) == len(state.history) == 2
+    names = "train_loss", "train_accuracy", "val_loss", "val_accuracy"
+    for row, expected in zip(state.history, rows, strict=True):
+        np.testing.assert_allclose([row[name] for name in names], expected, rtol=1e-5)
+    for name, expected in average.items():
+        np.testing.assert_allclose(state.arrays["average"][name], expected, atol=1e-6)
+        assert (state.arrays["average"][name] != state.arrays["params"][name]).any(), name
+    last = measured(state.arrays["params"], config, *task.validation)[0].mean()
+    assert abs(last - state.history[-1]["val_loss"]) > 1e-3, (
+        "this test could not tell the last weights from the average"
+    )
+
+
+def test_training_helps():
     first = fresh(SETTINGS, V1)
     x, labels = seeded_pixels((8, 3, 16, 16), 0, np.float32), np.arange(8) % 6
     with ThreadPoolExecutor(1) as pool:
         losses = [loop.step(first, x, labels, 3e-3, pool)[0] for _ in range(60)]
-        learnt, right = loop.measure(first.arrays["params"], V1, x, labels, pool)  # without the noise of a step
-    assert learnt < 0.4 * losses[0], "eight pictures were not learnt by heart"
-    assert right == 1
+    learnt, right = measured(first.arrays["params"], V1, x, labels)
+    assert learnt.mean() < 0.4 * losses[0], "eight pictures were not learnt by heart"
+    assert right.all()
 
 
 def test_microbatches_give_the_gradient_of_the_batch():
@@ -197,11 +237,12 @@ def test_broken_checkpoints_are_one_sentence(tmp_path):
 
 
 def write_photos(folder, classes=("cat", "dog"), each=3):
+    """Each class a brighter noise than the one before; `each` pictures, or a number for each class."""
     rng = np.random.default_rng(0)
     for n, name in enumerate(classes):
         (folder / name).mkdir(parents=True)
-        for k in range(each):
-            pixels = rng.integers(100 * n, 100 * n + 90, (20 + k, 30, 3), dtype=np.uint8)
+        for k in range(each if isinstance(each, int) else each[n]):
+            pixels = rng.integers(80 * n, 80 * n + 70, (20 + k, 30, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(folder / name / f"{k}.png")
     return folder
 
@@ -215,6 +256,13 @@ def test_folders_of_photos(tmp_path):
     assert (pixels.shape, pixels.dtype, labels.tolist()) == ((2, 3, 16, 16), np.float32, [0, 1])
     assert (again == pixels).all()
     assert (other != pixels).any()
+    uneven = write_photos(tmp_path / "uneven", ("n02102040", "n02979186", "zebra"), each=(1, 3, 2))
+    task = data.folder_task(uneven, uneven, 16, smallest=1.0, jitter=0.0)
+    assert task.labels == ("English springer", "cassette player", "zebra") == data.labels_of(uneven)
+    for pixels, labels in (task.batch(np.arange(6), np.random.default_rng(0)), task.validation):
+        assert labels.tolist() == [0, 1, 1, 1, 2, 2]
+        shades = pixels.mean(axis=(1, 2, 3))  # each class is brighter than the one before
+        assert labels[np.argsort(shades)].tolist() == [0, 1, 1, 1, 2, 2]
     with pytest.raises(ValueError, match="found the classes cow, dog; expected cat, dog"):
         data.folder_task(train, write_photos(tmp_path / "other", ("cow", "dog")), 16)
     (tmp_path / "empty" / "cat").mkdir(parents=True)
@@ -350,12 +398,87 @@ def test_training_reads_the_numbers_that_preprocess_makes():
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+SECTOR = math.pi / 5  # of a star, from a point to the next notch
+INSIDE = {  # of a shape of size 1 around 0 that points along u
+    "disc": lambda u, v: np.hypot(u, v) <= 1,
+    "square": lambda u, v: abs(u) + abs(v) <= 1,
+    "triangle": lambda u, v: np.max([-u * math.cos(a) - v * math.sin(a) for a in (0, 2.0944, 4.1888)], axis=0) <= 0.5,
+    "star": lambda u, v: in_sector(np.hypot(u, v), abs((np.arctan2(v, u) + SECTOR) % (2 * SECTOR) - SECTOR)),
+    "cross": lambda u, v: (np.minimum(abs(u), abs(v)) <= 0.3) & (np.maximum(abs(u), abs(v)) <= 1),
+    "ring": lambda u, v: (np.hypot(u, v) <= 1) & (np.hypot(u, v) >= 0.55),
+}
+
+
+def in_sector(r, angle):
+    """Below the line from a star's point (1, 0) to its notch, 0.42 away at the angle SECTOR."""
+    x, y, notch = r * np.cos(angle), r * np.sin(angle), 0.42 * np.array([math.cos(SECTOR), math.sin(SECTOR)])
+    return y * (1 - notch[0]) <= (1 - x) * notch[1]
+
+
+@pytest.mark.parametrize("shape", shapes.SHAPES)
+def test_what_a_shape_looks_like(shape):
+    assert tuple(INSIDE) == ("disc", "square", "triangle", "star", "cross", "ring")
+    ground, ink, size, turn = np.array([10.0, 20, 30]), np.array([200.0, 210, 220]), 40, 0.4
+    rng = Scripted(ground, ink, 0.4, (76.0, 84.0), turn)
+    rng.normal = lambda mean, deviation, shape: deviation * np.ones(shape)  # the noise, which is 8
+    (picture,) = shapes.draw_shapes([shapes.SHAPES.index(shape)], size, rng)
+    assert rng.asked == [(0, 90), (130, 255), (0.26, 0.42), (64.0, 96.0), (0, 2 * math.pi)]
+    y, x = (np.mgrid[:160, :160] - np.array([84.0, 76.0])[:, None, None]) / 64  # 4 x 4 samples a pixel
+    inside = INSIDE[shape](x * math.cos(turn) + y * math.sin(turn), y * math.cos(turn) - x * math.sin(turn))
+    share = inside.reshape(40, 4, 40, 4).mean(axis=(1, 3))[..., None]
+    difference = np.abs(picture - (ground + 8 + (ink - ground) * share))
+    assert difference.mean() < 3, "of 190 between ground and ink: what the edges differ by"
+    assert difference.max() < 100
+
+
 def test_shapes_differ_by_outline_alone():
     pictures, again = (shapes.draw_shapes(np.arange(600) % 6, 24, np.random.default_rng(0)) for _ in range(2))
     assert (pictures.shape, pictures.dtype) == ((600, 24, 24, 3), np.uint8)
     inks = np.array([pictures[k::6].max(axis=(1, 2)).mean(axis=0) for k in range(6)])
     assert np.ptp(inks, axis=0).max() < 20, "a class can be told by its colour"
     assert (again == pictures).all()
+
+
+def test_validation_shapes_come_from_a_seed_of_their_own():
+    first, again, other = (data.shapes_task(16, seed, 24, 12).validation for seed in (3, 3, 4))
+    assert (first[0] == again[0]).all()
+    assert (first[0] != other[0]).any()
+    assert first[1].tolist() == [*range(6)] * 2
+    drawn = shapes.draw_shapes(first[1], 16, np.random.default_rng([3, 2**32 - 1]))  # --seed ends one before
+    np.testing.assert_allclose(first[0], np.concatenate([preprocess(picture, do_resize=False) for picture in drawn]),
+                               atol=1e-5)  # fmt: skip
+    pixels, labels = data.shapes_task(16, 3, 24, 12).batch(np.array([7, 3, 23]), np.random.default_rng(0))
+    assert (pixels.shape, labels.tolist()) == ((3, 3, 16, 16), [1, 3, 5])
+
+
+NUMBERS = [  # setting, its default, the least and the greatest that is taken, and what is refused
+    ("epochs", 50, 1, 1e6, (0, 1e6 + 1)), ("minutes", None, 0.001, 1e6, (0, 1e6 + 1)),
+    ("batch", 64, 1, 1e5, (0, 1e5 + 1)), ("microbatch", 16, 1, 1e5, (0, 1e5 + 1)),
+    ("rate", 0.001, 0, 10, (-0.001, 10.001)), ("warmup", 0.05, 0, 1, (-0.001, 1.001)),
+    ("decay", 0.05, 0, 10, (-0.001, 10.001)), ("clip", 1.0, 1e-9, 1e9, (0, 1.1e9)),
+    ("smoothing", 0.1, 0, 0.999, (-0.001, 1)), ("averaging", 0.998, 0, 0.999999, (-0.001, 1)),
+    ("smallest_crop", 0.35, 0.01, 1, (0, 1.001)), ("jitter", 0.3, 0, 0.999, (-0.001, 1)),
+    ("measure_every", 1, 1, 1e6, (0, 1e6 + 1)), ("drawn", 4096, 1, 1e9, (0, 1e9 + 1)),
+    ("seed", 0, 0, 2**32 - 2, (-1, 2**32 - 1)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "default", "least", "greatest", "refused"), NUMBERS)
+def test_settings_have_these_defaults_and_limits(name, default, least, greatest, refused):
+    assert getattr(Settings("shapes"), name) == default
+    assert [getattr(Settings("shapes", **{name: value}), name) for value in (least, greatest)] == [least, greatest]
+    for value in (*refused, math.nan):
+        with pytest.raises(
+            ValueError, match=f"^{name}: found {value}; expected {least:g} to {greatest:g}$".replace("+", ".")
+        ):
+            Settings("shapes", **{name: value})
+
+
+def test_no_setting_is_forgotten():
+    others = asdict(Settings("shapes"))
+    for name, *_ in NUMBERS:
+        others.pop(name)
+    assert others == {"data": "shapes", "validation": None, "keep_size": None}
 
 
 HISTORY = [
@@ -381,10 +504,34 @@ def test_the_curves():
     assert [line.get_label() for line in accuracy.lines] == ["training, augmented", "validation, averaged weights"]
 
 
-def test_the_benchmark_prints_what_it_measured(capsys):
+def test_the_benchmark_prints_what_it_measured(capsys, monkeypatch):
+    found, times = (
+        {},
+        {"pvt_numpy": [40, 50, 90], "forward": [9, 10, 30], "both ways": [40, 30, 50], "PyTorch": [10, 25, 45]},
+    )
+
+    def take_turns(contenders, runs, warm_up):
+        found.update(contenders)
+        assert (runs, warm_up) == (3, 3)
+        return {name: times[name] for name in contenders}
+
+    monkeypatch.setattr(benchmark, "take_turns", take_turns)
+    monkeypatch.setattr(benchmark, "timed", lambda work: work)
+    monkeypatch.setattr(benchmark, "missing_packages", list)
+    monkeypatch.setattr(benchmark, "torch_step", lambda *arguments: arguments)
     config = replace(V1, image_size=64, num_labels=10)
-    benchmark.benchmark(config, threads=1, runs=1)
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("one step, 32 pictures of 64 x 64, 1 threads")
-    assert lines[1].startswith("pvt_numpy")
-    assert lines[-1].startswith("forward alone is")
+    benchmark.benchmark(config, threads=3, runs=3)
+    assert capsys.readouterr().out.splitlines() == [
+        "one step, 32 pictures of 64 x 64, 3 threads, median of 3",
+        "pvt_numpy     50.0 ms     640 pictures/s   ratio 1.00",
+        "PyTorch       25.0 ms    1280 pictures/s   ratio 2.00",
+        "forward alone is 25% of forward and backward: about what computing it again costs"]  # fmt: skip
+    assert found["forward"]().logits.shape == (11, 10)  # a third of the batch
+    loss, logits, grads = found["both ways"]()
+    assert (loss.shape, logits.shape, grads["head"]["weight"].shape) == ((), (11, 10), (10, 12))
+    assert found["PyTorch"][2].shape == (32, 3, 64, 64)
+
+
+def test_the_benchmark_runs(capsys):
+    benchmark.benchmark(replace(V1, image_size=64, num_labels=10), threads=1, runs=1)
+    assert capsys.readouterr().out.splitlines()[1].startswith("pvt_numpy ")
