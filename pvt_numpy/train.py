@@ -39,7 +39,7 @@ WRITTEN = ("checkpoint.safetensors", "log.csv", "model.safetensors", "curve.png"
 SIDE, COUNT = whole_number(1, LARGEST_SIDE), whole_number(0)  # `Settings` knows the limits of each
 OPTIONS = (  # the setting, its option, what stands behind it, how that is read, what it is
     ("output", "--output", "FOLDER", str, "the folder to write into; made if it is missing"),
-    ("resume", "--resume", "FOLDER", str, "go on with the training in this folder, with its settings"),
+    ("resume", "--resume", "FOLDER", str, "go on with the training in this folder, with its settings and classes"),
     ("validation", "--val", "FOLDER", str, "pictures to measure with, never trained on; a sub-folder a class"),
     ("image_size", "--image-size", "N", SIDE, "the model reads N x N pixels"),
     ("epochs", "--epochs", "N", COUNT, "times that every picture is seen"),

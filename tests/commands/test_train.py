@@ -1,5 +1,6 @@
 """The command `python -m pvt_numpy.train`, as a user runs it: from nothing to a model, stopped, killed and resumed."""
 
+import math
 import os
 import signal
 import sys
@@ -9,6 +10,9 @@ import pytest
 from PIL import Image
 
 from pvt_numpy.checkpoints.checkpoint import load_model
+from pvt_numpy.config import stage_grids
+from pvt_numpy.parameters import parameter_shapes
+from pvt_numpy.train import nano_config
 from pvt_numpy.training.shapes import SHAPES
 from pvt_numpy.training.state import read_state
 from tests.processes import ROOT, command, start
@@ -115,6 +119,17 @@ def test_a_folder_that_holds_a_training_or_another_model_is_left_alone(tmp_path,
     status, _, err = train(*SMALL, "--output", tmp_path)
     assert f"found a training already ({name}); expected an empty folder, or --resume" in err
     assert (status, [path.read_bytes() for path in tmp_path.iterdir()]) == (1, [b"mine"])
+
+
+def test_the_nano_model_is_what_is_said_of_it():
+    config = nano_config(64, 10)
+    assert stage_grids(config) == [(16, 16), (8, 8), (4, 4), (4, 4)]
+    assert sum(math.prod(shape) for shape in parameter_shapes(config).values()) == 1_566_186
+    assert (config.num_labels, config.drop_path_rate, nano_config(64, 10, 0.0).drop_path_rate) == (10, 0.1, 0.0)
+    status, said, _ = train("--help")
+    assert status == 0
+    for default in ("reads N x N pixels (default 64)", "less often (default 0.1)", "side by side (default 2)"):
+        assert default in " ".join(said.split())
 
 
 def grey(path):
