@@ -27,8 +27,7 @@ ONE = {"num_encoder_blocks": 1, "depths": (2,), "hidden_sizes": (8,), "num_atten
        "mlp_ratios": (2,), "strides": (4,)}  # fmt: skip
 SHARED = [
     {"num_channels": 1}, {"num_channels": 5}, {"depths": (2, 1, 3, 2)}, {"hidden_sizes": (12, 8, 36, 4)},
-    {"num_attention_heads": (4, 1, 6, 2)}, {"qkv_bias": False},
-    {"mlp_ratios": (1, 5, 3, 4)}, {"mlp_ratios": (1.5, 2.3, 1 / 3, 3.99)},
+    {"num_attention_heads": (4, 1, 6, 2)}, {"mlp_ratios": (1, 5, 3, 4)}, {"qkv_bias": False},
     *({"hidden_act": name} for name in ACTIVATIONS), {"num_labels": 0}, {"num_labels": 1}, {"num_labels": 17},
     {"layer_norm_eps": 1e-3}, {"layer_norm_eps": 0.5}, {"patch_norm_eps": 1e-5}, {"patch_norm_eps": 0.25},
 ]  # fmt: skip
