@@ -24,7 +24,7 @@ from .layers.patch_embed import overlapping_patch_embed
 from .layers.patch_embed import patch_embed as plain_patch_embed
 from .layers.position import add_positions
 from .layers.run import QUIET, Only, Run
-from .parameters import check_blocks, check_class_token
+from .parameters import check_class_token, check_fit
 
 # Which names of a trace Hugging Face's models return: as hidden_states, by generation, and as attentions.
 STATES = {"pvt": r"stages\.\d+\.blocks\.\d+|norm", "pvt_v2": r"stages\.\d+"}
@@ -103,8 +103,7 @@ def start(config, seed=None, watchers=()):
 
 def trunk(pixel_values, params, config, run=QUIET):
     """All stages, one after the other: the last one's tokens (B, N, C), and every stage's map (B, C, H, W)."""
-    check_blocks(params, config)
-    check_pixels(pixel_values, params, config)
+    check_fit(pixel_values, params, config)
     run.note(pixel_values=pixel_values)
     x, maps = pixel_values.transpose(0, 2, 3, 1), []
     for i, parameters in enumerate(params["stages"]):
@@ -212,12 +211,3 @@ def hugging_face_tuples(kept, config):
 def channels_first(x):
     """(B, H, W, C) -> (B, C, H, W), as PyTorch has it; a view."""
     return x.transpose(0, 3, 1, 2)
-
-
-def check_pixels(pixel_values, params, config):
-    """Raises ValueError with what was found and what was expected if the pictures do not fit the model."""
-    dtype, is_array = params["stages"][0]["patch_embed"]["proj"]["weight"].dtype, isinstance(pixel_values, np.ndarray)
-    found = f"{pixel_values.dtype} {pixel_values.shape}" if is_array else type(pixel_values).__name__
-    fits = is_array and pixel_values.dtype == dtype and pixel_values.ndim == 4 and 0 not in pixel_values.shape
-    if not fits or pixel_values.shape[1] != config.num_channels:
-        raise ValueError(f"pixel_values: found {found}; expected {dtype} (B, {config.num_channels}, H, W)")

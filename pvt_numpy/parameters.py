@@ -64,11 +64,17 @@ def _block_shapes(block, config, i):
     return shapes | _layer(f"{block}.mlp.fc2", (C, hidden))
 
 
-def check_blocks(params, config):
-    """Raises ValueError if the stages have other numbers of blocks than the configuration says."""
-    found, expected = [len(stage["blocks"]) for stage in params["stages"]], list(config.depths)
-    if found != expected:
-        raise ValueError(f"params: found {found} blocks in the stages; expected {expected}, as in config.depths")
+def check_fit(pixel_values, params, config):
+    """Raises ValueError if the parameters have other numbers of blocks than the configuration, or the pictures do not
+    fit the two."""
+    blocks, depths = [len(stage["blocks"]) for stage in params["stages"]], list(config.depths)
+    if blocks != depths:
+        raise ValueError(f"params: found {blocks} blocks in the stages; expected {depths}, as in config.depths")
+    dtype, is_array = params["stages"][0]["patch_embed"]["proj"]["weight"].dtype, isinstance(pixel_values, np.ndarray)
+    found = f"{pixel_values.dtype} {pixel_values.shape}" if is_array else type(pixel_values).__name__
+    fits = is_array and pixel_values.dtype == dtype and pixel_values.ndim == 4 and 0 not in pixel_values.shape
+    if not fits or pixel_values.shape[1] != config.num_channels:
+        raise ValueError(f"pixel_values: found {found}; expected {dtype} (B, {config.num_channels}, H, W)")
 
 
 def check_class_token(params, config):
