@@ -1,7 +1,9 @@
 """`python -m pvt_numpy.classify IMAGE...`: pictures in, their most likely labels out. The project's main job.
 
 Each picture is prepared as the model's recipe says and run by itself; one that cannot be read is reported on stderr,
-and the others are still classified.
+and the others are still classified. Of a folder, every file is taken whose suffix is that of a format which Pillow
+decodes; the rest is counted on stderr. A picture may have 89,478,485 pixels, a JPEG four times as many, which is then
+decoded at half its width and height; PVT_NUMPY_MAX_PIXELS in the environment is another limit.
 
 examples:
   python -m pvt_numpy.classify notebooks/golf_ball.jpg
@@ -12,17 +14,18 @@ examples:
 exit status: 0 all pictures classified; 1 some failed, said on stderr; 2 wrong usage
 """
 
-import io
 import json
 import os
 import sys
+from collections import Counter
 
 import numpy as np
 
 from .checkpoints.checkpoint import describe
 from .options import add_model_options, add_picture_options, classifier_from, model_name
-from .pictures.folders import find_pictures
-from .system.cli import command_parser, complain, printable, run, whole_number
+from .pictures.folders import find_pictures, passed_over
+from .system.checks import about
+from .system.cli import command_parser, complain, note, printable, run, whole_number
 
 BAR = 30  # characters for 100 %
 
@@ -53,10 +56,10 @@ def main(argv=None):
     pictures, failed = expand(options.images)
     for picture in progress(pictures, quiet=options.json):
         try:
-            predictions = classify(picture, model, options.top_k)
-        except (ValueError, OSError, MemoryError) as error:
-            short = isinstance(error, MemoryError)
-            complain("classify", f"{picture}: there is not enough memory for it ({error})" if short else error)
+            with about("standard input" if picture == "-" else picture):
+                predictions = classify(picture, model, options.top_k)
+        except (ValueError, OSError) as error:
+            complain("classify", error)
             failed = True
         else:
             print(as_json(picture, name, predictions) if options.json else as_table(picture, predictions))
@@ -70,8 +73,10 @@ def expand(arguments):
         if not os.path.isdir(argument):  # unlike Path's, no error if a name is too long
             pictures.append(argument)
             continue
-        found = find_pictures(argument)
+        found = find_pictures(argument, passed := Counter())
         pictures += map(str, found)
+        if passed:
+            note("classify", passed_over(argument, passed))
         if not found:
             complain("classify", f"{argument}: found a folder without pictures; expected .jpg, .png or others")
             failed = True
@@ -88,10 +93,7 @@ def classify(picture, model, top_k=5):
     from .model import forward
     from .pictures.processor import preprocess
 
-    source = picture
-    if picture == "-":
-        source = io.BytesIO(sys.stdin.buffer.read())
-        source.name = "standard input"  # for messages
+    source = sys.stdin.buffer if picture == "-" else picture
     logits = forward(preprocess(source, **model.preprocessing), model.params, model.config).logits[0]
     check_finite([logits], [picture])
     probabilities = softmax(logits.astype(np.float64))

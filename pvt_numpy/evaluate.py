@@ -1,14 +1,15 @@
 """`python -m pvt_numpy.evaluate FOLDER`: how often a model is right, over a folder with one sub-folder per class.
 
-Sub-folders are named by label (`golf ball`) or by WordNet's synset number (`n03445777`). Pictures that cannot be read
-are named and counted, and count neither as right nor as wrong.
+Sub-folders are named by label (`golf ball`) or by WordNet's synset number (`n03445777`). Pictures that cannot be read,
+or that the model cannot take, are named and counted, and count neither as right nor as wrong; so are files that are no
+pictures. How large a picture may be: `classify --help`.
 
 examples:
   python -m pvt_numpy.evaluate photos/val                             photos/val/golf ball/1.jpg and so on
   python -m pvt_numpy.evaluate imagenet/val --model pvt_v2_b2 --recipe official --limit 5000
   python -m pvt_numpy.evaluate photos/val --confusion confusion.png --pytorch
 
-exit status: 0 all pictures counted; 1 some could not be read, named on stderr; 2 wrong usage
+exit status: 0 all pictures counted; 1 some were not, named on stderr; 2 wrong usage
 """
 
 import json
@@ -24,12 +25,12 @@ from .analysis.observe import check_finite
 from .checkpoints.checkpoint import describe
 from .model import forward
 from .options import add_model_options, add_picture_options, classifier_from, model_name
-from .pictures.folders import class_folders
+from .pictures.folders import class_folders, passed_over
 from .pictures.imagenet import classes
 from .pictures.processor import preprocess
 from .reference.pytorch import INSTALL, hf_model, missing_packages
-from .system.checks import wrong
-from .system.cli import command_parser, complain, printable, run, whole_number
+from .system.checks import about, wrong
+from .system.cli import command_parser, complain, note, printable, run, whole_number
 from .system.files import check_writable
 
 
@@ -60,7 +61,13 @@ def main(argv=None):
     (logits, *theirs), truth, names = run_all(pictures, model, options.batch_size, options.workers, models)
     if not names:
         raise wrong(options.folder, f"{len(pictures)} pictures, none of which can be read", "some that can")
-    check_finite(logits, names)
+    finite = np.isfinite(logits).all(axis=1)
+    if not finite.all():
+        if not finite.any():
+            check_finite(logits, names)  # which ends here: it is the model, and no single picture
+        for name in np.compress(~finite, names):
+            complain("evaluate", f"{name}: found outputs of the model that are not finite; expected numbers")
+        logits, truth, names, *theirs = (np.compress(finite, rows, axis=0) for rows in (logits, truth, names, *theirs))
     result = {"model": model_name(options), "folder": options.folder,
               "unreadable": len(pictures) - len(names), **score(logits, truth, model)}  # fmt: skip
     for other in theirs:
@@ -77,7 +84,9 @@ def main(argv=None):
 
 def labelled_pictures(folder, model, limit=None):
     """(path, label index) of every picture, class by class; with a limit, the first ones of every class in turn."""
-    folders = class_folders(folder)
+    folders = class_folders(folder, passed := Counter())
+    if passed:
+        note("evaluate", passed_over(folder, passed))
     if not folders:
         raise wrong(folder, "no sub-folders", "one per class, named by label or synset number")
     index = label_index(model)
@@ -118,16 +127,17 @@ def _plain(name):
 
 def run_all(pictures, model, batch_size, workers, models):
     """The logits (n, num_labels) of each of `models` (functions of pixel values), the true labels, and the names of all
-    pictures that can be read; the others are reported."""
+    pictures that can be read and that the models take; the others are reported."""
     from tqdm import tqdm
 
     def prepare(picture):
         try:
-            return preprocess(picture[0], **model.preprocessing)
+            with about(picture[0]):
+                return preprocess(picture[0], **model.preprocessing)
         except (ValueError, OSError) as error:
             return error
 
-    logits, truth, names = [[] for _ in models], [], []
+    answers = []
     with ThreadPoolExecutor(workers) as pool, tqdm(total=len(pictures), unit=" pictures", disable=None) as bar:
         for start in range(0, len(pictures), batch_size):
             chunk = pictures[start : start + batch_size]
@@ -135,16 +145,28 @@ def run_all(pictures, model, batch_size, workers, models):
             for (path, label), pixels in zip(chunk, pool.map(prepare, chunk), strict=True):
                 if isinstance(pixels, Exception):
                     complain("evaluate", pixels)
-                    continue
-                batch.append(pixels)
-                truth.append(label)
-                names.append(str(path))
-            if len({pixels.shape for pixels in batch}) == 1:  # not if a recipe keeps the pictures' own shapes
-                batch = [np.concatenate(batch)]
-            for rows, predict in zip(logits, models, strict=True):
-                rows += map(predict, batch)
+                else:
+                    batch.append((str(path), label, pixels))
+            answers += ask(models, batch)
             bar.update(len(chunk))
-    return [np.concatenate(rows) if rows else None for rows in logits], np.array(truth), names
+    names, truth, *logits = zip(*answers, strict=True) if answers else [()] * (2 + len(models))
+    return [np.array(rows) for rows in logits], np.array(truth), names
+
+
+def ask(models, batch):
+    """(name, label, one row of logits from each of `models`) of the pictures [(name, label, pixel values)] that all
+    models take. Together, if they have one shape and all goes well; else one by one, and what fails is reported."""
+    if len({pixels.shape for _, _, pixels in batch}) == 1:  # a recipe may keep the pictures' own shapes
+        names, labels, pixels = zip(*batch, strict=True)
+        try:
+            with about(names[0]):
+                logits = [predict(np.concatenate(pixels)) for predict in models]
+                return list(zip(names, labels, *logits, strict=True))
+        except ValueError as error:
+            if len(batch) == 1:
+                complain("evaluate", error)
+                return []
+    return [answer for one in batch for answer in ask(models, [one])]
 
 
 def pytorch(model):
@@ -183,7 +205,7 @@ def as_text(result, model):
     """The result for people."""
     lines = [printable(describe(model)), "", f"{result['images']:,} pictures of {printable(result['folder'])}"]
     if result["unreadable"]:
-        lines.append(f"{result['unreadable']} more could not be read")
+        lines.append(f"{result['unreadable']} more could not be read, or not be run")
     lines += [f"top-1 {result['top1']:.2%}   top-5 {result['top5']:.2%}", ""]
     lines += [f"  {share:>7.1%}  {printable(name)}" for name, share in result["per_class"].items()]
     if "pytorch" in result:

@@ -60,7 +60,7 @@ OPTIONS = (  # the setting, its option, what stands behind it, how that is read,
     ("drawn", "--drawn", "N", COUNT, "pictures an epoch of shapes"),
     ("seed", "--seed", "N", COUNT, "where random numbers start: the same seed, the same training"),
 )  # fmt: skip
-FLAGS = {name: flag for name, flag, *_ in OPTIONS}
+FLAGS = {name: flag for name, flag, *_ in OPTIONS} | {"skip_unreadable": "--skip-unreadable"}
 
 
 def nano_config(image_size, num_labels, drop_path_rate=0.1):
@@ -128,6 +128,8 @@ def make_parser():
         shown = text if defaults.get(name) is None else f"{text} (default {defaults[name]})"
         parser.add_argument(*["-o"] * (name == "output"), flag, dest=name, metavar=metavar, type=read,
                             default=argparse.SUPPRESS, help=shown)  # fmt: skip
+    parser.add_argument("--skip-unreadable", action="store_true", default=argparse.SUPPRESS,
+                        help="leave out pictures that cannot be read; they are named in either case")  # fmt: skip
     return parser
 
 
@@ -136,7 +138,7 @@ def make_task(settings, image_size):
     if settings.data == "shapes":
         return data.shapes_task(image_size, settings.seed, settings.drawn)
     return data.folder_task(settings.data, settings.validation, image_size, settings.keep_size,
-                            settings.smallest_crop, settings.jitter)  # fmt: skip
+                            settings.smallest_crop, settings.jitter, settings.skip_unreadable)  # fmt: skip
 
 
 def work(training, task, folder, threads):

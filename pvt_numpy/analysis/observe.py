@@ -6,17 +6,19 @@ import numpy as np
 
 from ..layers.run import Only
 from ..model import forward
+from ..system.checks import about
 
 
 def observe(model, pixel_values, name, keep=".*"):
     """(logits, trace) of a forward pass of a `Model` over pixel_values (1, num_channels, H, W).
 
-    name  of the picture, for the ValueError if the outputs are not finite
+    name  of the picture, for the ValueError if the model cannot take it or the outputs are not finite
     keep  a regular expression: the names in the trace that are kept
     """
     trace = Only(keep)
     dtype = model.params["stages"][0]["patch_embed"]["proj"]["weight"].dtype
-    logits = forward(pixel_values.astype(dtype, copy=False), model.params, model.config, trace=trace).logits
+    with about(name):
+        logits = forward(pixel_values.astype(dtype, copy=False), model.params, model.config, trace=trace).logits
     check_finite(logits, [name])
     return logits, trace
 

@@ -3,6 +3,7 @@
 Which value has which rule is said by the tables in `config` and `pictures/recipes`.
 """
 
+import contextlib
 import reprlib
 
 
@@ -13,6 +14,25 @@ def wrong(name, found, expected):
     ValueError('photo.jpg: found a folder; expected a picture')
     """
     return ValueError(f"{name}: found {found}; expected {expected}")
+
+
+@contextlib.contextmanager
+def about(name):
+    """An error inside, one for which memory lacks too, becomes a ValueError that begins with the name of the picture.
+
+    >>> with about("photo.jpg"):
+    ...     raise MemoryError
+    Traceback (most recent call last):
+    ...
+    ValueError: photo.jpg: there is not enough memory for it
+    """
+    try:
+        yield
+    except (ValueError, MemoryError) as error:
+        text = str(error)
+        if isinstance(error, MemoryError):
+            text = "there is not enough memory for it" + f" ({text})" * bool(text)
+        raise ValueError(text if text.startswith(f"{name}: ") else f"{name}: {text}") from error
 
 
 def rule(holds, expected):

@@ -78,6 +78,12 @@ def complain(name, error):
         print(f"{name}: error: {text}", file=sys.stderr, flush=True)
 
 
+def note(name, text):
+    """One line on stderr that is no error."""
+    with STDERR:
+        print(f"{name}: note: {printable(text)}", file=sys.stderr, flush=True)
+
+
 def printable(text):
     """`text` with control characters escaped, so that a file's name cannot steer a terminal.
 

@@ -5,16 +5,18 @@ little larger than the model's; every epoch cuts its own random crops from them.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
-from ..pictures.folders import class_folders
+from ..pictures.folders import class_folders, passed_over
 from ..pictures.imagenet import classes
 from ..pictures.processor import normalize, preprocess
 from ..pictures.recipes import RECIPES, at_size
-from ..system.checks import wrong
+from ..system.checks import about, wrong
+from ..system.cli import complain, note
 from .augment import augment
 from .shapes import SHAPES, draw_shapes
 
@@ -38,24 +40,31 @@ class Task(NamedTuple):
     files: dict
 
 
-def folder_task(train, validation, image_size, keep_size=None, smallest=0.35, jitter=0.3):
-    """The pictures in train/CLASS/*, and those in validation/CLASS/* (or None) for measuring."""
+def folder_task(train, validation, image_size, keep_size=None, smallest=0.35, jitter=0.3, skip_unreadable=False):
+    """The pictures in train/CLASS/*, and those in validation/CLASS/* (or None) for measuring.
+
+    Those that cannot be read are all named on stderr; then they are left out if that is allowed, else refused.
+    """
     keep = {"height": keep_size or image_size * 3 // 2, "width": keep_size or image_size * 3 // 2}
     recipe = at_size(RECIPES["hf"], (image_size, image_size))
     files, labels, names = list_folder(train)
+    val_files, val_labels, val_names = ([], labels[:0], names) if validation is None else list_folder(validation)
+    if val_names != names:
+        raise wrong(validation, f"the classes {', '.join(val_names)}", ", ".join(names))
     as_bytes = {"do_rescale": False, "do_normalize": False, "data_format": "channels_last"}
-    pictures = decode(files, np.uint8, size=keep, **as_bytes)
+    pictures, good = decode(files, np.uint8, skip_unreadable, size=keep, **as_bytes)
+    measured, val_good = decode(val_files, np.float32, skip_unreadable, **recipe)
+    check_readable(train, names, labels, good, skip_unreadable)  # now, when all that cannot be read are named
+    check_readable(validation, names, val_labels, val_good, skip_unreadable)
+    files, labels = [files[i] for i in good], labels[good]
+    lists = {"training": listed(train, files)}
+    if validation is not None:
+        measured = measured, val_labels[val_good]
+        lists["validation"] = listed(validation, [val_files[i] for i in val_good])
 
     def batch(indices, rng):
         return to_pixel_values(augment(pictures[indices], image_size, rng, smallest, jitter), recipe), labels[indices]
 
-    measured, lists = None, {"training": listed(train, files)}
-    if validation is not None:
-        val_files, val_labels, val_names = list_folder(validation)
-        if val_names != names:
-            raise wrong(validation, f"the classes {', '.join(val_names)}", ", ".join(names))
-        measured = decode(val_files, np.float32, **recipe), val_labels
-        lists["validation"] = listed(validation, val_files)
     return Task(labels_of(train), len(files), batch, measured, recipe, lists)
 
 
@@ -76,17 +85,36 @@ def listed(folder, files):
     }
 
 
-def decode(files, dtype, **recipe):
-    """All the pictures as one array (n, ...), one after the other; a terminal sees how far it is."""
+def decode(files, dtype, skip, **recipe):
+    """All the pictures that can be read as one array (n, ...), and their places in `files`; a terminal sees how far it
+    is. The others are named on stderr, as errors unless they may be skipped."""
     from tqdm import tqdm
 
-    pictures = tqdm(files, unit=" pictures", disable=None)
-    return np.concatenate([preprocess(picture, **recipe).astype(dtype) for picture in pictures])
+    pictures, good = [], []
+    for i, file in enumerate(tqdm(files, unit=" pictures", disable=None)):
+        try:
+            with about(file):
+                pictures.append(preprocess(file, **recipe).astype(dtype))
+            good.append(i)
+        except (ValueError, OSError) as error:
+            note("train", f"left out: {error}") if skip else complain("train", error)
+    return np.concatenate(pictures) if pictures else None, np.array(good, int)
+
+
+def check_readable(folder, names, labels, good, skip):
+    """Raises ValueError if pictures that cannot be read may not be skipped, or are all that a class has."""
+    if len(good) < len(labels) and not skip:
+        found = f"{len(labels) - len(good)} of {len(labels)} pictures that cannot be read, named above"
+        raise wrong(folder, found, "none; --skip-unreadable leaves them out")
+    if empty := set(labels) - set(labels[good]):
+        raise wrong(folder, f"no picture of {names[min(empty)]} that can be read", "some of each class")
 
 
 def list_folder(folder):
     """The picture files in folder/CLASS/, their class numbers, and the names of the classes in alphabetical order."""
-    folders = class_folders(folder)
+    folders = class_folders(folder, passed := Counter())
+    if passed:
+        note("train", passed_over(folder, passed))
     names, files = tuple(folders), list(folders.values())
     if len(names) < 2 or not all(files):
         found = ", ".join(f"{name} ({len(f)})" for name, f in folders.items()) or "none"

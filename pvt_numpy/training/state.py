@@ -27,6 +27,9 @@ LIMITS = {
 FILES = rule(lambda listed: is_whole(listed["count"]) and isinstance(listed["sha256"], str), "a count and a hash")
 
 
+LATER = {"skip_unreadable"}  # settings that a training begun before there were these lacks: it has their defaults
+
+
 @dataclass(frozen=True)
 class Settings:
     """What determines a training, with the defaults of the command."""
@@ -49,6 +52,7 @@ class Settings:
     measure_every: int = 1  # epochs
     drawn: int = 4096  # pictures an epoch of the drawing task
     seed: int = 0
+    skip_unreadable: bool = False  # leave out pictures that cannot be read; came later, as LATER says
 
     def __post_init__(self):
         for name, (low, high) in LIMITS.items():
@@ -108,7 +112,7 @@ def read_state(path):
         metadata, flat, read = read_safetensors(path)
         texts = {key: parse_json(text) for key, text in metadata.items()}
         known = {f.name for f in fields(Settings)}
-        if unlike := known ^ set(texts["settings"]):
+        if unlike := (known ^ set(texts["settings"])) - (LATER - set(texts["settings"])):
             raise wrong("its settings", ", ".join(sorted(unlike)), "those of this version")
         settings = Settings(**texts["settings"])
         arrays = {group: {} for group in GROUPS}
