@@ -50,7 +50,8 @@ def most_pixels():
     """How many pixels a picture may have: 89,478,485, which is Pillow's limit, or what PVT_NUMPY_MAX_PIXELS says.
 
     A JPEG may have four times as many (a phone's 108 or 200 million). It is then decoded at half its width and height,
-    each pixel the mean of four, so that some values differ by a few levels from those of the whole picture.
+    each pixel about the mean of four, so that values differ by some levels from those of the whole picture. A file may
+    have 8 bytes for each pixel of the limit.
     """
     told = os.environ.get(LIMIT, "")
     if told and not (told.isdecimal() and 0 < int(told) < 10**12):
@@ -71,23 +72,27 @@ def open_image(source, do_convert_rgb=True):
         raise wrong("source", type(source).__name__, "a path or a file opened in binary mode")
     most = most_pixels()
     try:
-        file, size = _read(source, name, most * MOST_BYTES_PER_PIXEL)
+        file = _read(source, name, most * MOST_BYTES_PER_PIXEL)
     except FileNotFoundError:
-        raise FileNotFoundError(f"{name}: found no such file; expected a picture") from None
+        found = "a link that leads nowhere" if os.path.islink(name) else "no such file"
+        raise FileNotFoundError(f"{name}: found {found}; expected a picture") from None
     except UnicodeDecodeError:
         raise wrong(name, "a file opened as text", "binary mode") from None
-    except OSError as error:
-        found = f"a file that cannot be read ({error.strerror or error})"
+    except (OSError, ValueError) as error:  # ValueError for a name that no file can have, or from below
+        if str(error).startswith(f"{name}: "):
+            raise
+        found = f"a file that cannot be read ({getattr(error, 'strerror', None) or error})"
         if os.path.isdir(name) and os.access(name, os.R_OK | os.X_OK):
             found = "a folder"
         raise wrong(name, found, "a picture") from None
 
-    with _one_sentence(name, most, file.getvalue()[:64]), Image.open(file) as image:
+    with _one_sentence(name, most, bytes(file.getbuffer()[:64])), Image.open(file) as image:
         if image.format == "EPS":
             raise ValueError("EPS is a program, which Pillow would have Ghostscript run")
         pixels = image.width * image.height
         if pixels > most and image.format not in HALVED:
             raise Image.DecompressionBombError
+        size = file.getbuffer().nbytes
         if pixels > TRUSTED_PIXELS and pixels > MOST_PIXELS_PER_BYTE * size:
             raise ValueError(f"it claims {image.width} x {image.height} pixels in {size:,} bytes")
         if pixels > most:
@@ -98,29 +103,26 @@ def open_image(source, do_convert_rgb=True):
 
 
 def _read(source, name, most):
-    """The bytes of a path or an open file as a file in memory, and their number, which is at most `most`."""
+    """A file in memory with the bytes of a path or an open file, which are `most` at most."""
     with contextlib.ExitStack() as opened:
         if not hasattr(source, "read"):
-            try:
-                about = os.stat(source)  # before it is opened: of some devices the reading never ends
-            except ValueError as error:  # a name that no file can have
-                raise OSError(str(error)) from None
-            if stat.S_ISCHR(about.st_mode) or stat.S_ISBLK(about.st_mode):
+            facts = os.stat(source)  # before it is read, for of some devices the reading never ends
+            if stat.S_ISCHR(facts.st_mode) or stat.S_ISBLK(facts.st_mode):
                 raise wrong(name, "a device", "a picture")
-            if about.st_size > most:
-                raise wrong(name, f"a file of {about.st_size:,} bytes", f"at most {most:,} ({LIMIT} raises that)")
+            if facts.st_size > most:
+                raise wrong(name, f"a file of {facts.st_size:,} bytes", f"at most {most:,} ({LIMIT} raises that)")
             source = opened.enter_context(open(source, "rb"))
-        file, size = io.BytesIO(), 0
+        file = io.BytesIO()
         while part := source.read(1 << 20):
             if not isinstance(part, bytes):
                 raise wrong(name, "a file opened as text", "binary mode")
-            size += file.write(part)
-            if size > most:
+            file.write(part)
+            if file.tell() > most:
                 raise wrong(name, f"more than {most:,} bytes", f"at most as many ({LIMIT} raises that)")
-    if not size:
+    if not file.tell():
         raise wrong(name, "an empty file (0 bytes)", "a picture")
     file.seek(0)
-    return file, size
+    return file
 
 
 def from_pillow(image, name, do_convert_rgb=True):

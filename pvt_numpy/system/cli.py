@@ -72,8 +72,8 @@ def complain(name, error):
     if isinstance(error, OSError) and error.strerror and error.filename:
         error = f"{error.filename}: {error.strerror}"
     text = printable(" ".join(str(error).split()) or type(error).__name__)
-    if len(text) > LONGEST_LINE:  # it quotes what a damaged file holds
-        text = f"{text[:LONGEST_LINE]} ... ({len(text) - LONGEST_LINE:,} more characters)"
+    if len(text) > LONGEST_LINE:  # it quotes what a damaged file holds, or a path that is too long
+        text = f"{text[: LONGEST_LINE - 200]} ... {text[-200:]} ({len(text) - LONGEST_LINE:,} more characters)"
     with STDERR:
         print(f"{name}: error: {text}", file=sys.stderr, flush=True)
 

@@ -1,4 +1,4 @@
-"""TIFF, PNG and PNM files put together byte by byte from known samples: no library has a say in what their pixels are."""
+"""TIFF, PNG, PNM and FITS files put together byte by byte from known samples: no library has a say in their pixels."""
 
 import struct
 import zlib
@@ -7,7 +7,7 @@ import numpy as np
 
 
 def packed(samples, bits, order=">"):
-    """The bytes of whole numbers (rows, n), each row filled up to a whole byte; the first sample in the highest bits."""
+    """The bytes of whole numbers (rows, n), each row filled up to whole bytes; the first sample in the highest bits."""
     if bits in (8, 16, 32):
         return samples.astype(f"{order}u{bits // 8}").tobytes()
     ones = samples[..., None] >> np.arange(bits - 1, -1, -1) & 1
@@ -15,7 +15,7 @@ def packed(samples, bits, order=">"):
 
 
 def tiff(samples, bits, photometric, order="<", planar=1, deflated=False, tags=()):
-    """A TIFF with the samples (H, W, C); `tags`: number -> values (SHORT) of more entries, such as 339: SampleFormat."""
+    """A TIFF with the samples (H, W, C); `tags`: number -> values of more entries, such as 339 for SampleFormat."""
     H, W, C = samples.shape
     planes = [samples[..., c] for c in range(C)] if planar == 2 else [samples.reshape(H, W * C)]
     strips = [packed(plane, bits, order) for plane in planes]
@@ -57,3 +57,12 @@ def pnm(samples, most, plain=False):
     if plain:
         return head + " ".join(map(str, samples.ravel())).encode()
     return head + packed(samples.reshape(H, W * C), 8 if most < 256 else 16)
+
+
+def fits(samples, bits):
+    """A FITS of whole numbers (H, W, 1), as astronomers write it."""
+    H, W, _ = samples.shape
+    header = {"SIMPLE": "T", "BITPIX": bits, "NAXIS": 2, "NAXIS1": W, "NAXIS2": H}
+    cards = "".join(f"{name:<8}= {value!s:>20}".ljust(80) for name, value in header.items()) + "END"
+    body = samples.astype({8: ">u1", 16: ">i2", 32: ">i4"}[bits]).tobytes()
+    return cards.ljust(2880).encode() + body.ljust(-(-len(body) // 2880) * 2880, b"\0")
