@@ -42,7 +42,7 @@ UPRIGHT = {
 }
 TAGS = ExifTags.Base.__members__
 TIFF_TAGS = {"BitsPerSample": (1,), "Compression": 1, "PhotometricInterpretation": 0, "FillOrder": 1,
-             "PlanarConfiguration": 1, "ColorMap": (0,), "SampleFormat": (1,)}  # fmt: skip
+             "PlanarConfiguration": 1, "ColorMap": (0,), "SampleFormat": (1,), "Predictor": 1}  # fmt: skip
 _DECODING = threading.Lock()
 
 
@@ -229,6 +229,7 @@ def _tiff_black_and_white(image):
         "planes of samples that are not plain 8 bits": planes and raw and not plain,
         "a plane of transparency": planes and image.mode in ("LA", "La", "PA"),
         "YCbCr that is not compressed": raw and kind == 6,
+        "a predictor for PackBits": tag["Compression"] == 32773 and tag["Predictor"] > 1,
         "a colour map of 8 bits": kind == 3 and 0 < max(tag["ColorMap"]) < 256,
     }
     for fault in filter(faults.get, faults):

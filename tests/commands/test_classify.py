@@ -81,7 +81,8 @@ def test_folders_several_files_and_more_labels_than_there_are(capsys, tmp_path):
     Image.open(BALL).save(folder / "b.png")
     Image.new("L", (40, 30), 128).save(folder / "more" / "a.jpg")
     (folder / "notes.txt").write_text("no picture")
-    lines, _ = answers(capsys, folder, BALL, "--top-k", "99")
+    lines, said = answers(capsys, folder, BALL, "--top-k", "99")
+    assert said == [f"classify: note: {folder}: 1 file is no picture: 1 .txt"]
     found = [(Path(line["image"]).name, len(line["predictions"])) for line in lines]
     assert found == [("b.png", 10), ("a.jpg", 10), ("golf_ball.jpg", 10)]
 
@@ -152,6 +153,32 @@ def test_outputs_that_are_no_numbers_are_one_line(tmp_path, changed, name):
     status, _, err = command(name, *given, "--model", path, cwd=tmp_path)
     assert (status, err.count("\n"), err.startswith(f"{name}: error: ")) == (1, 1, True)
     assert err.endswith("a.jpg: found outputs of the model that are not finite; expected numbers\n")
+
+
+def without_resizing(changed):
+    """The model that ships, with a recipe that leaves pictures as they are."""
+    return changed(preprocessing=load_model().preprocessing | {"do_resize": False, "do_center_crop": False})
+
+
+@pytest.mark.parametrize("name", ["classify", "evaluate", "explore", "plots"])
+def test_a_picture_that_the_model_cannot_take_is_named_and_the_others_are_done(capsys, tmp_path, changed, name):
+    """The thumbnail leaves stage 4 no patch."""
+    path = without_resizing(changed)
+    folder = tmp_path / "photos" / "tench"
+    folder.mkdir(parents=True)
+    for file, side in (("a.png", 64), ("b.png", 20), ("c.png", 64)):
+        Image.new("RGB", (side, side)).save(folder / file)
+    one = folder / "b.png"
+    given = {"classify": [folder], "evaluate": [folder.parent], "plots": ["pyramid", one, "-o", tmp_path / "o.png"],
+             "explore": [one, "-o", tmp_path / "o.html"]}[name]  # fmt: skip
+    status, out, err = command(name, *given, "--model", path)
+    assert (status, err.count("\n")) == (1, 1), err
+    assert err.startswith(f"{name}: error: {one.name if name == 'explore' else one}: ")
+    if name == "classify":
+        assert [f"{folder / file}\n" in out for file in ("a.png", "b.png", "c.png")] == [True, False, True]
+    if name == "evaluate":
+        assert "2 pictures of" in out
+        assert "1 more could not be read, or not be run" in out
 
 
 def test_a_picture_for_which_memory_lacks_is_named_and_the_others_are_classified(monkeypatch, capsys, tmp_path):

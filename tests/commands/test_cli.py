@@ -71,6 +71,12 @@ def test_complain_writes_a_line_that_is_no_megabyte_to_stderr(capsys, error, sta
     assert len(said) < 4100
 
 
+def test_of_a_path_that_is_too_long_the_reason_is_still_said(capsys):
+    complain("job", f"{'a' * 5000}: found a file that cannot be read (File name too long); expected a picture")
+    said = capsys.readouterr().err
+    assert "found a file that cannot be read (File name too long); expected a picture (1,0" in said
+
+
 @pytest.mark.parametrize("watched", [True, False])
 def test_only_a_terminal_is_told_of_work_in_progress(capsys, monkeypatch, watched):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: watched)

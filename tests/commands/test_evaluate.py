@@ -45,6 +45,50 @@ def test_counts(folder, capsys, tmp_path):
         assert drawn.format == "PNG"
 
 
+def test_what_is_passed_over_is_said_in_a_line(folder, capsys):
+    for name in ("tench/a.heic", "tench/b.TXT", "loose.png"):
+        (folder / name).touch()
+    _, said = answer(capsys, folder)
+    line = next(line for line in said.splitlines() if line.startswith("evaluate: note: "))
+    assert f"{folder}: 4 files are no pictures: 2 .txt, 1 " in line
+    assert all(kind in line for kind in ("1 .heic", "1 .png beside the classes", "HEIC must become JPEG"))
+
+
+def test_a_picture_for_which_memory_lacks_is_named_and_the_others_are_counted(folder, capsys, monkeypatch):
+    def short(picture, ours=evaluate.preprocess, **recipe):
+        if picture.name == "wrong.png":
+            raise MemoryError
+        return ours(picture, **recipe)
+
+    monkeypatch.setattr(evaluate, "preprocess", short)
+    found, said = answer(capsys, folder)
+    assert (found["images"], found["unreadable"], found["top1"]) == (2, 2, 1)
+    assert f"{folder / 'tench' / 'wrong.png'}: there is not enough memory for it" in said
+
+
+def test_a_batch_for_which_memory_lacks_is_run_one_by_one(folder, capsys, monkeypatch):
+    def short(x, *rest, ours=evaluate.forward):
+        if len(x) > 1:
+            raise MemoryError
+        return ours(x, *rest)
+
+    expected = answer(capsys, folder)
+    monkeypatch.setattr(evaluate, "forward", short)
+    assert answer(capsys, folder) == expected
+
+
+def test_one_picture_whose_outputs_are_not_finite_costs_that_picture_alone(folder, capsys, monkeypatch):
+    def ask(models, batch, ours=evaluate.ask):
+        return [
+            (name, label, row * (np.nan if name.endswith("2.png") else 1)) for name, label, row in ours(models, batch)
+        ]
+
+    monkeypatch.setattr(evaluate, "ask", ask)
+    result, said = answer(capsys, folder)
+    assert (result["images"], result["unreadable"], result["per_class"]) == (2, 2, {"tench": 0.0, "golf ball": 1.0})
+    assert f"{folder / 'n03445777' / '2.png'}: found outputs of the model that are not finite" in said
+
+
 def test_batches_workers_and_limits_do_not_change_the_answer(folder, capsys):
     one, three = (answer(capsys, folder, "--batch-size", n, "--workers", n) for n in (1, 3))
     assert one == three

@@ -132,6 +132,33 @@ def test_the_nano_model_is_what_is_said_of_it():
         assert default in " ".join(said.split())
 
 
+def test_pictures_that_cannot_be_read_are_all_named_at_once_and_can_be_left_out(tmp_path):
+    bad = {"train/a/2.png": b"letter", "train/b/2.jpg": b"", "val/b/2.gif": b"GIF89a"}
+    for name in ("train/a/1.png", "train/b/1.png", "val/a/1.png", "val/b/1.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (16, 16)).save(tmp_path / name)
+    for name, data in bad.items():
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "train" / "a" / "notes.txt").touch()
+    out = tmp_path / "out"
+    arguments = [tmp_path / "train", "--val", tmp_path / "val", "-o", out, "--image-size", "16", "--epochs", "1"]
+    status, _, err = train(*arguments)
+    lines = err.splitlines()
+    assert (status, len(lines), out.exists()) == (1, 5, False), err
+    assert lines[0] == f"train: note: {tmp_path / 'train'}: 1 file is no picture: 1 .txt"
+    for line, name in zip(lines[1:4], bad, strict=True):
+        assert line.startswith(f"train: error: {tmp_path / name}: found ")
+    assert lines[4] == (f"train: error: {tmp_path / 'train'}: found 2 of 4 pictures that cannot be read, named above; "
+                        "expected none; --skip-unreadable leaves them out")  # fmt: skip
+    for again in ([*arguments, "--skip-unreadable"], ["--resume", out]):
+        status, said, err = train(*again)
+        assert (status, "2 classes, 2 pictures an epoch" in said) == (0, True), err
+        assert [line.startswith("train: note: left out: ") for line in err.splitlines()] == [False, True, True, True]
+    (tmp_path / "val" / "a" / "1.png").write_bytes(b"letter")
+    status, _, err = train("--resume", out)
+    assert (status, "found no picture of a that can be read; expected some of each class" in err) == (1, True), err
+
+
 def grey(path):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("L", (16, 16)).save(path)

@@ -70,6 +70,10 @@ def cases():
                 yield f"TIFF RGBA {story}", tiff(four, bits, 2, *way, {338: [2]}), clear, off + 1
                 if (order, bits) != (">", 16):  # Pillow 10.1 does not know these
                     yield f"TIFF CMYK {story}", tiff(four, bits, 5, *way), inks, off + 1
+    three = samples(8, 3)
+    key = three[0, 2].astype(">u2").tobytes()
+    keyed = np.where((three == three[0, 2]).all(axis=-1, keepdims=True), 255, three)
+    yield "PNG RGB 8 bits without one colour", png(three, 8, 2, tRNS=key), keyed, 0
     colours = np.random.default_rng(1).integers(0, 256, (256, 3))
     for bits in (1, 2, 4, 8):
         index, map16 = samples(bits, 1), (colours[: 2**bits].T * 257).ravel().tolist()
@@ -117,6 +121,7 @@ REFUSED = {
     "TIFF YCbCr, of which two in four are left out": tiff(samples(8, 3), 8, 6),
     "TIFF with a colour map of 8 bits": tiff(samples(8, 1), 8, 3, tags={320: [*range(256)] * 3}),
     "PNG RGB 16 without one colour": png(FOUR[..., :3], 16, 2, tRNS=FOUR[0, 2, :3].astype(">u2").tobytes()),
+    "TIFF of PackBits with a predictor": tiff(samples(8, 1), 8, 1, tags={259: [32773], 317: [2]}),
     "FITS 16": fits(samples(12, 1), 16), "FITS 32": fits(samples(12, 1), 32),
 }  # fmt: skip
 

@@ -101,6 +101,58 @@ def test_a_small_file_that_claims_to_be_large(tmp_path):
     assert open_image(io.BytesIO(black)).size == (9000, 9000)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="devices of Unix")
+def test_what_never_ends_is_not_read(monkeypatch):
+    refused("/dev/zero", "/dev/zero: found a device; expected a picture")
+    monkeypatch.setenv("PVT_NUMPY_MAX_PIXELS", "1000")
+
+    class Endless:
+        def read(self, count):
+            return bytes(count)
+
+    refused(Endless(), "the given file: found more than 8,000 bytes")
+
+
+def test_the_size_of_a_file_is_looked_at_before_it_is_read(tmp_path):
+    path = tmp_path / "large.jpg"
+    with open(path, "wb") as file:
+        file.truncate(40 << 30)  # which takes no room on the disk
+    refused(path, f"{path}: found a file of 42,949,672,960 bytes; expected at most 715,827,880 (PVT_NUMPY_MAX_PIXELS")
+
+
+def test_the_limit_of_pixels_can_be_raised_and_a_larger_jpeg_is_decoded_at_half_its_size(monkeypatch, tmp_path):
+    """A phone's 108 million pixels, here 400 times fewer."""
+    smooth = np.asarray(Image.fromarray(NOISE[:6, :5]).resize((500, 600), Image.Resampling.BICUBIC))
+    paths = {name: tmp_path / f"a.{name}" for name in ("jpg", "png")}
+    Image.fromarray(smooth).save(paths["jpg"], quality=95)
+    Image.fromarray(smooth).save(paths["png"])
+    whole = open_image(paths["jpg"])
+    for limit, size in (("299999", (250, 300)), ("75000", (250, 300)), ("300000", (500, 600))):
+        monkeypatch.setenv("PVT_NUMPY_MAX_PIXELS", limit)
+        assert open_image(paths["jpg"]).size == size
+    assert np.array_equal(open_image(paths["jpg"]), whole)
+    monkeypatch.setenv("PVT_NUMPY_MAX_PIXELS", "299999")
+    quarters = smooth.reshape(300, 2, 250, 2, 3).mean(axis=(1, 3))
+    assert np.abs(np.asarray(open_image(paths["jpg"])) - quarters).max() < 12
+    refused(paths["png"], f"{paths['png']}: found a picture of", "at most 299,999 pixels, or 1,199,996 of a JPEG",
+            "the environment variable PVT_NUMPY_MAX_PIXELS raises that")  # fmt: skip
+    monkeypatch.setenv("PVT_NUMPY_MAX_PIXELS", "74999")
+    refused(paths["jpg"], "at most 74,999 pixels")
+    for nonsense in ("0", "many", "-5", "1e9"):
+        monkeypatch.setenv("PVT_NUMPY_MAX_PIXELS", nonsense)
+        refused(paths["jpg"], f"PVT_NUMPY_MAX_PIXELS: found '{nonsense}'; expected a whole number")
+    assert Image.MAX_IMAGE_PIXELS == 89_478_485  # as Pillow had it
+
+
+def test_formats_of_phones_that_pillow_does_not_read_are_called_by_name(tmp_path):
+    path = tmp_path / "IMG_0001.HEIC"
+    for brand, said in (("heic", "a HEIC picture, which Pillow does not read; expected JPEG: sips -s format jpeg"),
+                        ("mif1", "a HEIC picture"), ("avif", "AVIF picture")):  # fmt: skip
+        path.write_bytes(b"\0\0\0\x18ftyp" + brand.encode() + b"\0\0\0\0mif1miaf" + bytes(400))
+        if brand != "avif" or "AVIF" not in Image.SAVE:
+            refused(path, f"{path}: found ", said)
+
+
 @pytest.mark.parametrize("compression", ["jpeg", "tiff_adobe_deflate"])
 def test_a_damaged_tiff_leaves_stderr_alone(capfd, compression):
     """libtiff prints what it finds wrong, past Python."""

@@ -478,7 +478,7 @@ def test_no_setting_is_forgotten():
     others = asdict(Settings("shapes"))
     for name, *_ in NUMBERS:
         others.pop(name)
-    assert others == {"data": "shapes", "validation": None, "keep_size": None}
+    assert others == {"data": "shapes", "validation": None, "keep_size": None, "skip_unreadable": False}
 
 
 HISTORY = [
