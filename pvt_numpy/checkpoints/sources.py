@@ -1,11 +1,12 @@
 """Opens what holds a checkpoint - a safetensors file, a PyTorch pickle, a folder - without deciding what it means.
 
 Pickles are opened with `weights_only=True` and never otherwise. Every damaged file ends in one ValueError that names
-it. What the names mean is told by `names` and `identify`; whether names and shapes are those of a model, by
-`checkpoint`. Left out: TensorFlow's and Flax's files, and parameters of whole numbers.
+it. Which part of it is a PVT is told by `inside`, what its names mean by `names` and `identify`; whether names and
+shapes are those of a model, by `checkpoint`. Left out: TensorFlow's and Flax's files, and parameters of whole numbers.
 """
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,8 +19,9 @@ from .strict_json import read_json
 
 STEMS = ("model.safetensors", "pytorch_model.bin")
 FOLDER_FILES = tuple(stem + end for stem in STEMS for end in ("", ".index.json"))  # the first that is there counts
-WRAPPERS = ("model", "state_dict")  # under which training scripts keep the parameters in a pickle
-PREFIXES = ("module.", "_orig_mod.", "backbone.")  # put before every name by DataParallel, torch.compile, detectors
+FORMAT_KEY = "pvt_numpy.format"  # in the metadata of our own files, which need nothing beside them
+WEIGHTS = (".safetensors", ".bin", ".pth", ".pt", ".ckpt")  # in a folder without FOLDER_FILES
+NO_MODEL = re.compile(r"(training_args|optimizer|scheduler|scaler|rng_state)|.*-\d{5}-of-\d{5}\.")  # a shard is a part
 
 
 @dataclass(frozen=True)
@@ -29,27 +31,51 @@ class Source:
     shapes: dict[str, tuple[int, ...]]
     read: Callable[[str], np.ndarray]
     metadata: dict[str, str] = field(default_factory=dict)
+    tables: tuple[str, ...] = ("",)  # of a pickle: the tables that hold parameters; their names start so
+    swapped: bool = False  # what is called averaged is raw, and the other way round
     config: dict | None = None  # config.json beside it
     preprocessor: dict | None = None  # preprocessor_config.json beside it
+    chosen: str = ""  # the weights that were chosen from a folder, and out of which
 
 
 def open_source(path):
-    """Opens a file, or a folder as Hugging Face and timm publish them. Returns a Source."""
+    """Opens a file, or a folder as Hugging Face and timm publish them. Returns a Source.
+
+    config.json and preprocessor_config.json beside the weights count whatever the weights are called, but for those of
+    another kind of model beside a file that was named by itself.
+    """
     path = Path(path)
-    if path.is_dir():
-        found = [path / name for name in FOLDER_FILES if (path / name).is_file()]
-        if not found:
-            raise FileNotFoundError(f"{path}: found a folder with no model in it; expected {' or '.join(FOLDER_FILES)}")
-        weights, folder = _within(found[0]), path
-    else:
-        weights, folder = path, (path.parent if path.name in FOLDER_FILES else None)
-    source = _open_sharded(weights) if weights.name.endswith(".index.json") else _open_file(weights)
-    if folder is not None:
-        beside = [folder / name for name in ("config.json", "preprocessor_config.json")]
-        # One that is there but cannot be read, a broken link for instance, is not the same as none.
-        config, preprocessor = (read_json(_within(file)) if os.path.lexists(file) else None for file in beside)
-        source = replace(source, config=config, preprocessor=preprocessor)
-    return _without_prefix(source)
+    weights, chosen = _weights_in(path) if path.is_dir() else (path, "")
+    source = _open_sharded(weights) if ".index." in weights.name else _open_file(weights)
+    if FORMAT_KEY in source.metadata:
+        return source
+    beside = [weights.with_name(name) for name in ("config.json", "preprocessor_config.json")]
+    # One that is there but cannot be read, a broken link for instance, is not the same as none.
+    config, preprocessor = (read_json(_within(file)) if os.path.lexists(file) else None for file in beside)
+    kind = (config or {}).get("model_type", (config or {}).get("architecture", "pvt"))
+    if weights == path and path.name not in FOLDER_FILES and not str(kind).startswith("pvt"):
+        config = preprocessor = None
+    return replace(source, config=config, preprocessor=preprocessor, chosen=chosen)
+
+
+def _weights_in(folder):
+    """(the file of weights in a folder, words on the choice if there was one).
+
+    The first of FOLDER_FILES that is there. Without any, what has another name, such as model.fp16.safetensors or
+    best.pth: safetensors before pickles, the largest first, then in the order of their names.
+    """
+    for name in FOLDER_FILES:
+        if (folder / name).is_file():
+            return _within(folder / name), ""
+    files = [file for file in folder.iterdir() if file.is_file() and not NO_MODEL.match(file.name)]
+    files = [file for file in files if file.suffix in WEIGHTS or ".index." in file.name]
+    files.sort(key=lambda file: (".safetensors" not in file.name, -file.stat().st_size, file.name))
+    names = [file.name for file in files]
+    if len(names) > 1 and not (folder / "config.json").is_file():
+        raise wrong(folder, f"several checkpoints and no config.json, {', '.join(names)}", "the name of one of them")
+    if not names:
+        raise FileNotFoundError(f"{folder}: found a folder with no model in it; expected {' or '.join(FOLDER_FILES)}")
+    return _within(files[0]), names[0] if len(names) == 1 else f"{names[0]}, the first of {', '.join(names)}"
 
 
 def _within(path):
@@ -121,15 +147,15 @@ def _open_pickle(path):
         lines = str(error).strip().splitlines() or [type(error).__name__]
         found = f"a pickle that is damaged or holds more than tensors ({lines[0]})"
         raise wrong(path, found, "tensors alone, for any other pickle could run any program") from None
-    for key in WRAPPERS:
-        if isinstance(state, dict) and isinstance(state.get(key), dict):
-            state = state[key]
-    if not isinstance(state, dict) or not state:
-        raise wrong(path, "no table of parameters", f"one, bare or under {' or '.join(map(repr, WRAPPERS))}")
-    others = [str(name) for name, value in state.items() if not torch.is_tensor(value)]
-    if others:
-        raise wrong(path, f"entries that are not tensors: {', '.join(others[:20])}", "tensors alone")
-    state = {str(name): tensor for name, tensor in state.items()}
+    # mmengine's EMA hook exchanges the two before it saves, so that the average is called state_dict.
+    held = state if isinstance(state, dict) else {}
+    swapped = "ema_state_dict" in held and "mmengine_version" in (held.get("meta") or ())
+    tables = _tables(state, torch.is_tensor)
+    if not tables:
+        raise wrong(path, "no table of parameters", "one, bare or in a table such as 'model' or 'state_dict'")
+    state = {table + name: tensor for table, tensors in tables.items() for name, tensor in tensors.items()}
+    if len(state) < sum(map(len, tables.values())):
+        raise wrong(path, "two parameters of one name", "each once")
 
     def read(name):
         tensor = state[name].detach()
@@ -137,13 +163,21 @@ def _open_pickle(path):
             raise wrong(f"{path}: {name}", f"the type {tensor.dtype}, {tensor.layout}", "plain floating-point numbers")
         return np.array((tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy())
 
-    return Source({name: tuple(tensor.shape) for name, tensor in state.items()}, read)
+    return Source({n: tuple(t.shape) for n, t in state.items()}, read, tables=tuple(tables), swapped=swapped)
 
 
-def _without_prefix(source):
-    """`source` with its names shortened by what stands before every one of them, be it several prefixes."""
-    common, length = os.path.commonprefix(list(source.shapes)), 0
-    while prefix := next((p for p in PREFIXES if common.startswith(p, length)), ""):
-        length += len(prefix)
-    shapes = {name[length:]: shape for name, shape in source.shapes.items()}
-    return replace(source, shapes=shapes, read=lambda name: source.read(common[:length] + name))
+def _tables(state, is_tensor):
+    """The path of every table of named tensors in what a training script saved, as "state_dict." -> the tensors.
+
+    What else there is, counters, options and the optimiser's numbered states, is none of the model's.
+    """
+    tables, seen, waiting = {}, set(), [("", state)]
+    while waiting:
+        path, table = waiting.pop()
+        if id(table) in seen or not isinstance(table, dict) or not all(isinstance(key, str) for key in table):
+            continue
+        seen.add(id(table))  # one that is there twice, or within itself, counts once
+        if tensors := {name: value for name, value in table.items() if is_tensor(value)}:
+            tables[path] = tensors
+        waiting += [(f"{path}{key}.", value) for key, value in reversed(table.items())]
+    return tables

@@ -185,9 +185,9 @@ def test_pickles_that_are_no_checkpoint(tmp_path, torch):
         path.write_bytes(damaged)
         refused(path, f"m.pth: {DAMAGED}")
     for state, said in (
-        ([torch.ones(1)], "found no table of parameters; expected one, bare or under 'model' or 'state_dict'"),
+        ([torch.ones(1)], "found no table of parameters; expected one, bare or in a table such as 'model' or"),
         ({}, "found no table of parameters"),
-        (good | {"epoch": 3}, "found entries that are not tensors: epoch"),
+        (good | {"head.bias": 3}, "missing: head.bias"),
         (good | {"head.bias": torch.ones(3, dtype=torch.int64)}, "head.bias: found the type torch.int64"),
         (good | {"head.bias": torch.ones(3).to_sparse()}, "head.bias: found the type torch.float32, torch.sparse_coo"),
         (good | {"head.bias": torch.ones(4)}, "head.bias is (4,), expected (3,)"),

@@ -1,0 +1,135 @@
+"""Where in a checkpoint the PVT is: under prefixes, beside a neck and a head, as raw weights and as their average.
+
+A PVT is found by the names of its patch embeddings, whatever stands before them, and by attention in its first stage.
+Names that no PVT has are company: they are left aside and counted, unless they lie within its own modules, where they
+would change what it computes. If a training script keeps averaged weights (EMA) beside the raw ones, the average is
+taken, as timm does. Left out: an average whose names lost their dots, or that is a list without names.
+"""
+
+import re
+from collections import Counter
+from dataclasses import replace
+from os.path import commonprefix
+
+from ..system.checks import one_of, wrong
+from .identify import our_shapes
+from .names import file_names, our_names, prefixes, recognise
+
+AVERAGED = re.compile(r"(?:^|[._])(?:ema|swa|averaged?|shadow)(?:[._]|$)", re.IGNORECASE)
+COUNTERS = ("total_ops", "total_params")  # buffers that a counter of operations (thop) leaves in every module
+MOST = 20  # PVTs in one file, and groups in a message
+
+
+def choose(source, name, weights=None, prefix=None):
+    """(`source` with the names of its PVT alone, without what stands before them; notes on that for the origin).
+
+    weights  "raw" or "ema", or None: the averaged ones if there are any
+    prefix   some whole parts of what stands before the names, "student" or "student.backbone.", or None: there is one
+
+    If there is no PVT at all, the source comes back as it is: what it holds is told by `identify`. Raises ValueError
+    that starts with `name` if none or several are what was asked for.
+    """
+    one_of(None, "raw", "ema")("weights", weights)
+    names = {re.sub(r"(^|\.)stages_(\d+)\.", r"\1stages.\2.", full): full for full in source.shapes}
+    places = prefixes(names)
+    if len(places) > MOST:
+        raise wrong(name, f"{len(places):,} PVTs", f"at most {MOST}")
+    parts = {}
+    for place in places:
+        held = {n.removeprefix(place): full for n, full in names.items() if n.startswith(place)}
+        parts |= {place: held} if _has_attention(held) else {}
+    averaged = {place: bool(AVERAGED.search(place)) != source.swapped for place in parts}
+    wanted = [place for place in parts if prefix is None or place == prefix or f".{prefix.strip('.')}." in f".{place}"]
+    exact = [place for place in wanted if prefix is not None and place.strip(".") == prefix.strip(".")]
+    pool = exact or wanted
+    if weights is None and any(averaged[place] for place in pool):
+        weights = "ema"
+    if weights:
+        pool = [place for place in pool if averaged[place] == (weights == "ema")]
+    if len(pool) != 1:
+        if not parts and prefix is None and weights is None:
+            return source, {}
+        raise _not_one(name, pool, averaged, weights, prefix)
+    place = pool[0]
+    kept = _of_the_pvt(parts[place], source.shapes)
+    notes = {"chosen": source.chosen} if source.chosen else {}
+    if averaged[place] or len(parts) > 1:
+        kind = "averaged" if averaged[place] else "raw" if any(averaged.values()) else "those"
+        notes["weights"] = f"{kind} under {place.strip('.')}" if place else f"{kind} at the top"
+    table = max((table for table in source.tables if place.startswith(table)), key=len, default="")
+    aside = [n for n, full in names.items() if n.startswith(table) and full not in kept.values()]
+    if aside:
+        notes["left aside"] = _counted(aside, place)
+    shapes = {n: source.shapes[full] for n, full in kept.items()}
+    return replace(source, shapes=shapes, read=lambda n: source.read(kept[n])), notes
+
+
+def without_class_row(source, expected, maker, bare):
+    """`source`, whose last position table is read without the class token's row if the model has no class token.
+
+    The authors' detectors keep that row, and never use it. `expected`: our name -> shape, in the model's order.
+    """
+    tables = [
+        (file_names(ours, maker, bare)[0], shape) for ours, shape in expected.items() if ours.endswith("pos_embed")
+    ]
+    if any(ours.endswith("cls_token") for ours in expected) or not tables:
+        return source
+    table, shape = tables[-1]
+    if source.shapes.get(table) != (1, shape[1] + 1, shape[2]):
+        return source
+    read = lambda name: source.read(name)[:, 1:] if name == table else source.read(name)  # noqa: E731
+    return replace(source, shapes=source.shapes | {table: shape}, read=read)
+
+
+def _has_attention(names):
+    """Whether these names, without a prefix, are a PVT's and not those of another network that cuts patches."""
+    maker = recognise(names)
+    return maker is not None and any(
+        ours.startswith("stages.0.blocks.") and ".attn.q." in ours for ours, _ in our_names(names, *maker).values()
+    )
+
+
+def _of_the_pvt(held, full_shapes):
+    """The part of `held` (name -> name in the file) that belongs to the PVT."""
+    maker = recognise(held)
+    known = our_names(held, *maker)
+    modules = {name.split(".")[0] for name in known}
+    ours = our_shapes({name: full_shapes[full] for name, full in held.items()}, *maker)
+    width = next(ours[n] for n in sorted(ours, reverse=True) if n.endswith("patch_embed.proj.weight"))[:1]
+    v1, tokenless = any("pos_embed" in n for n in ours), not any("cls_token" in n for n in ours)
+    foreign = ("norm.",) if tokenless else ()  # v1's final norm is for the class token; v2 has one in each stage
+    if (v1 and tokenless) or ours.get("head.weight", (0, *width))[1:] != width:
+        foreign += ("head.",)  # of the larger model
+
+    def belongs(name):
+        if name in known:
+            return not known[name][0].startswith(foreign)
+        return name.split(".")[0] in modules and name.split(".")[-1] not in COUNTERS
+
+    return {name: full for name, full in held.items() if belongs(name)}
+
+
+def _counted(names, place):
+    """How many names were left aside, and of which modules beside the PVT's place."""
+
+    def module(name):
+        if (last := name.split(".")[-1]) in COUNTERS:
+            return last
+        return name[commonprefix([name, place]).rfind(".") + 1 :].split(".")[0]
+
+    groups = Counter(map(module, names)).most_common()
+    said = ", ".join(f"{group} {count}" for group, count in groups[:MOST])
+    return f"{len(names)} other arrays ({said}{', ...' * (len(groups) > MOST)})"
+
+
+def _not_one(name, pool, averaged, weights, prefix):
+    """The ValueError if not exactly one PVT is what was asked for."""
+
+    def listed(places):
+        return ", ".join(f"{place or 'the top'}{' (averaged)' * averaged[place]}" for place in places) or "nothing"
+
+    asked = (f" under {prefix!r}" if prefix is not None else "") + (f" with weights {weights!r}" if weights else "")
+    if pool:
+        expected = f"one: a longer prefix chooses, as --prefix {pool[0].strip('.')}"
+        return wrong(name, f"{len(pool)} PVTs{asked}, at {listed(pool)}", expected)
+    return wrong(name, f"no PVT{asked}", f"what it holds, {listed(averaged)}: --prefix and --weights choose")
