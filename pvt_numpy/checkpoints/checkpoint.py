@@ -26,6 +26,7 @@ from .strict_json import parse_json
 
 FORMAT = "1"
 METADATA = {"config": dict, "labels": (list, type(None)), "preprocessing": dict, "origin": dict}  # and what JSON holds
+NOTES = ("chosen", "weights", "left aside")  # of the origin that `describe` shows: which part of a file was taken
 SHOWN_IN_FULL = 24  # wrong names listed one by one; beyond that, groups of them as `stages.2.blocks.4.*`
 
 
@@ -107,7 +108,7 @@ def describe(model):
     other = f", {config.embed_eps:g} in patch embeddings and SRA"
     eps = f"{config.layer_norm_eps:g}" + (" throughout" if config.embed_eps == config.layer_norm_eps else other)
     source = " of ".join(origin[key] for key in ("source", "format") if key in origin) or "no recorded source"
-    more = "".join(f"; {key} {origin[key]}" for key in ("chosen", "weights", "left aside") if key in origin)
+    more = "".join(f"; {key} {origin[key]}" for key in NOTES if key in origin)
     return (
         f"{variant_name(config) or config.model_type}, {count:,} parameters, {outputs}; "
         f"from {source}{more}; layer norm eps {eps}; recipe {origin.get('recipe', 'not recorded')}"
@@ -122,7 +123,7 @@ def _locate(source, local_files_only):
     from . import hub
 
     if hub.is_hub_name(source) or source == path.stem:  # a bare word can only be meant as a published name
-        return Path(hub.download(source, local_files_only=local_files_only)), source, source
+        return Path(hub.download(source, local_files_only=local_files_only)), source, hub.plain_name(source)
     raise FileNotFoundError(f"{source}: found no such file or folder; expected one, or the name of a published model")
 
 

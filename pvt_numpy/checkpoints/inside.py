@@ -30,7 +30,9 @@ def choose(source, name, weights=None, prefix=None):
     that starts with `name` if none or several are what was asked for.
     """
     one_of(None, "raw", "ema")("weights", weights)
-    names = {re.sub(r"(^|\.)stages_(\d+)\.", r"\1stages.\2.", full): full for full in source.shapes}
+    names = {full: full for full in source.shapes}
+    if any("stages_" in full for full in names):  # timm's features_only
+        names = {re.sub(r"(^|\.)stages_(\d+)\.", r"\1stages.\2.", full): full for full in names}
     places = prefixes(names)
     if len(places) > MOST:
         raise wrong(name, f"{len(places):,} PVTs", f"at most {MOST}")
@@ -38,7 +40,9 @@ def choose(source, name, weights=None, prefix=None):
     for place in places:
         held = {n.removeprefix(place): full for n, full in names.items() if n.startswith(place)}
         parts |= {place: held} if _has_attention(held) else {}
-    averaged = {place: bool(AVERAGED.search(place)) != source.swapped for place in parts}
+    tables = {place: max(filter(place.startswith, source.tables), key=len, default="") for place in parts}
+    averaged = {place: source.tables.get(table) for place, table in tables.items()}
+    averaged = {place: bool(AVERAGED.search(place)) if told is None else told for place, told in averaged.items()}
     wanted = [place for place in parts if prefix is None or place == prefix or f".{prefix.strip('.')}." in f".{place}"]
     exact = [place for place in wanted if prefix is not None and place.strip(".") == prefix.strip(".")]
     pool = exact or wanted
@@ -54,10 +58,10 @@ def choose(source, name, weights=None, prefix=None):
     kept = _of_the_pvt(parts[place], source.shapes)
     notes = {"chosen": source.chosen} if source.chosen else {}
     if averaged[place] or len(parts) > 1:
-        kind = "averaged" if averaged[place] else "raw" if any(averaged.values()) else "those"
-        notes["weights"] = f"{kind} under {place.strip('.')}" if place else f"{kind} at the top"
-    table = max((table for table in source.tables if place.startswith(table)), key=len, default="")
-    aside = [n for n, full in names.items() if n.startswith(table) and full not in kept.values()]
+        kind = "averaged, " if averaged[place] else "raw, " if any(averaged.values()) else ""
+        notes["weights"] = f"{kind}under {place.strip('.')}" if place else f"{kind}at the top"
+    belonging = set(kept.values())
+    aside = [n for n, full in names.items() if n.startswith(tables[place]) and full not in belonging]
     if aside:
         notes["left aside"] = _counted(aside, place)
     shapes = {n: source.shapes[full] for n, full in kept.items()}
@@ -119,17 +123,18 @@ def _counted(names, place):
 
     groups = Counter(map(module, names)).most_common()
     said = ", ".join(f"{group} {count}" for group, count in groups[:MOST])
-    return f"{len(names)} other arrays ({said}{', ...' * (len(groups) > MOST)})"
+    return f"{len(names)} other array{'s' * (len(names) > 1)} ({said}{', ...' * (len(groups) > MOST)})"
 
 
 def _not_one(name, pool, averaged, weights, prefix):
     """The ValueError if not exactly one PVT is what was asked for."""
 
     def listed(places):
-        return ", ".join(f"{place or 'the top'}{' (averaged)' * averaged[place]}" for place in places) or "nothing"
+        return ", ".join(f"{place or 'the top'}{' (averaged)' * averaged[place]}" for place in places) or "none at all"
 
-    asked = (f" under {prefix!r}" if prefix is not None else "") + (f" with weights {weights!r}" if weights else "")
-    if pool:
-        expected = f"one: a longer prefix chooses, as --prefix {pool[0].strip('.')}"
-        return wrong(name, f"{len(pool)} PVTs{asked}, at {listed(pool)}", expected)
-    return wrong(name, f"no PVT{asked}", f"what it holds, {listed(averaged)}: --prefix and --weights choose")
+    asked = {None: "", "raw": " of raw weights", "ema": " of averaged weights"}[weights]
+    asked += "" if prefix is None else f" under {prefix!r}"
+    if not pool:
+        return wrong(name, f"no PVT{asked}", f"what is there: {listed(averaged)}")
+    example = next(place for place in reversed(pool) if place).strip(".")
+    return wrong(name, f"{len(pool)} PVTs{asked}, {listed(pool)}", f"one; a prefix chooses, as --prefix {example}")

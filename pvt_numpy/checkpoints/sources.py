@@ -22,6 +22,7 @@ FOLDER_FILES = tuple(stem + end for stem in STEMS for end in ("", ".index.json")
 FORMAT_KEY = "pvt_numpy.format"  # in the metadata of our own files, which need nothing beside them
 WEIGHTS = (".safetensors", ".bin", ".pth", ".pt", ".ckpt")  # in a folder without FOLDER_FILES
 NO_MODEL = re.compile(r"(training_args|optimizer|scheduler|scaler|rng_state)|.*-\d{5}-of-\d{5}\.")  # a shard is a part
+AVERAGES = {"n_averaged", "num_updates", "decay"}  # what the keepers of an average count beside the weights
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,7 @@ class Source:
     shapes: dict[str, tuple[int, ...]]
     read: Callable[[str], np.ndarray]
     metadata: dict[str, str] = field(default_factory=dict)
-    tables: tuple[str, ...] = ("",)  # of a pickle: the tables that hold parameters; their names start so
-    swapped: bool = False  # what is called averaged is raw, and the other way round
+    tables: dict[str, bool | None] = field(default_factory=dict)  # of a pickle, as `_averaged` tells
     config: dict | None = None  # config.json beside it
     preprocessor: dict | None = None  # preprocessor_config.json beside it
     chosen: str = ""  # the weights that were chosen from a folder, and out of which
@@ -131,7 +131,7 @@ def _open_sharded(index_path):
 
 
 def _open_pickle(path):
-    """A state dict saved by PyTorch, bare or under one of WRAPPERS."""
+    """What torch.save wrote: a state dict, bare or in tables, whose names then start with the table's."""
     try:
         import torch
     except ImportError:
@@ -147,14 +147,13 @@ def _open_pickle(path):
         lines = str(error).strip().splitlines() or [type(error).__name__]
         found = f"a pickle that is damaged or holds more than tensors ({lines[0]})"
         raise wrong(path, found, "tensors alone, for any other pickle could run any program") from None
-    # mmengine's EMA hook exchanges the two before it saves, so that the average is called state_dict.
-    held = state if isinstance(state, dict) else {}
-    swapped = "ema_state_dict" in held and "mmengine_version" in (held.get("meta") or ())
     tables = _tables(state, torch.is_tensor)
     if not tables:
         raise wrong(path, "no table of parameters", "one, bare or in a table such as 'model' or 'state_dict'")
-    state = {table + name: tensor for table, tensors in tables.items() for name, tensor in tensors.items()}
-    if len(state) < sum(map(len, tables.values())):
+    averaged = _averaged(state, tables)
+    names = [(place + key, value) for place, table in tables.items() for key, value in table.items()]
+    state = {name: value for name, value in names if torch.is_tensor(value)}
+    if len(state) < sum(torch.is_tensor(value) for _, value in names):
         raise wrong(path, "two parameters of one name", "each once")
 
     def read(name):
@@ -163,11 +162,11 @@ def _open_pickle(path):
             raise wrong(f"{path}: {name}", f"the type {tensor.dtype}, {tensor.layout}", "plain floating-point numbers")
         return np.array((tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy())
 
-    return Source({n: tuple(t.shape) for n, t in state.items()}, read, tables=tuple(tables), swapped=swapped)
+    return Source({n: tuple(t.shape) for n, t in state.items()}, read, tables=averaged)
 
 
 def _tables(state, is_tensor):
-    """The path of every table of named tensors in what a training script saved, as "state_dict." -> the tensors.
+    """The tables of named tensors in what a training script saved: path, as "state_dict.", -> the table.
 
     What else there is, counters, options and the optimiser's numbered states, is none of the model's.
     """
@@ -177,7 +176,16 @@ def _tables(state, is_tensor):
         if id(table) in seen or not isinstance(table, dict) or not all(isinstance(key, str) for key in table):
             continue
         seen.add(id(table))  # one that is there twice, or within itself, counts once
-        if tensors := {name: value for name, value in table.items() if is_tensor(value)}:
-            tables[path] = tensors
+        if any(map(is_tensor, table.values())):
+            tables[path] = table
         waiting += [(f"{path}{key}.", value) for key, value in reversed(table.items())]
     return tables
+
+
+def _averaged(state, tables):
+    """The path of each table -> whether its weights are an average, or None if only the path can tell."""
+    told = {path: True if AVERAGES & table.keys() else None for path, table in tables.items()}
+    meta = state.get("meta")
+    if "ema_state_dict" in state and isinstance(meta, dict) and "mmengine_version" in meta:
+        told |= {"state_dict.": True, "ema_state_dict.": False}  # its EMA hook exchanges the two before it saves
+    return told
