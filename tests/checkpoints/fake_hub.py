@@ -2,8 +2,8 @@
 
 The first answers `/ORG/NAME/resolve/REVISION/FILE` as the Hub does: X-Repo-Commit on every answer, a git hash as the
 ETag of small files, and for weights (*.safetensors, *.bin) a redirect to the second server, the "CDN", with
-X-Linked-ETag (the sha256) and X-Linked-Size. The CDN understands Range. Left out: the Hub's JSON API and Xet storage, which a file without an
-X-Xet-Hash header does not use.
+X-Linked-ETag (the sha256) and X-Linked-Size. The CDN understands Range. Left out: the Hub's JSON API and Xet storage,
+which a file without an X-Xet-Hash header does not use.
 
     with serve({"org/name": {"config.json": b"{}", "model.safetensors": data}}) as hub:
         folder = fetch(hub, cache, "org/name")          # hub.download in a process of its own
@@ -27,7 +27,7 @@ from tests import processes
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"  # of main
 OTHER_COMMIT = "f" * 40  # of any other revision
-# Downloads each of argv[1], and tells as a command would what went wrong; argv[2:] are "local", "pin=", "limit=".
+# Downloads each of argv[1], and says as a command would what went wrong; argv[2:]: "local", "pin=", "torch=", "limit=".
 RUN = """
 import sys, time
 from pvt_numpy.system import cli
@@ -37,6 +37,8 @@ sources, *flags = sys.argv[1:]
 for flag, _, value in (flag.partition("=") for flag in flags):
     if flag == "pin":
         hub.PUBLISHED["pvt_tiny"] = hub.PUBLISHED["pvt_tiny"]._replace(sha256=value)
+    if flag == "torch":
+        hub.find_spec = lambda name: value or None
     if flag == "limit":
         import resource
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(value), int(value)))
@@ -200,8 +202,8 @@ def _answer(hub, request):
 
 def _answer_cdn(hub, request):
     """The CDN: /ORG/NAME/FILE, with ranges and with the faults that a long transfer meets."""
-    organisation, repository, name = request.path[1:].split("/", 2)
-    data = hub.repositories[f"{organisation}/{repository}"][name]
+    repository, _, name = request.path[1:].rpartition("/")
+    data = hub.repositories[repository][name]
     if hub.damages:
         hub.damages -= 1
         data = data[:-1] + bytes([data[-1] ^ 1])
