@@ -53,6 +53,8 @@ def identify(source, name, short_name):
     if maker not in MAKERS:
         few = ", ".join(list(source.shapes)[:3]) or "no parameter at all"
         lacks = ", which lack the metadata of our files" if maker else ""
+        if any(name.endswith("attn.attn.in_proj_weight") for name in source.shapes):
+            lacks = ", names of mmdetection's own PVT, which are not read"
         raise wrong(f"{name}: the parameters", few + lacks, "those of a public PVT checkpoint")
     try:
         config = _config(source, maker, bare)

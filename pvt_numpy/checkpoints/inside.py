@@ -73,16 +73,17 @@ def without_class_row(source, expected, maker, bare):
 
     The authors' detectors keep that row, and never use it. `expected`: our name -> shape, in the model's order.
     """
-    tables = [
-        (file_names(ours, maker, bare)[0], shape) for ours, shape in expected.items() if ours.endswith("pos_embed")
-    ]
+    tables = [ours for ours in expected if ours.endswith("pos_embed")]
     if any(ours.endswith("cls_token") for ours in expected) or not tables:
         return source
-    table, shape = tables[-1]
-    if source.shapes.get(table) != (1, shape[1] + 1, shape[2]):
+    table, (_, rows, C) = file_names(tables[-1], maker, bare)[0], expected[tables[-1]]
+    if source.shapes.get(table) != (1, rows + 1, C):
         return source
-    read = lambda name: source.read(name)[:, 1:] if name == table else source.read(name)  # noqa: E731
-    return replace(source, shapes=source.shapes | {table: shape}, read=read)
+
+    def read(name):
+        return source.read(name)[:, 1:] if name == table else source.read(name)
+
+    return replace(source, shapes=source.shapes | {table: (1, rows, C)}, read=read)
 
 
 def _has_attention(names):
@@ -99,10 +100,10 @@ def _of_the_pvt(held, full_shapes):
     known = our_names(held, *maker)
     modules = {name.split(".")[0] for name in known}
     ours = our_shapes({name: full_shapes[full] for name, full in held.items()}, *maker)
-    width = next(ours[n] for n in sorted(ours, reverse=True) if n.endswith("patch_embed.proj.weight"))[:1]
+    widths = [ours[n][:1] for n in sorted(ours) if n.endswith("patch_embed.proj.weight")]
     v1, tokenless = any("pos_embed" in n for n in ours), not any("cls_token" in n for n in ours)
     foreign = ("norm.",) if tokenless else ()  # v1's final norm is for the class token; v2 has one in each stage
-    if (v1 and tokenless) or ours.get("head.weight", (0, *width))[1:] != width:
+    if (v1 and tokenless) or ("head.weight" in ours and ours["head.weight"][1:] not in widths[-1:]):
         foreign += ("head.",)  # of the larger model
 
     def belongs(name):
