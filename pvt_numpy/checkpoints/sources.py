@@ -49,13 +49,17 @@ def open_source(path):
     source = _open_sharded(weights) if ".index." in weights.name else _open_file(weights)
     if FORMAT_KEY in source.metadata:
         return source
-    beside = [weights.with_name(name) for name in ("config.json", "preprocessor_config.json")]
-    # One that is there but cannot be read, a broken link for instance, is not the same as none.
-    config, preprocessor = (read_json(_within(file)) if os.path.lexists(file) else None for file in beside)
+    config = _beside(weights, "config.json")
     kind = (config or {}).get("model_type", (config or {}).get("architecture", "pvt"))
     if weights == path and path.name not in FOLDER_FILES and not str(kind).startswith("pvt"):
-        config = preprocessor = None
-    return replace(source, config=config, preprocessor=preprocessor, chosen=chosen)
+        return source
+    return replace(source, config=config, preprocessor=_beside(weights, "preprocessor_config.json"), chosen=chosen)
+
+
+def _beside(weights, name):
+    """The JSON in a file of the same folder. One that cannot be read, a broken link for instance, is not as none."""
+    file = weights.with_name(name)
+    return read_json(_within(file)) if os.path.lexists(file) else None
 
 
 def _weights_in(folder):

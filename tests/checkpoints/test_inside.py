@@ -241,7 +241,7 @@ def test_weights_of_any_name_take_what_lies_beside_them(folder, name):
 def test_what_another_model_left_beside_a_file_is_not_taken(tmp_path):
     path = bare_file(tmp_path / "pvt.safetensors", make_model(V2), "timm")
     alone = load_model(path)
-    write_json(tmp_path / "preprocessor_config.json", {"size": "nonsense"})
+    (tmp_path / "preprocessor_config.json").write_text("no JSON")
     for other in ({"model_type": "bert", "layer_norm_eps": 3}, {"architecture": "resnet50", "pretrained_cfg": 3}):
         write_json(tmp_path / "config.json", other)
         assert told(load_model(path)) == told(alone)
