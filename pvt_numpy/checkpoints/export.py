@@ -44,8 +44,6 @@ def export_hf(folder, model, dtype="float32"):
         files["preprocessor_config.json"] = {"image_processor_type": "PvtImageProcessor"} | processor
         if processor.get("do_center_crop") and model.preprocessing.get("crop_offset") == "round":
             remarks.append("Hugging Face rounds the offset of the centre crop down: it may start one pixel earlier")
-    if v1 and "cls_token" not in model.params["stages"][-1]:
-        raise wrong("the model", "no class token", "one, which Hugging Face's PVT always has; our own file needs none")
     arrays = renamed(model.params, "hf-v1" if v1 else "hf-v2", bare=not config.num_labels)
     _write_folder(folder, files, arrays, dtype, model.origin)
     return remarks
@@ -101,6 +99,8 @@ def hf_fields(config):
 
 def renamed(params, maker, bare=False):
     """The parameters under another maker's names, as views; keys and values apart if that maker keeps them so."""
+    if maker == "hf-v1" and "cls_token" not in params["stages"][-1]:
+        raise wrong("the model", "no class token", "one, which Hugging Face's PVT always has; our own file needs none")
     arrays = {}
     for ours, value in flatten(params).items():
         names = file_names(ours, maker, bare)

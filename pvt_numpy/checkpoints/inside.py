@@ -109,6 +109,8 @@ def _of_the_pvt(held, full_shapes):
     def belongs(name):
         if name in known:
             return not known[name][0].startswith(foreign)
+        if not re.fullmatch(r"[\w.-]+", name):  # of no module at all: `checkpoint` refuses it
+            return True
         return name.split(".")[0] in modules and name.split(".")[-1] not in COUNTERS
 
     return {name: full for name, full in held.items() if belongs(name)}

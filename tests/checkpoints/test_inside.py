@@ -198,7 +198,7 @@ def test_v1_as_detectors_keep_it(tmp_path, rows):
     assert_same(again.params, ours.params)
     assert replace(again, params={}) == replace(ours, params={})
     with pytest.raises(ValueError, match="found no class token; expected one, which Hugging Face's PVT always has"):
-        export_hf(tmp_path / "hf", ours)
+        export_hf(tmp_path / "hf", ours)  # and `validate`, through the same names
 
 
 def test_the_norm_and_head_of_a_lost_class_token_are_left_aside(tmp_path):
