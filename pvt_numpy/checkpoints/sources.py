@@ -20,7 +20,7 @@ from .strict_json import read_json
 STEMS = ("model.safetensors", "pytorch_model.bin")
 FOLDER_FILES = tuple(stem + end for stem in STEMS for end in ("", ".index.json"))  # the first that is there counts
 FORMAT_KEY = "pvt_numpy.format"  # in the metadata of our own files, which need nothing beside them
-WEIGHTS = (".safetensors", ".bin", ".pth", ".pt", ".ckpt")  # in a folder without FOLDER_FILES
+PICKLES = (".pth", ".pt", ".bin", ".ckpt")
 NO_MODEL = re.compile(r"(training_args|optimizer|scheduler|scaler|rng_state)|.*-\d{5}-of-\d{5}\.")  # a shard is a part
 AVERAGES = {"n_averaged", "num_updates", "decay"}  # what the keepers of an average count beside the weights
 
@@ -72,7 +72,7 @@ def _weights_in(folder):
         if (folder / name).is_file():
             return _within(folder / name), ""
     files = [file for file in folder.iterdir() if file.is_file() and not NO_MODEL.match(file.name)]
-    files = [file for file in files if file.suffix in WEIGHTS or ".index." in file.name]
+    files = [file for file in files if file.suffix in (".safetensors", *PICKLES) or ".index." in file.name]
     files.sort(key=lambda file: (".safetensors" not in file.name, -file.stat().st_size, file.name))
     names = [file.name for file in files]
     if len(names) > 1 and not (folder / "config.json").is_file():
@@ -100,7 +100,7 @@ def _open_file(path):
     with open(path, "rb") as file:
         head = file.read(9)
     # Safetensors start with eight bytes of length and a brace; PyTorch's files are zip archives or bare pickles.
-    if head[8:] != b"{" and (head[:2] == b"PK" or head[:1] == b"\x80" or path.suffix in (".pth", ".pt", ".bin")):
+    if head[8:] != b"{" and (head[:2] == b"PK" or head[:1] == b"\x80" or path.suffix in PICKLES):
         return _open_pickle(path)
     metadata, shapes, read = read_safetensors(path)
     return Source(shapes, read, metadata)
