@@ -132,12 +132,14 @@ def _counted(names, place):
 def _not_one(name, pool, averaged, weights, prefix):
     """The ValueError if not exactly one PVT is what was asked for."""
 
-    def listed(places):
-        return ", ".join(f"{place or 'the top'}{' (averaged)' * averaged[place]}" for place in places) or "none at all"
+    def at(place):
+        return f"under {place.strip('.')}" if place else "at the top"
 
     asked = {None: "", "raw": " of raw weights", "ema": " of averaged weights"}[weights]
     asked += "" if prefix is None else f" under {prefix!r}"
     if not pool:
-        return wrong(name, f"no PVT{asked}", f"what is there: {listed(averaged)}")
+        there = (at(place) + (", averaged" if average else "") for place, average in averaged.items())
+        return wrong(name, f"no PVT{asked}", f"what is there: {' and '.join(there) or 'none at all'}")
     example = next(place for place in reversed(pool) if place).strip(".")
-    return wrong(name, f"{len(pool)} PVTs{asked}, {listed(pool)}", f"one; a prefix chooses, as --prefix {example}")
+    found = f"{len(pool)} PVTs{asked}, {' and '.join(map(at, pool))}"
+    return wrong(name, found, f"one; a prefix chooses, as --prefix {example}")

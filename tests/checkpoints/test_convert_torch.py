@@ -183,7 +183,9 @@ def test_tables_that_are_no_choice(tmp_path, torch):
     torch.save(within | {"self": within}, tmp_path / "m.pth")
     assert "weights" not in load_model(tmp_path / "m.pth").origin
     torch.save({"model": raw, "best": other}, tmp_path / "m.pth")
-    refused(tmp_path / "m.pth", "found 2 PVTs, model., best.; expected one; a prefix chooses, as --prefix best")
+    refused(
+        tmp_path / "m.pth", "found 2 PVTs, under model and under best; expected one; a prefix chooses, as --prefix best"
+    )
     assert_same(load_model(tmp_path / "m.pth", prefix="best").params, make_model(V2, 1).params)
     torch.save({"decay": 0.9, "num_updates": 3, "shadow_params": list(raw.values())}, tmp_path / "m.pth")
     refused(tmp_path / "m.pth", "found no table of parameters; expected one, bare or in a table such as 'model' or")

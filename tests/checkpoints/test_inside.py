@@ -123,14 +123,18 @@ def test_of_two_a_prefix_chooses(tmp_path):
     path = file_of(
         tmp_path / "m.safetensors", under("student.backbone.", student) | under("teacher.backbone.", teacher)
     )
-    refused(path, "found 2 PVTs, student.backbone., teacher.backbone.; expected one", "as --prefix teacher.backbone")
+    refused(
+        path,
+        "found 2 PVTs, under student.backbone and under teacher.backbone; expected one",
+        "as --prefix teacher.backbone",
+    )
     for prefix in ("teacher", "teacher.", "teacher.backbone", "teacher.backbone."):
         ours = load_model(path, prefix=prefix)
         assert_same(ours.params, make_model(V2, 1).params)
     assert "; weights under teacher.backbone; left aside 102 other arrays (student 102)" in describe(ours)
     for prefix in ("tea", "backbone.teacher", "x"):
         with pytest.raises(
-            ValueError, match=f"no PVT under '{prefix}'; expected what is there: student.backbone., tea"
+            ValueError, match=f"no PVT under '{prefix}'; expected what is there: under student.backbone and"
         ):
             load_model(path, prefix=prefix)
     with pytest.raises(ValueError, match="2 PVTs under 'backbone'"):
@@ -142,7 +146,7 @@ def test_of_two_a_prefix_chooses(tmp_path):
 def test_one_at_the_top_can_be_chosen():
     top, below = (state_dict(make_model(V2, seed), "official") for seed in (0, 1))
     assert chosen(top | under("teacher.", below), prefix="")[0] == top
-    with pytest.raises(ValueError, match="x: found 2 PVTs, the top, teacher.; .* --prefix teacher$"):
+    with pytest.raises(ValueError, match="x: found 2 PVTs, at the top and under teacher; .* --prefix teacher$"):
         chosen(top | under("teacher.", below))
     many = {f"m{n}.patch_embed1.proj.weight": np.ones(1) for n in range(1000)}
     with pytest.raises(ValueError, match="x: found 1,000 PVTs; expected at most"):
@@ -159,9 +163,9 @@ def test_the_average_comes_first(twin):
     assert taken == raw
     assert notes["weights"] == "raw, under model"
     assert chosen(under(twin, average))[0] == average
-    for part, weights, said in ((twin, "raw", "raw weights; expected what is there: .* .averaged"),
-                                ("model.", "ema", "averaged weights; expected what is there: model.$")):  # fmt: skip
-        with pytest.raises(ValueError, match=f"^x: found no PVT of {said}"):
+    for part, weights, said in ((twin, "raw", "raw weights; expected .*, averaged"),
+                                ("model.", "ema", "averaged weights; expected .* under model")):  # fmt: skip
+        with pytest.raises(ValueError, match=f"^x: found no PVT of {said}$"):
             chosen(under(part, raw), weights=weights)
     with pytest.raises(ValueError, match="weights: found 'both'; expected None or 'raw' or 'ema'"):
         chosen(raw, weights="both")
