@@ -15,9 +15,13 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from .checkpoints.checkpoint import describe, save_model
 from .checkpoints.export import export_hf, export_timm
+from .checkpoints.hub import plain_name
 from .options import add_model_options, model_from
+from .parameters import flatten
 from .system.checks import wrong
 from .system.cli import command_parser, printable, run
 
@@ -30,8 +34,8 @@ def main(argv=None):
     add_model_options(parser, positional=True, required=True)
     parser.add_argument("-o", "--output", metavar="FILE", help="the file to write; with --to, the folder "
                         "(default: SOURCE's name, in the current folder)")  # fmt: skip
-    parser.add_argument("--dtype", choices=("float32", "float16"), default="float32",
-                        help="precision of the file (default float32)")  # fmt: skip
+    parser.add_argument("--dtype", choices=("float32", "float16"), help="precision of the file (default: float16 if "
+                        "that changes no number, else float32)")  # fmt: skip
     parser.add_argument("--labels", metavar="FILE", help="class names to put in: text, one per line, UTF-8")
     parser.add_argument("--origin", metavar="KEY=TEXT", type=note, action="append", default=[],
                         help="a note on where the model comes from, repeatable")  # fmt: skip
@@ -47,15 +51,23 @@ def main(argv=None):
     if model.labels:
         print("labels:", printable(", ".join(model.labels[:4])) + ", ..." * (len(model.labels) > 4))
 
+    dtype = options.dtype or _shortest(model)
     if options.to:
-        for remark in EXPORTS[options.to](output, model, options.dtype):
+        for remark in EXPORTS[options.to](output, model, dtype):
             print("note:", remark)
         written = output / "model.safetensors"
     else:
-        save_model(output, model, options.dtype)
+        save_model(output, model, dtype)
         written = output
-    print(f"wrote: {printable(str(output))}, {options.dtype}, {written.stat().st_size / 1e6:.1f} MB")
+    print(f"wrote: {printable(str(output))}, {dtype}, {written.stat().st_size / 1e6:.1f} MB")
     return 0
+
+
+def _shortest(model):
+    """The precision that keeps every number: a float16 file stays one."""
+    with np.errstate(over="ignore"):
+        same = all(np.array_equal(value, value.astype(np.float16)) for value in flatten(model.params).values())
+    return "float16" if same else "float32"
 
 
 def note(text):
@@ -80,7 +92,8 @@ def read_labels(path, count):
 def _default_output(source, to):
     """NAME.safetensors, NAME-hf or NAME-timm in the current folder, if it is free."""
     path = Path(source)
-    name = path.stem if path.is_file() else path.resolve().name if path.is_dir() else source.rpartition("/")[2]
+    remote = plain_name(source).split("/", 1)[-1].replace("/", "-")
+    name = path.stem if path.is_file() else path.resolve().name if path.is_dir() else remote
     output = Path(f"{name}-{to}" if to else f"{name}.safetensors")
     if output.exists():
         raise wrong(output, "something of that name", "a free one (-o says what to write)")

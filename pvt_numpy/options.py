@@ -10,7 +10,7 @@ from .system.paths import SHIPPED
 
 
 def add_model_options(parser, positional=False, required=False):
-    """--model and --local-files-only, which every command that loads a model has; positional: the model is also what
+    """--model and what goes with it, which every command that loads a model has; positional: the model is also what
     stands without an option's name. Returns the group of the ways to name a model, of which one may be used."""
     one_of = parser.add_mutually_exclusive_group(required=required)
     if positional:
@@ -22,6 +22,9 @@ def add_model_options(parser, positional=False, required=False):
              "shows all) or a Hub id" + "; by default the model that ships in weights/" * (not required),
     )  # fmt: skip
     parser.add_argument("--local-files-only", action="store_true", help="never download")
+    parser.add_argument("--weights", choices=("raw", "ema"), help="of a training checkpoint that keeps both, the last "
+                        "step's weights or their moving average (default: the average)")  # fmt: skip
+    parser.add_argument("--prefix", help="of several PVTs in one file, that whose names start so: student.backbone")
     return one_of
 
 
@@ -36,7 +39,7 @@ def add_picture_options(parser):
 
 def model_from(options, dtype="float32"):
     """The model that the options ask for, with the recipe that they ask for."""
-    model = load_model(options.model, dtype, options.local_files_only)
+    model = load_model(options.model, dtype, options.local_files_only, options.weights, options.prefix)
     if getattr(options, "recipe", None):
         note = f"{options.recipe}, as asked for"
         model = replace(model, preprocessing=RECIPES[options.recipe], origin=model.origin | {"recipe": note})

@@ -18,13 +18,15 @@ from ..pictures.recipes import RECIPES, check_options
 from ..system.checks import wrong
 from ..system.paths import SHIPPED
 from .identify import Identity, identify, known_variant, our_shapes
+from .inside import choose, without_class_row
 from .names import file_names
 from .safetensors_file import write_safetensors
-from .sources import FOLDER_FILES, open_source
+from .sources import FOLDER_FILES, FORMAT_KEY, open_source
 from .strict_json import parse_json
 
-FORMAT_KEY, FORMAT = "pvt_numpy.format", "1"
+FORMAT = "1"
 METADATA = {"config": dict, "labels": (list, type(None)), "preprocessing": dict, "origin": dict}  # and what JSON holds
+NOTES = ("chosen", "weights", "left aside")  # of the origin that `describe` shows: which part of a file was taken
 SHOWN_IN_FULL = 24  # wrong names listed one by one; beyond that, groups of them as `stages.2.blocks.4.*`
 
 
@@ -51,12 +53,14 @@ class Model:
         return self.labels or tuple(f"LABEL_{i}" for i in range(self.config.num_labels))
 
 
-def load_model(source=None, dtype=np.float32, local_files_only=False):
+def load_model(source=None, dtype=np.float32, local_files_only=False, weights=None, prefix=None):
     """The Model in `source`, its parameters in `dtype` (float32 or float64).
 
     source  a file of ours; a folder with Hugging Face's or timm's files; a single .safetensors or (with PyTorch
             installed) .pth file of the official code, timm or Hugging Face; a published name, or the id of a PVT on
             the Hub, which is downloaded on first use unless `local_files_only`; None: the model that ships
+    weights "raw" or "ema", of a training checkpoint that keeps both; None: the averaged ones (ema) if there are any
+    prefix  which one, of several PVTs in a file: parts of what stands before its names, such as "student.backbone"
 
     Raises ValueError or FileNotFoundError with one sentence: damaged files, and in one message every parameter that
     is missing, unexpected, of another shape, or not finite.
@@ -65,10 +69,12 @@ def load_model(source=None, dtype=np.float32, local_files_only=False):
         raise wrong("dtype", dtype, "float32 or float64")
     path, name, short_name = _locate(source, local_files_only)
     opened = open_source(path)
-    ours = FORMAT_KEY in opened.metadata
+    ours, notes = FORMAT_KEY in opened.metadata, {}
+    if not ours or weights or prefix is not None:
+        opened, notes = choose(opened, name, weights, prefix)
     found = _read_metadata(opened.metadata, name) if ours else identify(opened, name, short_name)
     params = _read_params(opened, name, found, dtype)
-    return Model(found.config, params, found.labels, found.preprocessing, found.origin)
+    return Model(found.config, params, found.labels, found.preprocessing, found.origin | notes)
 
 
 def save_model(path, model, dtype="float32"):
@@ -84,7 +90,7 @@ def save_model(path, model, dtype="float32"):
     values = {"config": config_to_dict(model.config), "labels": labels}
     values |= {"preprocessing": model.preprocessing, "origin": model.origin}
     metadata = {FORMAT_KEY: FORMAT} | {key: json.dumps(value, ensure_ascii=False) for key, value in values.items()}
-    write_safetensors(path, {name: flat[name] for name in parameter_shapes(model.config)}, metadata, dtype)
+    write_safetensors(path, {name: flat[name] for name in _expected(model.config, flat)}, metadata, dtype)
 
 
 def describe(model):
@@ -96,12 +102,16 @@ def describe(model):
     """
     config, origin = model.config, model.origin
     count = sum(array.size for array in flatten(model.params).values())
+    outputs = f"{config.num_labels or 'no'} outputs"
+    if config.model_type == "pvt" and "stages" in model.params and "cls_token" not in model.params["stages"][-1]:
+        outputs = "no class token and no outputs"
     other = f", {config.embed_eps:g} in patch embeddings and SRA"
     eps = f"{config.layer_norm_eps:g}" + (" throughout" if config.embed_eps == config.layer_norm_eps else other)
     source = " of ".join(origin[key] for key in ("source", "format") if key in origin) or "no recorded source"
+    more = "".join(f"; {key} {origin[key]}" for key in NOTES if key in origin)
     return (
-        f"{variant_name(config) or config.model_type}, {count:,} parameters, {config.num_labels or 'no'} outputs; "
-        f"from {source}; layer norm eps {eps}; recipe {origin.get('recipe', 'not recorded')}"
+        f"{variant_name(config) or config.model_type}, {count:,} parameters, {outputs}; "
+        f"from {source}{more}; layer norm eps {eps}; recipe {origin.get('recipe', 'not recorded')}"
     )
 
 
@@ -113,7 +123,7 @@ def _locate(source, local_files_only):
     from . import hub
 
     if hub.is_hub_name(source) or source == path.stem:  # a bare word can only be meant as a published name
-        return Path(hub.download(source, local_files_only=local_files_only)), source, source
+        return Path(hub.download(source, local_files_only=local_files_only)), source, hub.plain_name(source)
     raise FileNotFoundError(f"{source}: found no such file or folder; expected one, or the name of a published model")
 
 
@@ -151,9 +161,12 @@ def _read_metadata(metadata, name):
 
 def _read_params(opened, name, found, dtype):
     """The nested parameters, checked against the one table of shapes. One array is in transit at a time."""
-    _check_names(opened.shapes, name, found.config, found.maker, found.bare)
+    expected = _expected(found.config, opened.shapes, found.maker, found.bare)
+    opened = without_class_row(opened, expected, found.maker, found.bare)
+    told = ", as config.json beside it says" if opened.config and Path(name).is_file() else ""
+    _check_names(opened.shapes, name, found.config, found.maker, found.bare, told)
     flat, not_finite = {}, []
-    for ours in parameter_shapes(found.config):
+    for ours in expected:
         parts = [opened.read(part) for part in file_names(ours, found.maker, found.bare)]
         with np.errstate(over="ignore"):  # reported below, by name
             value = (parts[0] if len(parts) == 1 else np.concatenate(parts)).astype(dtype, copy=False)
@@ -165,16 +178,23 @@ def _read_params(opened, name, found, dtype):
     return unflatten(flat)
 
 
-def _check_names(found, name, config, maker, bare):
+def _expected(config, found, maker="ours", bare=False):
+    """Our name -> shape of what a file with the names `found` must hold: a detector's v1 has no class token."""
+    token = file_names(f"stages.{len(config.depths) - 1}.cls_token", maker, bare) if config.model_type == "pvt" else ()
+    return parameter_shapes(config, class_token=any(name in found for name in token))
+
+
+def _check_names(found, name, config, maker, bare, told=""):
     """Raises one ValueError that names every missing, unexpected and misshapen parameter as the file calls them.
 
-    `found`: the file's names -> shapes; `maker`, `bare`: whose names they are, as `names.recognise` tells.
+    `found`: the file's names -> shapes; `maker`, `bare`: whose names they are, as `names.recognise` tells; `told`: who
+    says that it should be this configuration.
     """
     if sum(config.depths) > len(found):  # before a table of as many is made
         most = f"at most {len(found)}, as many as the file has parameters"
         raise wrong(f"{name}: the configuration's depths", f"{sum(config.depths)} blocks", most)
     expected = {}
-    for ours, shape in parameter_shapes(config).items():
+    for ours, shape in _expected(config, found, maker, bare).items():
         parts = file_names(ours, maker, bare)
         expected |= dict.fromkeys(parts, (shape[0] // len(parts), *shape[1:]))
     misshapen = [part for part, shape in expected.items() if found.get(part, shape) != shape]
@@ -189,7 +209,7 @@ def _check_names(found, name, config, maker, bare):
     fitting, other = variant_name(config), known_variant(our_shapes(found, maker, bare))
     whose = "that do not fit" if other in (None, fitting) else f"of {other}"
     said = "; ".join(f"{what}: {', '.join(names)}" for what, names in lists.items() if names)
-    raise wrong(name, f"parameters {whose} ({said})", f"those of {fitting or 'the configuration'}")
+    raise wrong(name, f"parameters {whose} ({said})", f"those of {fitting or 'the configuration'}{told}")
 
 
 def _shorten(names, everything):

@@ -15,6 +15,7 @@ from ..parameters import flatten
 from ..pictures.recipes import FILTERS
 from ..system.checks import wrong
 from ..system.files import atomic_folder
+from .identify import ORIGIN_KEY
 from .names import file_names
 from .safetensors_file import write_safetensors
 
@@ -44,7 +45,7 @@ def export_hf(folder, model, dtype="float32"):
         if processor.get("do_center_crop") and model.preprocessing.get("crop_offset") == "round":
             remarks.append("Hugging Face rounds the offset of the centre crop down: it may start one pixel earlier")
     arrays = renamed(model.params, "hf-v1" if v1 else "hf-v2", bare=not config.num_labels)
-    _write_folder(folder, files, arrays, dtype)
+    _write_folder(folder, files, arrays, dtype, model.origin)
     return remarks
 
 
@@ -70,7 +71,7 @@ def export_timm(folder, model, dtype="float32"):
     values |= {"num_features": config.hidden_sizes[-1], "pretrained_cfg": pretrained}
     if model.labels:
         values["label_names"] = list(model.labels)
-    _write_folder(folder, {"config.json": values}, renamed(model.params, "timm"), dtype)
+    _write_folder(folder, {"config.json": values}, renamed(model.params, "timm"), dtype, model.origin)
     return remarks
 
 
@@ -98,6 +99,8 @@ def hf_fields(config):
 
 def renamed(params, maker, bare=False):
     """The parameters under another maker's names, as views; keys and values apart if that maker keeps them so."""
+    if maker == "hf-v1" and "cls_token" not in params["stages"][-1]:
+        raise wrong("the model", "no class token", "one, which Hugging Face's PVT always has; our own file needs none")
     arrays = {}
     for ours, value in flatten(params).items():
         names = file_names(ours, maker, bare)
@@ -124,10 +127,13 @@ def _timm_recipe(preprocessing):
     return recipe | {"input_size": [3, side, side], "crop_pct": crop_pct, "crop_mode": "center"}
 
 
-def _write_folder(folder, json_files, arrays, dtype):
-    """Makes `folder` with everything in it, or nothing at all."""
+def _write_folder(folder, json_files, arrays, dtype, origin):
+    """Makes `folder` with everything in it, or nothing at all. The notes on the origin, a licence for instance, stand
+    in the metadata of the weights, which other readers pass over and `identify` reads."""
     with atomic_folder(folder) as temporary:
         for name, values in json_files.items():
             text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
             (temporary / name).write_text(text, encoding="utf-8", newline="\n")
-        write_safetensors(temporary / "model.safetensors", arrays, {"format": "pt"}, dtype)
+        write_safetensors(
+            temporary / "model.safetensors", arrays, {"format": "pt", ORIGIN_KEY: json.dumps(origin)}, dtype
+        )

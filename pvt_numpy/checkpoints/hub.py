@@ -10,9 +10,8 @@ connection resumed at the byte it stopped at, HF_ENDPOINT, HF_HUB_OFFLINE, HF_HO
 - The server is asked one short question first, so that a silent one costs seconds, and every failure is one sentence
   that says what to do instead.
 
-Left out: any format but safetensors (`load_model` reads the official pickles from disk), other revisions than `main`,
-uploads, and resuming a download whose process was killed: huggingface_hub starts it anew and leaves the first pieces
-in its cache.
+Weights are what Hugging Face names them, safetensors before pickles. Left out: files of other names, uploads, and
+resuming a download whose process was killed: huggingface_hub starts it anew and leaves the first pieces in its cache.
 """
 
 import contextlib
@@ -23,13 +22,15 @@ import os
 import re
 import warnings
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import unquote
 
 from ..system.checks import wrong
-from .sources import read_weight_map
+from .sources import FOLDER_FILES, read_weight_map
 
-WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+WEIGHTS = "model.safetensors"
 
 
 class Published(NamedTuple):
@@ -41,6 +42,7 @@ class Published(NamedTuple):
                 and SRA norms, as the official code, and Hugging Face's 1e-6 everywhere
     megabytes   size of the weights, as the repository's page showed it; None if it was not recorded
     sha256      of the weights, as that page showed it; None if it was not recorded
+    revision    a branch, a tag or a commit; a pinned sha256 is that of main
     """
 
     name: str
@@ -48,6 +50,7 @@ class Published(NamedTuple):
     recipe: str | None = None
     megabytes: float | None = None
     sha256: str | None = None
+    revision: str = "main"
 
 
 TABLE = """
@@ -92,6 +95,8 @@ _RECIPES = {  # in words, for the table
     "timm": "short side 248 bicubic, crop 224",
 }
 _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9_.-]+")
+_REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+-]*")
+_ADDRESS = re.compile(r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/", re.IGNORECASE)
 _SHA256 = re.compile("[0-9a-f]{64}")
 _FILE_SUFFIXES = (".safetensors", ".json", ".pth", ".pt", ".bin", ".npz", ".h5", ".onnx")
 _NAMES = f"a published name ({', '.join(name for name in PUBLISHED if '/' not in name)}, timm/NAME.in1k of each v2)"
@@ -107,17 +112,36 @@ def published(source):
 
 
 def is_hub_name(source):
-    """Whether `source` names something to download: a published name, or the `org/name` of any other repository.
+    """Whether `source` names something to download: a published name, or any other repository as `plain_name` reads it.
 
     What exists on disk is never taken for a name, nor is a pathlib.Path, nor a mistyped path of a weight file.
 
-    >>> [is_hub_name(source) for source in ("pvt_v2_b0", "lecture/my-pvt", "weights/lost.safetensors", "./a/b")]
+    >>> [is_hub_name(source) for source in ("pvt_v2_b0", "lecture/my-pvt@v2", "weights/lost.safetensors", "./a/b")]
     [True, True, False, False]
     """
     if not isinstance(source, str):
         return False
-    named = published(source) or (_HUB_ID.fullmatch(source) and not source.endswith(_FILE_SUFFIXES))
+    name, _, revision = plain_name(source).partition("@")
+    known = published(name) or (_HUB_ID.fullmatch(name) and not name.endswith(_FILE_SUFFIXES))
+    named = "://" in name or (known and _REVISION.fullmatch(revision or "main"))
     return bool(named) and not Path(source).exists()
+
+
+def plain_name(source):
+    """What is meant by timm's "hf-hub:owner/name", "owner/name@revision" or an address copied from a browser.
+
+    >>> plain_name("https://huggingface.co/owner/name/tree/v2"), plain_name("hf-hub:owner/name"), plain_name("pvt_tiny")
+    ('owner/name@v2', 'owner/name', 'pvt_tiny')
+    """
+    name = re.sub("^hf[-_]hub:", "", source)
+    address = _ADDRESS.match(name) or re.match(re.escape(os.environ.get("HF_ENDPOINT", "-").rstrip("/")) + "/", name)
+    if not address:
+        return name
+    parts = re.split("[?#]", name[address.end() :])[0].strip("/").split("/")
+    (kind, revision), file = [*parts[2:4], "", ""][:2], "/".join(parts[4:])
+    if kind not in ("", "tree", "blob", "resolve", "commit") or file not in ("", "config.json", *FOLDER_FILES):
+        return name
+    return f"{'/'.join(parts[:2])}@{unquote(revision)}".removesuffix("@").removesuffix("@main")
 
 
 def list_models():
@@ -143,7 +167,7 @@ def list_models():
         *(f"  {variant:<14}{top1}" for variant, top1 in OFFICIAL_TOP1.items()),
         "The repositories above bring the recipes listed beside them, for which these accuracies do not hold.",
         "",
-        "Any other Hub id ORG/NAME of a PVT works too. Without a name: the model that ships, no download.",
+        "Any other PVT on the Hub works too, as ORG/NAME or ORG/NAME@REVISION. Without a name: the model that ships.",
     ]
     return "\n".join(lines)
 
@@ -151,22 +175,28 @@ def list_models():
 def download(source, local_files_only=False):
     """The local folder of a published name's or a Hub id's checkpoint, downloaded unless the cache has it.
 
-    source            "pvt_tiny", "timm/pvt_v2_b0.in1k", "org/name"
+    source            "pvt_tiny", "timm/pvt_v2_b0.in1k", "org/name", "org/name@revision", or as `plain_name` reads it
     local_files_only  True forbids any request
 
     The server may take HF_HUB_ETAG_TIMEOUT seconds to answer, by default 10; once the weights flow,
     HF_HUB_DOWNLOAD_TIMEOUT limits each silence, and five new attempts are made.
 
-    The folder holds config.json, model.safetensors (or an index and its shards) and, if the repository has one,
-    preprocessor_config.json. Raises ValueError for an unknown name or a wrong hash, FileNotFoundError, PermissionError,
+    The folder holds config.json, model.safetensors or else pytorch_model.bin (or an index and its shards) and, if the
+    repository has one, preprocessor_config.json. If no request is allowed, what the cache does not know is taken for
+    absent. Raises ValueError for an unknown name or a wrong hash, FileNotFoundError, PermissionError,
     ConnectionError or TimeoutError for what the server answers or does not, OSError for a full or read-only disk.
     """
-    row = published(source)
-    if row is None and not _HUB_ID.fullmatch(source):
+    name, _, revision = plain_name(source).partition("@")
+    row = published(name)
+    if "://" in name:
+        raise wrong(source, "the address of no model on the Hub", "that of one, or a file saved from it: load its path")
+    if row is None and not _HUB_ID.fullmatch(name):
         close = difflib.get_close_matches(source, PUBLISHED, n=1)
         hint = f" (did you mean {close[0]}?)" if close else ""
         raise wrong(source, f"no published model of that name{hint}", f"{_NAMES}, or any Hub id org/name")
-    wanted = row._replace(name=source) if row else Published(source, source)
+    wanted = row._replace(name=source) if row else Published(source, name)
+    if revision not in ("", "main"):
+        wanted = wanted._replace(revision=revision, sha256=None)
     try:
         from huggingface_hub import constants
     except ImportError:
@@ -175,6 +205,9 @@ def download(source, local_files_only=False):
 
     with contextlib.suppress(FileNotFoundError):
         return _collect(partial(_cached, wanted), wanted)
+    if local_files_only or constants.HF_HUB_OFFLINE:
+        with contextlib.suppress(FileNotFoundError):
+            return _collect(partial(_cached, wanted, unknown_is_absent=True), wanted)
     if local_files_only:
         reason = f"it is not in the cache folder {constants.HF_HUB_CACHE}, and no request is allowed"
         raise FileNotFoundError(_cannot(wanted, reason, constants.ENDPOINT))
@@ -186,32 +219,38 @@ def _collect(get, wanted):
     """Gets the files of a checkpoint, weights last, through `get(name, revision)`; returns the folder they lie in.
 
     `get` returns a path, or None if the repository is known to lack the file. All files are of one commit: the one
-    that `main` was when config.json was fetched, after which huggingface_hub names the folder.
+    that the revision was when config.json was fetched, after which huggingface_hub names the folder.
     """
-    config = get("config.json", "main")
+    repository, elsewhere = wanted.repository, f"{_page(wanted)} shows its files; any other can be saved and loaded"
+    config = get("config.json", wanted.revision)
     if config is None:
-        raise FileNotFoundError(f"{wanted.repository}: found no config.json; expected a checkpoint with one")
+        raise FileNotFoundError(f"{repository}: found no config.json; expected a checkpoint with one. {elsewhere}")
     folder, commit = config.parent, config.parent.name
     get("preprocessor_config.json", commit)  # optional: timm keeps its preprocessing in config.json
-    weights = {WEIGHTS: get(WEIGHTS, commit)}
-    if weights[WEIGHTS] is None:
-        index = get(INDEX, commit)
-        if index is None:
-            raise FileNotFoundError(f"{wanted.repository}: found neither {WEIGHTS} nor {INDEX}; expected safetensors")
-        weights = {shard: get(shard, commit) for shard in sorted(set(read_weight_map(index).values()))}
+    readable = [name for name in FOLDER_FILES if name.startswith(WEIGHTS) or find_spec("torch")]
+    first = next(((name, path) for name in readable if (path := get(name, commit))), None)
+    if first is None:
+        pickles = (
+            "" if find_spec("torch") else ". A pytorch_model.bin needs PyTorch: pip install torch (the extra [torch])"
+        )
+        found = f"{repository}: found none of {', '.join(readable)}; expected one{pickles}"
+        raise FileNotFoundError(f"{found}. {elsewhere}")
+    weights, index = dict([first]), first[0]
+    if index.endswith(".json"):
+        weights = {shard: get(shard, commit) for shard in sorted(set(read_weight_map(first[1]).values()))}
     for name, path in weights.items():
         if path is None:
-            raise FileNotFoundError(f"{wanted.repository}: found no {name}; expected it, for its {INDEX} lists it")
+            raise FileNotFoundError(f"{repository}: found no {name}; expected it, for its {index} lists it")
         _verify(path, wanted)
     return folder
 
 
-def _cached(wanted, name, revision):
+def _cached(wanted, name, revision, unknown_is_absent=False):
     """`get` of `_collect` without a request. FileNotFoundError if the cache does not know."""
     from huggingface_hub import try_to_load_from_cache
 
     found = try_to_load_from_cache(wanted.repository, name, revision=revision)
-    if found is None:
+    if found is None and not unknown_is_absent:
         raise FileNotFoundError(name)
     return Path(found) if isinstance(found, str) else None  # a mark: known to be absent
 
@@ -231,12 +270,12 @@ def _probe(wanted):
     """
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
 
-    address, timeout = hf_hub_url(wanted.repository, WEIGHTS), constants.HF_HUB_ETAG_TIMEOUT
+    address, timeout = hf_hub_url(wanted.repository, WEIGHTS, revision=wanted.revision), constants.HF_HUB_ETAG_TIMEOUT
     headers = _asked(wanted, get_hf_file_metadata, address, timeout=timeout)
     if headers is None and wanted.sha256:
         raise _refused(wanted, WEIGHTS, "no such file any more", wanted.sha256)
     if headers is None:
-        return  # sharded perhaps; `_collect` will see
+        return  # sharded or a pickle perhaps; `_collect` will see
     if headers.commit_hash is None:
         reason = f"what answers at {constants.ENDPOINT} is not a Hugging Face Hub (a login page of the network?)"
         raise ConnectionError(_cannot(wanted, reason, constants.ENDPOINT))
@@ -305,6 +344,9 @@ def _explained(error, wanted):
     if isinstance(error, errors.RepositoryNotFoundError) and not isinstance(error, errors.GatedRepoError):
         found = f"{wanted.name}: found no local folder and no repository {repository} at {endpoint}"
         return FileNotFoundError(f"{found}; expected one of them, or {_NAMES}. If it is private, {log_in}")
+    if isinstance(error, errors.RevisionNotFoundError):
+        found = f"{wanted.name}: found no revision {wanted.revision!r} of {repository} at {endpoint}"
+        return FileNotFoundError(f"{found}; expected a branch, a tag or a whole commit, or none: main")
     if isinstance(error, OSError) and error.errno:  # only the disk's errors carry a number
         found = f"{wanted.name}: found no place for it in the cache folder {cache} ({os.strerror(error.errno)})"
         return OSError(f"{found}; expected room and access there, or another folder in HF_HOME")
@@ -328,7 +370,14 @@ def _explained(error, wanted):
 
 def _cannot(wanted, reason, endpoint):
     return (
-        f"{wanted.name}: found no way to download it: {reason}; expected one. Either save config.json, {WEIGHTS} and "
-        f"any preprocessor_config.json from {endpoint}/{wanted.repository}/tree/main in a folder and load that folder, "
+        f"{wanted.name}: found no way to download it: {reason}; expected one. Either save config.json, the weights and "
+        f"any preprocessor_config.json from {_page(wanted, endpoint)} in a folder and load that folder, "
         "or name no model: the one that ships needs no download"
     )
+
+
+def _page(wanted, endpoint=None):
+    """The address where a repository's files are listed."""
+    if endpoint is None:
+        from huggingface_hub.constants import ENDPOINT as endpoint
+    return f"{endpoint}/{wanted.repository}/tree/{wanted.revision}"

@@ -15,8 +15,9 @@ from typing import NamedTuple
 from ..config import VARIANTS, PvtConfig, PvtV2Config, config_from_dict
 from ..parameters import parameter_shapes
 from ..pictures import imagenet, recipes
-from ..system.checks import wrong
+from ..system.checks import rule, wrong
 from .names import file_names, our_names, recognise
+from .strict_json import parse_json
 
 MAKERS = {
     "official": "the official code (whai362/PVT)",
@@ -28,6 +29,7 @@ DEFAULT_RECIPE = {"official": "official", "timm": "timm", "hf-v1": "hf", "hf-v2"
 SPLIT_EPS = {"layer_norm_eps": 1e-6, "patch_norm_eps": 1e-5}  # of the official code and timm
 HEADS = (1, 2, 5, 8)  # per stage, in every published variant; shapes do not tell them
 WIDTHS = {variant.hidden_sizes for variant in VARIANTS.values()}
+ORIGIN_KEY = "pvt_numpy.origin"  # in the metadata of what `export` writes: the notes that the model came with
 BESIDE = "Hugging Face's config.json beside the weights in a folder"
 
 
@@ -51,14 +53,19 @@ def identify(source, name, short_name):
     if maker not in MAKERS:
         few = ", ".join(list(source.shapes)[:3]) or "no parameter at all"
         lacks = ", which lack the metadata of our files" if maker else ""
+        if any(name.endswith("attn.attn.in_proj_weight") for name in source.shapes):
+            lacks = ", names of mmdetection's own PVT, which are not read"
         raise wrong(f"{name}: the parameters", few + lacks, "those of a public PVT checkpoint")
     try:
         config = _config(source, maker, bare)
         labels = _labels(source.config or {}, config.num_labels)
         recipe, preprocessing = _preprocessing(source, maker, config)
+        notes = parse_json(source.metadata.get(ORIGIN_KEY, "{}"))
+        rule(lambda notes: isinstance(notes, dict), "an object")(f"the metadata's {ORIGIN_KEY!r}", notes)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
-    origin = {"format": MAKERS[maker], "source": short_name, "recipe": recipe}
+    origin = {key: str(value) for key, value in notes.items()}
+    origin |= {"format": MAKERS[maker], "source": short_name, "recipe": recipe}
     return Identity(maker, bare, config, labels, preprocessing, origin)
 
 

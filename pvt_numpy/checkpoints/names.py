@@ -2,6 +2,7 @@
 
 Sources: github.com/whai362/PVT ("official"; v1 and v2 side by side), timm (v2 only), and Hugging Face transformers
 ("hf-v1", "hf-v2"). Hugging Face keeps keys and values in two layers; `kv` stacks them, keys first, as the others do.
+timm's `features_only` writes `stages_0` for `stages.0`: `inside` mends that before it asks here.
 Left out: timm's v1, which does not exist, and detectors' necks and heads.
 """
 
@@ -129,6 +130,29 @@ def our_names(names, maker, bare=False):
         name: (ours[row][0].format(**{"i": last} | numbers) + leaf, part)
         for name, (row, part, numbers, leaf) in parsed.items()
     }
+
+
+@cache
+def _anchor():
+    """A regular expression for the name of any maker's patch embedding, behind a prefix or none."""
+    row = next(row for row, patterns in enumerate(_rules()["ours"]) if patterns[0].endswith("embed.proj"))
+    names = []
+    for maker in PLACES:
+        model, name = BARE_PREFIX.get(maker, ""), _rules()[maker][row][0]
+        name = re.sub(r"\\\{.\\\}", r"\\d+", re.escape(name.removeprefix(model)))
+        names.append(f"(?:{re.escape(model)})?{name}" if model else name)
+    return re.compile(rf"((?:.*?\.)??)(?:{'|'.join(names)})\.weight")
+
+
+def prefixes(names):
+    """What stands before the names of patch embeddings, which is where a PVT may be: each prefix once.
+
+    >>> prefixes(["head.0.weight", "model.backbone.patch_embed1.proj.weight", "stages.1.downsample.proj.weight"])
+    ['model.backbone.', '']
+    """
+    ends = ("proj.weight", "projection.weight")  # the names of a whole file are many, and a regular expression is slow
+    matches = (_anchor().fullmatch(name) for name in names if name.endswith(ends))
+    return list(dict.fromkeys(match[1] for match in matches if match))
 
 
 def recognise(names):

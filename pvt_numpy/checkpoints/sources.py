@@ -1,11 +1,12 @@
 """Opens what holds a checkpoint - a safetensors file, a PyTorch pickle, a folder - without deciding what it means.
 
 Pickles are opened with `weights_only=True` and never otherwise. Every damaged file ends in one ValueError that names
-it. What the names mean is told by `names` and `identify`; whether names and shapes are those of a model, by
-`checkpoint`. Left out: TensorFlow's and Flax's files, and parameters of whole numbers.
+it. Which part of it is a PVT is told by `inside`, what its names mean by `names` and `identify`; whether names and
+shapes are those of a model, by `checkpoint`. Left out: TensorFlow's and Flax's files, and parameters of whole numbers.
 """
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,8 +19,10 @@ from .strict_json import read_json
 
 STEMS = ("model.safetensors", "pytorch_model.bin")
 FOLDER_FILES = tuple(stem + end for stem in STEMS for end in ("", ".index.json"))  # the first that is there counts
-WRAPPERS = ("model", "state_dict")  # under which training scripts keep the parameters in a pickle
-PREFIXES = ("module.", "_orig_mod.", "backbone.")  # put before every name by DataParallel, torch.compile, detectors
+FORMAT_KEY = "pvt_numpy.format"  # in the metadata of our own files, which need nothing beside them
+PICKLES = (".pth", ".pt", ".bin", ".ckpt")
+NO_MODEL = re.compile(r"(training_args|optimizer|scheduler|scaler|rng_state)|.*-\d{5}-of-\d{5}\.")  # a shard is a part
+AVERAGES = {"n_averaged", "num_updates", "decay"}  # what the keepers of an average count beside the weights
 
 
 @dataclass(frozen=True)
@@ -29,27 +32,54 @@ class Source:
     shapes: dict[str, tuple[int, ...]]
     read: Callable[[str], np.ndarray]
     metadata: dict[str, str] = field(default_factory=dict)
+    tables: dict[str, bool | None] = field(default_factory=dict)  # of a pickle, as `_averaged` tells
     config: dict | None = None  # config.json beside it
     preprocessor: dict | None = None  # preprocessor_config.json beside it
+    chosen: str = ""  # the weights that were chosen from a folder, and out of which
 
 
 def open_source(path):
-    """Opens a file, or a folder as Hugging Face and timm publish them. Returns a Source."""
+    """Opens a file, or a folder as Hugging Face and timm publish them. Returns a Source.
+
+    config.json and preprocessor_config.json beside the weights count whatever the weights are called, but for those of
+    another kind of model beside a file that was named by itself.
+    """
     path = Path(path)
-    if path.is_dir():
-        found = [path / name for name in FOLDER_FILES if (path / name).is_file()]
-        if not found:
-            raise FileNotFoundError(f"{path}: found a folder with no model in it; expected {' or '.join(FOLDER_FILES)}")
-        weights, folder = _within(found[0]), path
-    else:
-        weights, folder = path, (path.parent if path.name in FOLDER_FILES else None)
-    source = _open_sharded(weights) if weights.name.endswith(".index.json") else _open_file(weights)
-    if folder is not None:
-        beside = [folder / name for name in ("config.json", "preprocessor_config.json")]
-        # One that is there but cannot be read, a broken link for instance, is not the same as none.
-        config, preprocessor = (read_json(_within(file)) if os.path.lexists(file) else None for file in beside)
-        source = replace(source, config=config, preprocessor=preprocessor)
-    return _without_prefix(source)
+    weights, chosen = _weights_in(path) if path.is_dir() else (path, "")
+    source = _open_sharded(weights) if ".index." in weights.name else _open_file(weights)
+    if FORMAT_KEY in source.metadata:
+        return source
+    config = _beside(weights, "config.json")
+    kind = (config or {}).get("model_type", (config or {}).get("architecture", "pvt"))
+    if weights == path and path.name not in FOLDER_FILES and not str(kind).startswith("pvt"):
+        return source
+    return replace(source, config=config, preprocessor=_beside(weights, "preprocessor_config.json"), chosen=chosen)
+
+
+def _beside(weights, name):
+    """The JSON in a file of the same folder. One that cannot be read, a broken link for instance, is not as none."""
+    file = weights.with_name(name)
+    return read_json(_within(file)) if os.path.lexists(file) else None
+
+
+def _weights_in(folder):
+    """(the file of weights in a folder, words on the choice if there was one).
+
+    The first of FOLDER_FILES that is there. Without any, what has another name, such as model.fp16.safetensors or
+    best.pth: safetensors before pickles, the largest first, then in the order of their names.
+    """
+    for name in FOLDER_FILES:
+        if (folder / name).is_file():
+            return _within(folder / name), ""
+    files = [file for file in folder.iterdir() if file.is_file() and not NO_MODEL.match(file.name)]
+    files = [file for file in files if file.suffix in (".safetensors", *PICKLES) or ".index." in file.name]
+    files.sort(key=lambda file: (".safetensors" not in file.name, -file.stat().st_size, file.name))
+    names = [file.name for file in files]
+    if len(names) > 1 and not (folder / "config.json").is_file():
+        raise wrong(folder, f"several checkpoints and no config.json, {', '.join(names)}", "the name of one of them")
+    if not names:
+        raise FileNotFoundError(f"{folder}: found a folder with no model in it; expected {' or '.join(FOLDER_FILES)}")
+    return _within(files[0]), names[0] if len(names) == 1 else f"{names[0]}, the first of {', '.join(names)}"
 
 
 def _within(path):
@@ -70,7 +100,7 @@ def _open_file(path):
     with open(path, "rb") as file:
         head = file.read(9)
     # Safetensors start with eight bytes of length and a brace; PyTorch's files are zip archives or bare pickles.
-    if head[8:] != b"{" and (head[:2] == b"PK" or head[:1] == b"\x80" or path.suffix in (".pth", ".pt", ".bin")):
+    if head[8:] != b"{" and (head[:2] == b"PK" or head[:1] == b"\x80" or path.suffix in PICKLES):
         return _open_pickle(path)
     metadata, shapes, read = read_safetensors(path)
     return Source(shapes, read, metadata)
@@ -105,7 +135,7 @@ def _open_sharded(index_path):
 
 
 def _open_pickle(path):
-    """A state dict saved by PyTorch, bare or under one of WRAPPERS."""
+    """What torch.save wrote: a state dict, bare or in tables, whose names then start with the table's."""
     try:
         import torch
     except ImportError:
@@ -121,15 +151,14 @@ def _open_pickle(path):
         lines = str(error).strip().splitlines() or [type(error).__name__]
         found = f"a pickle that is damaged or holds more than tensors ({lines[0]})"
         raise wrong(path, found, "tensors alone, for any other pickle could run any program") from None
-    for key in WRAPPERS:
-        if isinstance(state, dict) and isinstance(state.get(key), dict):
-            state = state[key]
-    if not isinstance(state, dict) or not state:
-        raise wrong(path, "no table of parameters", f"one, bare or under {' or '.join(map(repr, WRAPPERS))}")
-    others = [str(name) for name, value in state.items() if not torch.is_tensor(value)]
-    if others:
-        raise wrong(path, f"entries that are not tensors: {', '.join(others[:20])}", "tensors alone")
-    state = {str(name): tensor for name, tensor in state.items()}
+    tables = _tables(state, torch.is_tensor)
+    if not tables:
+        raise wrong(path, "no table of parameters", "one, bare or in a table such as 'model' or 'state_dict'")
+    averaged = _averaged(state, tables)
+    names = [(place + key, value) for place, table in tables.items() for key, value in table.items()]
+    state = {name: value for name, value in names if torch.is_tensor(value)}
+    if len(state) < sum(torch.is_tensor(value) for _, value in names):
+        raise wrong(path, "two parameters of one name", "each once")
 
     def read(name):
         tensor = state[name].detach()
@@ -137,13 +166,30 @@ def _open_pickle(path):
             raise wrong(f"{path}: {name}", f"the type {tensor.dtype}, {tensor.layout}", "plain floating-point numbers")
         return np.array((tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy())
 
-    return Source({name: tuple(tensor.shape) for name, tensor in state.items()}, read)
+    return Source({n: tuple(t.shape) for n, t in state.items()}, read, tables=averaged)
 
 
-def _without_prefix(source):
-    """`source` with its names shortened by what stands before every one of them, be it several prefixes."""
-    common, length = os.path.commonprefix(list(source.shapes)), 0
-    while prefix := next((p for p in PREFIXES if common.startswith(p, length)), ""):
-        length += len(prefix)
-    shapes = {name[length:]: shape for name, shape in source.shapes.items()}
-    return replace(source, shapes=shapes, read=lambda name: source.read(common[:length] + name))
+def _tables(state, is_tensor):
+    """The tables of named tensors in what a training script saved: path, as "state_dict.", -> the table.
+
+    What else there is, counters, options and the optimiser's numbered states, is none of the model's.
+    """
+    tables, seen, waiting = {}, set(), [("", state)]
+    while waiting:
+        path, table = waiting.pop()
+        if id(table) in seen or not isinstance(table, dict) or not all(isinstance(key, str) for key in table):
+            continue
+        seen.add(id(table))  # one that is there twice, or within itself, counts once
+        if any(map(is_tensor, table.values())):
+            tables[path] = table
+        waiting += [(f"{path}{key}.", value) for key, value in reversed(table.items())]
+    return tables
+
+
+def _averaged(state, tables):
+    """The path of each table -> whether its weights are an average, or None if only the path can tell."""
+    told = {path: True if AVERAGES & table.keys() else None for path, table in tables.items()}
+    meta = state.get("meta")
+    if "ema_state_dict" in state and isinstance(meta, dict) and "mmengine_version" in meta:
+        told |= {"state_dict.": True, "ema_state_dict.": False}  # its EMA hook exchanges the two before it saves
+    return told

@@ -1,9 +1,9 @@
 """A small Hugging Face Hub on the loopback address, for tests: two HTTP servers that misbehave on request.
 
 The first answers `/ORG/NAME/resolve/REVISION/FILE` as the Hub does: X-Repo-Commit on every answer, a git hash as the
-ETag of small files, and for *.safetensors a redirect to the second server, the "CDN", with X-Linked-ETag (the sha256)
-and X-Linked-Size. The CDN understands Range. Left out: the Hub's JSON API and Xet storage, which a file without an
-X-Xet-Hash header does not use.
+ETag of small files, and for weights (*.safetensors, *.bin) a redirect to the second server, the "CDN", with
+X-Linked-ETag (the sha256) and X-Linked-Size. The CDN understands Range. Left out: the Hub's JSON API and Xet storage,
+which a file without an X-Xet-Hash header does not use.
 
     with serve({"org/name": {"config.json": b"{}", "model.safetensors": data}}) as hub:
         folder = fetch(hub, cache, "org/name")          # hub.download in a process of its own
@@ -21,11 +21,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import unquote
 
 from tests import processes
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-# Downloads each of argv[1], and tells as a command would what went wrong; argv[2:] are "local", "pin=", "limit=".
+COMMIT = "0123456789abcdef0123456789abcdef01234567"  # of main
+OTHER_COMMIT = "f" * 40  # of any other revision
+# Downloads each of argv[1], and says as a command would what went wrong; argv[2:]: "local", "pin=", "torch=", "limit=".
 RUN = """
 import sys, time
 from pvt_numpy.system import cli
@@ -35,6 +37,8 @@ sources, *flags = sys.argv[1:]
 for flag, _, value in (flag.partition("=") for flag in flags):
     if flag == "pin":
         hub.PUBLISHED["pvt_tiny"] = hub.PUBLISHED["pvt_tiny"]._replace(sha256=value)
+    if flag == "torch":
+        hub.find_spec = lambda name: value or None
     if flag == "limit":
         import resource
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(value), int(value)))
@@ -53,7 +57,7 @@ cli.run(main, "test")
 class FakeHub:
     """The Hub's contents, what it was asked, and its faults; a test may change any of them while it runs.
 
-    repositories  repository id -> file name -> bytes
+    repositories  repository id, or "ORG/NAME@REVISION" -> file name -> bytes
     refusals      repository id -> (status, X-Error-Code or None), answered to everything
     mute          the Hub accepts connections and never answers
     not_a_hub     answers 200 with a page of its own and none of the Hub's headers, as a hotel's login page does
@@ -172,17 +176,23 @@ def _answer(hub, request):
         return
     if hub.not_a_hub:
         return _send(request, 200, {"Content-Type": "text/html"}, b"<h1>Welcome to Hotel Pyramid</h1>")
-    match = re.fullmatch(r"/([^/]+/[^/]+)/resolve/[^/]+/(.+)", request.path)
-    repository, name = match.groups() if match else ("", "")
+    match = re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", request.path)
+    repository, revision, name = match.groups() if match else ("", "", "")
+    revisions = [id for id in hub.repositories if id.startswith(f"{repository}@")]
+    commit = COMMIT if revision in ("main", COMMIT) else OTHER_COMMIT
+    if commit == OTHER_COMMIT and repository in hub.repositories:
+        if revision != OTHER_COMMIT and f"{repository}@{unquote(revision)}" not in revisions:
+            return _send(request, 404, {"X-Error-Code": "RevisionNotFound"})
+        repository = revisions[0]
     if repository in hub.refusals or repository not in hub.repositories:
         status, code = hub.refusals.get(repository, (404, "RepoNotFound"))
         return _send(request, status, {"X-Error-Code": code} if code else {})
-    common = {"X-Repo-Commit": COMMIT, "Accept-Ranges": "bytes"}
+    common = {"X-Repo-Commit": commit, "Accept-Ranges": "bytes"}
     data = hub.repositories[repository].get(name)
     if data is None:
         return _send(request, 404, common | {"X-Error-Code": "EntryNotFound"})
     git_hash = hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
-    if not name.endswith(".safetensors"):
+    if not name.endswith((".safetensors", ".bin")):
         return _send(request, 200, common | {"ETag": f'"{git_hash}"'}, data)
     sha256 = hub.stated.get(name, hashlib.sha256(data).hexdigest())
     linked = {"X-Linked-ETag": f'"{sha256}"'} if sha256 else {}
@@ -192,8 +202,8 @@ def _answer(hub, request):
 
 def _answer_cdn(hub, request):
     """The CDN: /ORG/NAME/FILE, with ranges and with the faults that a long transfer meets."""
-    organisation, repository, name = request.path[1:].split("/", 2)
-    data = hub.repositories[f"{organisation}/{repository}"][name]
+    repository, _, name = request.path[1:].rpartition("/")
+    data = hub.repositories[repository][name]
     if hub.damages:
         hub.damages -= 1
         data = data[:-1] + bytes([data[-1] ^ 1])

@@ -38,6 +38,7 @@ def sha256(content):
 
 
 INDEX, WEIGHTS = "model.safetensors.index.json", data()
+PICKLE = "pytorch_model.bin"
 SMALL = {"config.json": b'{"model_type": "pvt"}', "preprocessor_config.json": b"{}", "model.safetensors": WEIGHTS}
 BIG = SMALL | {"model.safetensors": data(30_000_000)}  # huggingface_hub writes, and resumes, by 10 MB
 PIN = f"pin={sha256(WEIGHTS)}"
@@ -146,6 +147,67 @@ def test_shards(served, cache):
     assert fail(served, cache, "lecture/one-lost", "local").startswith("FileNotFoundError")  # not taken for complete
 
 
+def test_pickles(served, cache):
+    """Of a repository without safetensors; hashed as safetensors are. Without PyTorch they are not even downloaded."""
+    shards = {f"pytorch_model-0000{n}-of-00002.bin": data(seed=n) for n in (1, 2)}
+    index = json.dumps({"weight_map": dict(zip("ab", shards, strict=True))}).encode()
+    served.repositories |= {
+        "lecture/old": {"config.json": b"{}", PICKLE: WEIGHTS},
+        "lecture/both": SMALL | {PICKLE: data(seed=1)},
+        "lecture/parts": {"config.json": b"{}", f"{PICKLE}.index.json": index, **shards},
+    }
+    without = fail(served, cache, "lecture/old", "torch=")
+    assert (
+        "lecture/old: found none of model.safetensors, model.safetensors.index.json; expected one. A pytorch" in without
+    )
+    assert "needs PyTorch: pip install torch" in without
+    assert not [request for request in served.requests if PICKLE in request]
+    folder = fetch(served, cache, "lecture/old", "torch=yes")
+    assert (folder / f"{PICKLE}.sha256").read_text() == f"{sha256(WEIGHTS)}  {PICKLE}\n"
+    assert_from_cache(folder, served, cache, "lecture/old", "torch=yes")
+    assert PICKLE not in contents(fetch(served, cache, "lecture/both", "torch=yes"))
+    assert contents(fetch(served, cache, "lecture/parts", "torch=yes")).keys() >= shards.keys()
+    served.damages = 1
+    served.repositories["lecture/damaged"] = {"config.json": b"{}", PICKLE: data(seed=3)}
+    assert_line(fail(served, cache, "lecture/damaged", "torch=yes"), "ValueError", "removed; the next run downloads")
+
+
+def test_what_another_program_left_in_the_cache(served, cache):
+    """Nobody asked for the files that it lacks. If no request is allowed, they are taken for absent."""
+    folder = fetch(served, cache, "lecture/pvt")
+    (folder / "model.safetensors").rename(folder / PICKLE)
+    (folder / "preprocessor_config.json").unlink()
+    served.requests.clear()
+    assert fetch(served, cache, "lecture/pvt", "local", "torch=yes") == folder
+    assert fetch(served, cache, "lecture/pvt", "torch=yes", HF_HUB_OFFLINE="1") == folder
+    assert served.requests == []
+
+
+def test_revisions_and_addresses(served, cache):
+    """Every way to write a repository is the same checkpoint; another revision is another one, without the pin."""
+    served.repositories |= {f"{name}@refs/pr/1": SMALL | {"model.safetensors": data(seed=1)}
+                            for name in ("lecture/pvt", "Zetatech/pvt-tiny-224")}  # fmt: skip
+    main, other = (fetch(served, cache, f"lecture/pvt{revision}") for revision in ("", "@refs/pr/1"))
+    assert (contents(main), main.name) == (SMALL, fake_hub.COMMIT)
+    assert (contents(other)["model.safetensors"], other.name) == (data(seed=1), fake_hub.OTHER_COMMIT)
+    ways = (
+        "lecture/pvt@main hf-hub:lecture/pvt hf_hub:lecture/pvt https://huggingface.co/lecture/pvt huggingface.co/"
+        f"lecture/pvt/ https://hf.co/lecture/pvt/tree/main {served.url}/lecture/pvt/blob/main/model.safetensors?x=1"
+    )
+    others = (f"hf-hub:lecture/pvt@refs/pr/1 https://huggingface.co/lecture/pvt/tree/refs%2Fpr%2F1 "
+              f"lecture/pvt@{fake_hub.OTHER_COMMIT}")  # fmt: skip
+    served.requests.clear()
+    out, err = run(served, cache, f"{ways} {others}")
+    assert (out.split(), err) == ([str(main)] * 7 + [str(other)] * 3, "")
+    assert served.requests == []
+    assert fetch(served, cache, "pvt_tiny@refs/pr/1").name == fake_hub.OTHER_COMMIT
+    wrong = fail(served, cache, "lecture/pvt@v9")
+    assert_line(wrong, "FileNotFoundError: test: error: lecture/pvt@v9: found no revision 'v9' of lecture/pvt", "a tag")
+    for address in ("https://huggingface.co/datasets/a/b", "https://example.org/pvt.pth",
+                    "https://huggingface.co/a/b/blob/main/checkpoints/epoch_9.pth"):  # fmt: skip
+        assert_line(fail(served, cache, address), f"ValueError: test: error: {address}: found the address of no model")
+
+
 def test_connection_cut_is_resumed(served, cache):
     served.repositories["lecture/pvt"] = BIG
     served.cuts = 1
@@ -243,7 +305,7 @@ def test_other_upload_in_the_cache_is_refused_and_kept(served, cache):
 
 def test_refusals(served, cache):
     """What a server may answer instead of a checkpoint; each is one line that names the way out."""
-    pickles, gated = {"config.json": b"{}", "pytorch_model.bin": b""}, f"{served.url}/lecture/gated is gated"
+    keras, gated = {"config.json": b"{}", "tf_model.h5": b""}, f"{served.url}/lecture/gated is gated"
     expected = {  # what it holds, or how it refuses: the error and what is said of it
         "lecture/none": ((404, "RepoNotFound"), "FileNotFoundError", "no repository lecture/none", "(pvt_tiny, pvt"),
         "lecture/private": ((401, "RepoNotFound"), "FileNotFoundError", "private", "HF_TOKEN"),
@@ -252,7 +314,12 @@ def test_refusals(served, cache):
         "lecture/forbidden": ((403, None), "PermissionError", "403", "HF_TOKEN"),
         "lecture/down": ((503, None), "ConnectionError", "answered 503", "name no model: the one that ships"),
         "lecture/empty": ({}, "FileNotFoundError", "found no config.json; expected"),
-        "lecture/pickles": (pickles, "FileNotFoundError", "found neither model.safetensors nor"),
+        "lecture/keras": (
+            keras,
+            "FileNotFoundError",
+            "found none of model.safetensors",
+            "/lecture/keras/tree/main shows",
+        ),
         "a--b/c": ({}, "HFValidationError", "a--b/c"),
     }
     for name, (answer, *_) in expected.items():

@@ -102,13 +102,6 @@ def test_sizes_that_were_never_published(tmp_path, config):
     assert_same(ours.params, model.params)
 
 
-def test_prefixes_of_wrappers_are_taken_off(tmp_path):
-    model = make_model(V2)
-    state = {f"module.backbone.{name}": value for name, value in state_dict(model, "official").items()}
-    write_safetensors(tmp_path / "m.safetensors", state, {}, "float32")
-    assert_same(load_model(tmp_path / "m.safetensors").params, model.params)
-
-
 def test_keys_are_the_first_rows_of_kv(tmp_path):
     model = make_model(SMALL_V1)
     ours = load_model(hf_folder(tmp_path / "hf", model)).params["stages"][1]["blocks"][0]["attn"]["kv"]

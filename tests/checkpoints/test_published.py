@@ -28,9 +28,11 @@ def test_unknown_name():
 
 def test_what_is_taken_for_a_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for source in (*hub.PUBLISHED, "Zetatech/pvt-tiny-224", "someone/finetuned-pvt"):
+    for source in (*hub.PUBLISHED, "Zetatech/pvt-tiny-224", "someone/finetuned-pvt", "a/b@v1.2", "pvt_tiny@refs/pr/3",
+                   "hf-hub:timm/pvt_v2_b0.in1k", "https://hf.co/a/b", "huggingface.co/a/b/tree/main"):  # fmt: skip
         assert hub.is_hub_name(source)
-    for source in ("pvt_v2_b9", "weights/lost.safetensors", "a/b/c", "../pvt", "/pvt", "a/b\0", "", Path("a/b"), None):
+    for source in ("pvt_v2_b9", "weights/lost.safetensors", "a/b/c", "../pvt", "/pvt", "a/b\0", "", "a/b@../c",
+                   "hf-hub:", "a@b/c", Path("a/b"), None):  # fmt: skip
         assert not hub.is_hub_name(source)
     Path("someone/finetuned-pvt").mkdir(parents=True)
     assert not hub.is_hub_name("someone/finetuned-pvt")
