@@ -12,7 +12,7 @@ Read `layers/` and `model.py` to understand PVT. Each command is a module: `pyth
 from importlib import import_module
 
 from .checkpoints.checkpoint import Model, load_model, save_model
-from .config import VARIANTS, PvtConfig, PvtV2Config
+from .config import VARIANTS
 from .fast import plain
 from .model import Output, forward, pyramid
 from .parameters import init_params, parameter_shapes
@@ -21,12 +21,20 @@ from .pictures.recipes import RECIPES
 from .system.paths import SAMPLE_PICTURE
 
 __version__ = "1.0.0"
-__all__ = ["RECIPES", "SAMPLE_PICTURE", "VARIANTS", "Model", "Output", "PvtConfig", "PvtV2Config", "explore", "forward",
-           "init_params", "load_model", "parameter_shapes", "plain", "preprocess", "pyramid", "save_model"]  # fmt: skip
+HUGGING_FACE = ("AutoImageProcessor", "PvtConfig", "PvtForImageClassification", "PvtImageProcessor", "PvtModel",
+                "PvtV2Backbone", "PvtV2Config", "PvtV2ForImageClassification", "PvtV2Model", "pipeline")  # fmt: skip
+__all__ = ["RECIPES", "SAMPLE_PICTURE", "VARIANTS", "Model", "Output", "explore", "forward", "init_params",
+           "load_model", "parameter_shapes", "plain", "preprocess", "pyramid", "save_model", *HUGGING_FACE]  # fmt: skip
 
 
 def __getattr__(name):
-    """`explore` is imported when first asked for: a page needs much that a forward pass does not."""
+    """What a forward pass does not need, a page and the names of Hugging Face's, is imported when first asked for."""
     if name == "explore":
         return import_module(".explorer.page", __name__).explore
+    if name in HUGGING_FACE:
+        return getattr(import_module(".hugging_face", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})

@@ -4,11 +4,12 @@ Source: the fields, names and defaults are those of Hugging Face's `PvtConfig` a
 Table 1 of each paper. One field is ours, `patch_norm_eps`: the official code and timm use another layer-norm epsilon
 inside the patch embedding and SRA than elsewhere, which Hugging Face's configuration cannot say.
 
-Left out: fields that only serve Hugging Face's machinery (`out_features`, `return_dict`); they are ignored when read.
+Left out: what the arithmetic does not need (`id2label`, `out_features`, `return_dict`); it is ignored when read. The
+configurations that `pvt_numpy` itself gives, of `hugging_face`, are these with all that beside the numbers.
 """
 
 import reprlib
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from numbers import Integral
 
 from .layers.activations import ACTIVATIONS
@@ -100,6 +101,8 @@ class PvtV2Config(_SharedFields):
     model_type = "pvt_v2"
 
 
+GENERATIONS = {generation.model_type: generation for generation in (PvtConfig, PvtV2Config)}
+
 # --- variants ---
 
 _WIDE = {"hidden_sizes": (64, 128, 320, 512), "num_labels": 1000}  # all of v2 but b0
@@ -150,7 +153,7 @@ _CHECKS = {name: check for names, check in _TABLE for name in names.split()}
 def _check(config):
     """Refuses the first field whose value no model can have: each by itself, then those that must fit each other."""
     stages = config.num_encoder_blocks
-    for field in fields(config):
+    for field in fields(GENERATIONS[config.model_type]):
         name, value = field.name, getattr(config, field.name)
         if not isinstance(field.default, tuple):
             _CHECKS[name](name, value)
@@ -213,10 +216,9 @@ def config_from_dict(values):
     what they say. (A dict with `patch_norm_eps` is ours, and says it already.) Fields of Hugging Face's machinery are
     ignored. Raises ValueError naming the field.
     """
-    generations = {generation.model_type: generation for generation in (PvtConfig, PvtV2Config)}
     rule(lambda value: isinstance(value, dict), "a dict of fields")("config", values)
-    one_of(*generations)("model_type", values.get("model_type"))
-    generation = generations[values["model_type"]]
+    one_of(*GENERATIONS)("model_type", values.get("model_type"))
+    generation = GENERATIONS[values["model_type"]]
     chosen = {field.name: values[field.name] for field in fields(generation) if field.name in values}
     if "num_labels" not in values and isinstance(values.get("id2label"), dict):
         chosen["num_labels"] = len(values["id2label"])
@@ -232,7 +234,8 @@ def config_to_dict(config):
     >>> config_from_dict(config_to_dict(VARIANTS["pvt_v2_b2_li"])) == VARIANTS["pvt_v2_b2_li"]
     True
     """
-    return {"model_type": config.model_type} | asdict(config)
+    names = [field.name for field in fields(GENERATIONS[config.model_type])]
+    return {"model_type": config.model_type} | {name: getattr(config, name) for name in names}
 
 
 def variant_name(config):

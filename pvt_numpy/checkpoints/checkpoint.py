@@ -15,7 +15,7 @@ import numpy as np
 from ..config import PvtConfig, PvtV2Config, config_from_dict, config_to_dict, variant_name
 from ..parameters import channels_last, flatten, parameter_shapes, unflatten
 from ..pictures.recipes import RECIPES, check_options
-from ..system.checks import wrong
+from ..system.checks import one_of, wrong
 from ..system.paths import SHIPPED
 from .identify import Identity, identify, known_variant, our_shapes
 from .inside import choose, without_class_row
@@ -83,6 +83,7 @@ def save_model(path, model, dtype="float32"):
     The file appears at `path` whole or not at all, and equal models give equal bytes. Raises ValueError if the
     parameters do not fit the configuration, or hold numbers that `dtype` cannot.
     """
+    one_of("float32", "float16")("dtype", dtype)
     flat, labels = flatten(model.params), None if model.labels is None else list(model.labels)
     _check_names({name: np.shape(value) for name, value in flat.items()}, "the model", model.config, "ours", False)
     if labels is not None and len(labels) != model.config.num_labels:

@@ -15,7 +15,7 @@ from ..system.files import atomic_file
 from .strict_json import parse_json
 
 READ = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
-WRITTEN = {"float32": ("F32", "<f4"), "float16": ("F16", "<f2")}
+WRITTEN = {"float32": ("F32", "<f4"), "float16": ("F16", "<f2"), "float64": ("F64", "<f8")}
 
 
 def read_safetensors(path):
@@ -44,7 +44,7 @@ def read_safetensors(path):
 
 
 def write_safetensors(path, arrays, metadata, dtype):
-    """Writes named arrays, as float32 or float16, and a table of texts: the whole file or none."""
+    """Writes named arrays, all as numbers of one type, and a table of texts: the whole file or none."""
     one_of(*WRITTEN)("dtype", dtype)
     code, stored = WRITTEN[dtype][0], np.dtype(WRITTEN[dtype][1])
     limit = float(np.finfo(stored).max)

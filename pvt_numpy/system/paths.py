@@ -9,6 +9,7 @@ PACKAGE = Path(__file__).resolve().parent.parent
 _HOME = PACKAGE if (PACKAGE / "weights").is_dir() else PACKAGE.parent
 
 SHIPPED = _HOME / "weights" / "pvt_v2_b0_imagenette.safetensors"  # the model that `load_model()` gives
+SHIPPED_V1 = _HOME / "weights" / "pvt_v1_nano_imagenette.safetensors"  # the smaller one, trained here
 SAMPLE_PICTURE = _HOME / "notebooks" / "golf_ball.jpg"
 GOLDEN_NUMBERS = PACKAGE / "reference" / "golden_numbers"
 IMAGENET_CLASSES = PACKAGE / "pictures" / "imagenet_classes.txt"

@@ -93,7 +93,8 @@ def rows_from_transformers(folder):
         export_hf(folder / f"{row}", model)
         x = pvt_numpy.preprocess(path, **model.preprocessing)
         names = {"folder": folder / f"{row}", "path": path, "model": model, "x": x, "y": np.array([3])}
-        yield theirs.strip("`"), ours.strip("`"), vars(pvt_numpy) | names | {"classify": classify}
+        public = {name: getattr(pvt_numpy, name) for name in pvt_numpy.__all__}
+        yield theirs.strip("`"), ours.strip("`"), public | names | {"classify": classify}
 
 
 def test_what_transformers_users_find_here(tmp_path):

@@ -14,9 +14,10 @@ PACKAGE = ROOT / "pvt_numpy"
 FLOORS = [
     ["system"], ["layers"], ["fast"], ["config", "parameters", "model", "gradients"], ["pictures"], ["checkpoints"],
     ["analysis"], ["reference"], ["plots", "explorer"], ["training"], ["timing"], ["options"], ["practice"],
-    ["pvt_numpy"], ["commands"]]  # fmt: skip
+    ["hugging_face"], ["pvt_numpy"], ["commands"]]  # fmt: skip
 HEIGHT = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
-TOP = {"__init__", "config", "parameters", "model", "gradients", "options"}  # of the package; the rest are commands
+# of the package; the rest are commands
+TOP = {"__init__", "config", "parameters", "model", "gradients", "options", "hugging_face"}
 # room -> what it may not import although it lies below
 FORBIDDEN = dict.fromkeys(["fast", "parameters", "model", "gradients"], {"system"})
 FORBIDDEN["pictures"] = HEIGHT.keys() - {"pictures", "system"}

@@ -8,9 +8,9 @@ from dataclasses import FrozenInstanceError, fields, replace
 import numpy as np
 import pytest
 
-from pvt_numpy import VARIANTS, PvtConfig, PvtV2Config, forward, init_params, parameter_shapes, pyramid
+from pvt_numpy import VARIANTS, forward, init_params, parameter_shapes, pyramid
 from pvt_numpy.checkpoints.names import file_names
-from pvt_numpy.config import config_from_dict, config_to_dict, stage_grids, variant_name
+from pvt_numpy.config import PvtConfig, PvtV2Config, config_from_dict, config_to_dict, stage_grids, variant_name
 from pvt_numpy.gradients import loss_and_gradients
 from pvt_numpy.parameters import flatten, unflatten
 from pvt_numpy.reference.golden import seeded_pixels

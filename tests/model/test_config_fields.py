@@ -9,8 +9,8 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from pvt_numpy import PvtConfig, PvtV2Config, forward, parameter_shapes
-from pvt_numpy.config import ACTIVATIONS, config_from_dict
+from pvt_numpy import forward, parameter_shapes
+from pvt_numpy.config import ACTIVATIONS, PvtConfig, PvtV2Config, config_from_dict
 from pvt_numpy.reference.golden import seeded_params, seeded_pixels
 from tests.model.test_parity import assert_parity, both
 
