@@ -43,7 +43,7 @@ def main(argv=None):
     options = parser.parse_args(argv)
 
     output = Path(options.output or _default_output(options.model, options.to))
-    result_is_a_file(None if options.to else output, options.model, options.labels)
+    result_is_a_file(None if options.to else output, options.labels)
     model = model_from(options)
     if options.labels:
         model = replace(model, labels=read_labels(options.labels, model.config.num_labels))
