@@ -22,6 +22,7 @@ from pathlib import Path
 import pytest
 
 import pvt_numpy
+from pvt_numpy.explorer.page import explore
 from pvt_numpy.system import files
 from pvt_numpy.system.files import atomic_file, atomic_folder, check_writable
 from pvt_numpy.train import nano_config
@@ -194,7 +195,7 @@ def test_every_name_that_the_system_takes(name, atomic, tmp_path):
 
 def test_four_writers_of_one_file_never_get_in_each_others_way(tmp_path):
     """The longer one writes, the likelier another one starts, looks for leftovers, and finds a file without a lock."""
-    code = ("import sys\nfrom pvt_numpy.system.files import atomic_file\nfor k in range(300):\n"
+    code = ("import sys\nfrom pvt_numpy.system.files import atomic_file\nfor k in range(150):\n"
             "    with atomic_file('out') as file: file.write(sys.argv[1].encode() * 1000)")  # fmt: skip
     with contextlib.ExitStack() as stack:
         writers = [stack.enter_context(processes.start("-c", code, letter, cwd=tmp_path)) for letter in "abcd"]
@@ -256,7 +257,7 @@ def test_no_command_writes_over_what_it_reads(arguments, tmp_path, monkeypatch, 
 def test_a_page_does_not_take_the_place_of_its_picture(tmp_path):
     shutil.copy(BALL, tmp_path / "a.jpg")
     with pytest.raises(ValueError, match="a.jpg: found a file that is read for it"):
-        pvt_numpy.explore(tmp_path / "a.jpg", path=str(tmp_path / "a.jpg"))
+        explore(tmp_path / "a.jpg", path=str(tmp_path / "a.jpg"))
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
