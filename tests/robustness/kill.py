@@ -361,6 +361,7 @@ sent twice; leftover: temporary files. Exit status: 0 no fault; 1 at least one, 
     options = parser.parse_args()
     if os.name == "nt":
         parser.error("Windows can send neither signal to a process of its own choice")
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # not ignored, as by a job in the background
     print(f"--seed {options.seed}", flush=True)
     counts, faults = kill(options.times, options.seed, options.work, lambda items: tqdm(items, unit=" kills"))
     print(table(counts))
