@@ -1,6 +1,7 @@
 """Stopped, killed, or without room: a command leaves the old file or the new one, and says what went wrong in one line.
 
-The kills are a few of those of kill.py, at moments with a fixed seed; a training's are in test_train.py. A disk without
+The kills are a few of those of kill.py, at moments with a fixed seed; a training's are in test_train.py, and how
+signals and readers that leave are answered in test_cli.py. A disk without
 room is a limit on the size of files and, if Linux lets a user have one, a file system of a few kilobytes that is
 really full; a folder without the right to write is one that the kernel keeps to itself, so that the administrator is
 refused as well. The notebooks' own script is in test_notebooks.py, the download in test_hub.py.
@@ -43,7 +44,7 @@ WRITERS_AND_TRAINING = WRITERS | {"train": (kill.TRAIN, "")}
 
 
 @posix
-@pytest.mark.parametrize(("times", "works"), [(16, ["convert", "convert --to hf"]), (6, ["explore", "download"])])
+@pytest.mark.parametrize(("times", "works"), [(12, ["convert", "convert --to hf"]), (6, ["explore", "download"])])
 def test_killed_at_any_moment(times, works):
     counts, faults = kill.kill(times, 3, works)
     assert faults == []
@@ -375,6 +376,26 @@ def test_a_full_disk_behind_standard_output_is_one_line(arguments):
     with open("/dev/full", "w") as full:
         found = processes.command(*arguments, stdout=full)
     assert found == (1, None, f"{arguments[0]}: error: standard output: No space left on device\n")
+
+
+LITTLE_MEMORY = """
+import resource, numpy
+from pathlib import Path
+from pvt_numpy.system.cli import run
+from pvt_numpy.{name} import main
+numpy.ones((500, 500)) @ numpy.ones((500, 500))  # OpenBLAS takes its own before
+has = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (has + (40 << 20),) * 2)
+run(lambda: main({arguments}), "{name}")
+"""
+
+
+@linux
+@pytest.mark.parametrize("name", ["classify", "explore"])
+def test_little_memory_is_one_line(name, tmp_path):
+    code = LITTLE_MEMORY.format(name=name, arguments=[str(BALL), "--image-size", "512"])
+    assert_one_line(processes.run("-c", code, cwd=tmp_path), name, "Unable to allocate")
+    assert list(tmp_path.iterdir()) == []
 
 
 # A file system of our own, which goes with the process: full, or mounted again for reading only.
