@@ -47,7 +47,7 @@ def run(main, name):
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
     warnings.filterwarnings("ignore", category=RuntimeWarning, module="pvt_numpy")
-    logging.disable()
+    last_resort, logging.lastResort = logging.lastResort, logging.NullHandler()  # which would print on stderr
     streams = sys.stdout, sys.stderr
     for stream in streams:
         stream.reconfigure(errors="backslashreplace")  # a name that the console cannot show is no reason to fail
@@ -57,7 +57,7 @@ def run(main, name):
             status = _status(main, name)
     finally:
         sys.stdout, sys.stderr = streams
-        logging.disable(logging.NOTSET)
+        logging.lastResort = last_resort
     sys.exit(status)
 
 

@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import threading
-import time
+from time import sleep
 
 STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143}  # the exit status, as a shell counts
 BUSY = 1.0  # seconds after a signal in which the main thread must have ended
@@ -120,12 +120,12 @@ def _watch(woken):
     """Ends the process if the main thread has not met a signal in time, or not ended after it."""
     with open(woken, "rb", buffering=0) as pipe:
         for count, byte in enumerate(iter(lambda: pipe.read(1), b""), 1):
-            time.sleep(BUSY)
+            sleep(BUSY)
             if len(_met) < count:
                 _ending.append(byte[0])
             if _ending:
                 _thread.start_new_thread(sys.stdout.flush, ())  # which may wait for a reader, or for the main thread
-                time.sleep(0.2)
+                sleep(0.2)
                 _leave()
 
 
