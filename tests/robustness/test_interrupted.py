@@ -20,9 +20,11 @@ import tempfile
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import pvt_numpy
+from pvt_numpy.checkpoints.safetensors_file import write_safetensors
 from pvt_numpy.explorer.page import explore
 from pvt_numpy.system import files
 from pvt_numpy.system.files import atomic_file, atomic_folder, check_writable
@@ -268,7 +270,7 @@ def test_a_pipe_is_no_model_and_nobody_waits_for_it(name, tmp_path):
     """A process substitution is one, too; these have no writer, so that reading them would never end."""
     (tmp_path / "hf").mkdir()
     if name.endswith("config.json"):
-        shutil.copy(SHIPPED, tmp_path / "hf" / "model.safetensors")
+        write_safetensors(tmp_path / "hf" / "model.safetensors", {"x": np.zeros(1)}, {"format": "pt"}, "float32")
     os.mkfifo(tmp_path / name)
     found = processes.command("summary", "hf" if "/" in name else name, cwd=tmp_path, timeout=60)
     said = "hf" if name.endswith("index.json") else f"{name}: found a pipe or a device; expected a file"
