@@ -9,6 +9,11 @@
 Read `layers/` and `model.py` to understand PVT. Each command is a module: `python -m pvt_numpy.classify --help`.
 """
 
+# ruff: noqa: E402 - what stands first comes first: the imports take a moment, in which a command can be stopped
+from .system import stopping
+
+stopping.begin()
+
 from importlib import import_module
 
 from .checkpoints.checkpoint import Model, load_model, save_model

@@ -6,6 +6,7 @@ import re
 
 from . import __doc__ as about
 from . import __version__
+from .system.cli import run
 from .system.paths import PACKAGE
 
 
@@ -36,4 +37,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run(main=main, name="pvt_numpy")

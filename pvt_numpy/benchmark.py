@@ -24,7 +24,7 @@ columns, medians of the runs:
                   (but linear SRA's, in pvt_v2_b2_li, with the pixels)
   memory          the largest that each process has had
 
-exit status: 0 measured; 1 failed, said on stderr; 2 wrong usage; 130 stopped with Ctrl-C
+exit status: 0 measured; 1 failed, said on stderr; 2 wrong usage
 """
 
 import json

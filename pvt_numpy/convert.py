@@ -23,7 +23,7 @@ from .checkpoints.hub import plain_name
 from .options import add_model_options, model_from
 from .parameters import flatten
 from .system.checks import wrong
-from .system.cli import command_parser, printable, run
+from .system.cli import command_parser, printable, result_is_a_file, run
 
 EXPORTS = {"hf": export_hf, "timm": export_timm}
 
@@ -43,6 +43,7 @@ def main(argv=None):
     options = parser.parse_args(argv)
 
     output = Path(options.output or _default_output(options.model, options.to))
+    result_is_a_file(None if options.to else output, options.labels)
     model = model_from(options)
     if options.labels:
         model = replace(model, labels=read_labels(options.labels, model.config.num_labels))

@@ -30,7 +30,7 @@ from .pictures.imagenet import classes
 from .pictures.processor import preprocess
 from .reference.pytorch import INSTALL, hf_model, missing_packages
 from .system.checks import about, wrong
-from .system.cli import command_parser, complain, note, printable, run, whole_number
+from .system.cli import command_parser, complain, note, printable, result_is_a_file, run, whole_number
 from .system.files import check_writable
 
 
@@ -52,10 +52,12 @@ def main(argv=None):
     options = parser.parse_args(argv)
 
     if options.confusion:
-        check_writable(options.confusion)  # now, not after the work
+        result_is_a_file(options.confusion, options.model)
         plots.file_kind(options.confusion)
     model = classifier_from(options)
     pictures = labelled_pictures(options.folder, model, options.limit)
+    if options.confusion:
+        check_writable(options.confusion, *(picture for picture, _ in pictures))
     models = [lambda x: forward(x, model.params, model.config).logits]
     models += [pytorch(model)] if options.pytorch else []  # before the work, which would be lost without PyTorch
     (logits, *theirs), truth, names = run_all(pictures, model, options.batch_size, options.workers, models)

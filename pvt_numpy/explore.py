@@ -17,7 +17,7 @@ from types import ModuleType
 
 from .explorer.page import explore
 from .options import add_model_options, add_picture_options, model_from
-from .system.cli import command_parser, printable, run
+from .system.cli import command_parser, printable, result_is_a_file, run
 
 
 class _Command(ModuleType):
@@ -38,6 +38,7 @@ def main(argv=None):
     add_model_options(parser)
     add_picture_options(parser)
     options = parser.parse_args(argv)
+    result_is_a_file(options.output, options.image, options.model)
     page = explore(options.image, model_from(options), options.output)
     print(f"{printable(options.output)}: {len(page.html.encode()) / 1e6:.2f} MB; open it in a browser")
     return 0

@@ -15,7 +15,6 @@ exit status: 0 trained to the end; 1 failed, said on stderr; 2 wrong usage; 130 
 
 import argparse
 import shlex
-import signal
 import sys
 import time
 from dataclasses import fields
@@ -25,7 +24,8 @@ from . import plots
 from .checkpoints.checkpoint import Model, save_model
 from .config import PvtConfig
 from .parameters import unflatten
-from .system.cli import LARGEST_SIDE, command_parser, run, whole_number
+from .system import stopping
+from .system.cli import LARGEST_SIDE, command_parser, result_is_a_file, run, whole_number
 from .timing import training_step
 from .training import data, loop, report, state
 
@@ -33,6 +33,9 @@ NANO = {"hidden_sizes": (32, 64, 128, 192), "depths": (2, 2, 2, 2), "num_attenti
         "mlp_ratios": (4, 4, 4, 4), "sequence_reduction_ratios": (4, 2, 1, 1), "patch_sizes": (4, 2, 2, 1),
         "strides": (4, 2, 2, 1), "layer_norm_eps": 1e-6}  # fmt: skip
 
+STOPPING = (
+    "train: stopping after this step, to save it; Ctrl-C or SIGTERM again ends at once, with the last epoch saved"
+)
 WRITTEN = ("checkpoint.safetensors", "log.csv", "model.safetensors", "curve.png")
 
 
@@ -144,12 +147,8 @@ def make_task(settings, image_size):
 def work(training, task, folder, threads):
     """Trains, writes after every epoch, and returns 0, or 130 if Ctrl-C stopped it."""
     settings, checkpoint = training.settings, folder / "checkpoint.safetensors"
-    asked = []
-    stops = (signal.SIGINT, signal.SIGTERM)
-    handlers = {stop: signal.signal(stop, lambda *_: asked.append(True)) for stop in stops}
+    result_is_a_file()
     count = sum(p.size for p in training.arrays["params"].values())
-    print(f"{count:,} parameters, {len(task.labels)} classes, {task.size:,} pictures an epoch; writing to {folder}",
-          flush=True)  # fmt: skip
     clock, pictures = time.perf_counter(), 0
 
     def after_step(training):
@@ -171,12 +170,12 @@ def work(training, task, folder, threads):
         state.write_state(checkpoint, training)
         report.write_csv(folder / "log.csv", training.history)
 
-    try:
+    with stopping.patient(STOPPING) as asked:
+        save(training)  # what cannot be written is better known now
+        print(f"{count:,} parameters, {len(task.labels)} classes, {task.size:,} pictures an epoch; writing to {folder}",
+              flush=True)  # fmt: skip
         complete = loop.train(training, task, threads, lambda: bool(asked), after_step, after_epoch)
-    finally:
-        for stop, handler in handlers.items():
-            signal.signal(stop, handler)
-    save(training)
+        save(training)
     if not complete:
         print(f"\nstopped after step {training.step}, saved; go on with: python -m pvt_numpy.train --resume "
               f"{shlex.quote(str(folder))}")  # fmt: skip

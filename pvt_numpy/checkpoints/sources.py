@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ..system.checks import wrong
+from ..system.files import check_readable, named
 from .safetensors_file import read_safetensors
 from .strict_json import read_json
 
@@ -44,7 +45,11 @@ def open_source(path):
     config.json and preprocessor_config.json beside the weights count whatever the weights are called, but for those of
     another kind of model beside a file that was named by itself.
     """
-    path = Path(path)
+    with named(path):
+        return _open_source(Path(path))
+
+
+def _open_source(path):
     weights, chosen = _weights_in(path) if path.is_dir() else (path, "")
     source = _open_sharded(weights) if ".index." in weights.name else _open_file(weights)
     if FORMAT_KEY in source.metadata:
@@ -97,6 +102,7 @@ def _within(path):
 
 
 def _open_file(path):
+    check_readable(path)
     with open(path, "rb") as file:
         head = file.read(9)
     # Safetensors start with eight bytes of length and a brace; PyTorch's files are zip archives or bare pickles.

@@ -6,12 +6,14 @@ from itertools import chain
 from pathlib import Path
 
 from ..system.checks import wrong
+from ..system.files import check_readable
 
 DEEPEST = 32  # levels; a checkpoint's files have four, and Python cannot even print a thousand
 
 
 def read_json(path):
     """The JSON object in the file at `path`, as a dict."""
+    check_readable(path)
     try:
         value = parse_json(Path(path).read_text(encoding="utf-8"))
     except ValueError as error:  # also text that is not UTF-8

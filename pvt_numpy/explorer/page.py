@@ -5,6 +5,7 @@ through one JSON block in which no `<` survives, and the page's code puts it in 
 """
 
 import json
+import os
 import re
 from dataclasses import dataclass
 from html import escape
@@ -24,7 +25,7 @@ from ..parameters import flatten
 from ..pictures.processor import preprocess
 from ..pictures.recipes import FILTERS, at_size, size_dict
 from ..system.checks import wrong
-from ..system.files import atomic_file
+from ..system.files import atomic_file, check_writable
 from ..system.paths import EXPLORER
 from .pack import WANTED, encode, pack
 from .picture import LARGEST_INPUT, one_picture, shown_picture
@@ -63,6 +64,8 @@ def explore(image, model=None, path=None, *, size=None, name=None):
     size   pixels on a side (at most 512), or (height, width), instead of the recipe's own; a crop keeps its proportion
     name   to show for the picture; None: the file's
     """
+    if path is not None:
+        check_writable(path, image if isinstance(image, str | os.PathLike) else None)
     if not isinstance(model, Model):
         model = load_model(model)
     if name is None:

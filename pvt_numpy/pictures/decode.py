@@ -9,6 +9,7 @@ Source: transformers' `load_image` and `convert_to_rgb`. Left out: colour profil
 
 import contextlib
 import io
+import logging
 import os
 import stat
 import threading
@@ -44,6 +45,7 @@ TAGS = ExifTags.Base.__members__
 TIFF_TAGS = {"BitsPerSample": (1,), "Compression": 1, "PhotometricInterpretation": 0, "FillOrder": 1,
              "PlanarConfiguration": 1, "ColorMap": (0,), "SampleFormat": (1,), "Predictor": 1}  # fmt: skip
 _DECODING = threading.Lock()
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # else Python prints what Pillow logs, if nobody else does
 
 
 def most_pixels():

@@ -19,7 +19,7 @@ from ..options import add_model_options, add_picture_options, model_from
 from ..pictures.processor import preprocess
 from ..reference.cases import by_precision, golden_case, live_case
 from ..reference.pytorch import missing_packages
-from ..system.cli import command_parser, printable, run, say_working
+from ..system.cli import command_parser, printable, result_is_a_file, run, say_working
 
 
 def _over_photo(name, *options):
@@ -114,8 +114,10 @@ def main(argv=None):
     needs_image, _, draw = FIGURES[given.figure]
     if needs_image and given.image is None:
         parser.error(f"IMAGE: found none; expected a picture for the figure {given.figure}, as notebooks/golf_ball.jpg")
+    output = given.output or f"{given.figure}.png"
+    result_is_a_file(output, given.image, given.model)
     prepare(given, needs_image)
-    plots.save(draw(given), output := given.output or f"{given.figure}.png")
+    plots.save(draw(given), output)
     print(printable(output))
     return 0
 

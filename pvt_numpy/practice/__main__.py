@@ -17,7 +17,7 @@ import json
 import shlex
 from pathlib import Path
 
-from ..system.cli import command_parser, printable, run, say_working
+from ..system.cli import command_parser, printable, result_is_a_file, run, say_working
 from . import session
 from .exercises import BACKWARD, EXERCISES, FORWARD
 
@@ -34,6 +34,7 @@ def main(argv=None):
     check.add_argument("--json", action="store_true", help="one JSON object per function and line, for programs")
     options = parser.parse_args(argv)
     if options.action == "start":
+        result_is_a_file()
         session.start(options.file)
         shown = printable(options.file)
         print(f"{shown}: {len(FORWARD)} functions to fill in, then their backward passes. Write the first, then:\n"

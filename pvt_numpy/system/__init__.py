@@ -1,1 +1,4 @@
-"""Habits of commands, files that appear whole, quiet libraries, where things lie on disk; this room knows no PVT."""
+"""Habits of commands, and how they are stopped; files that appear whole; quiet libraries; where things lie on disk.
+
+This room knows no PVT.
+"""

@@ -2,16 +2,21 @@
 
 import argparse
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from importlib import import_module
 
 import pytest
 
 from pvt_numpy.system.cli import complain, run, say_working, whole_number
+from pvt_numpy.system.paths import SHIPPED
 from tests import processes
 from tests.processes import BALL, COMMANDS, ROOT
+
+unix = pytest.mark.skipif(os.name == "nt", reason="sends signals and closes streams as Unix does")
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +34,7 @@ def job(body, before="import sys"):
     return f"{before}\nfrom pvt_numpy.system.cli import run\ndef main():\n    {body}\nrun(main, 'job')"
 
 
-@pytest.mark.skipif(os.name == "nt", reason="sends SIGINT")
+@unix
 def test_ctrl_c_after_the_work_is_too_late():
     """Python's own end, here a function that it calls then, must not show a traceback."""
     code = "import atexit, os, signal\natexit.register(os.kill, os.getpid(), signal.SIGINT)"
@@ -40,7 +45,7 @@ def test_ctrl_c_after_the_work_is_too_late():
     (repr(ValueError("two\nlines \x1b[31m")), 1, "job: error: two lines \\x1b[31m\n"),
     ("FileNotFoundError(2, 'No such file', 'a b.jpg')", 1, "job: error: a b.jpg: No such file\n"),
     ("KeyboardInterrupt", 130, "job: stopped\n"), ("MemoryError", 1, "job: error: MemoryError\n"),
-    ("BrokenPipeError", 0, "")])  # fmt: skip
+    ("BrokenPipeError", 141, "")])  # fmt: skip
 def test_errors_become_one_line_and_a_status(error, status, said):
     assert processes.run("-c", job(f"raise {error}")) == (status, "", said)
 
@@ -94,17 +99,17 @@ def test_whole_numbers_have_limits():
         whole_number(1)("9" * 5000)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="closes streams as a Unix shell does")
-@pytest.mark.parametrize(("closed", "status"), [("<&-", 1), (">&-", 0), ("2>&-", 0)])
+@unix
+@pytest.mark.parametrize(("closed", "status"), [("<&-", 1), (">&-", 0), ("2>&-", 0), ("<&- >&-", 1)])
 def test_closed_streams_are_no_traceback(closed, status):
-    image = "-" if closed == "<&-" else "notebooks/golf_ball.jpg"
+    image = "-" if "<&-" in closed else "notebooks/golf_ball.jpg"
     line = f'"{sys.executable}" -m pvt_numpy.classify {image} {closed}'
     done = subprocess.run(["sh", "-c", line], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (done.returncode, len(done.stderr.splitlines())) == (status, status)
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without telling it")
+@unix
 def test_a_terminated_command_clears_away_what_is_half_written(tmp_path):
     body = "with atomic_file(sys.argv[1]):\n        print('writing', flush=True)\n        time.sleep(60)"
     code = job(body, "import sys, time; from pvt_numpy.system.files import atomic_file")
@@ -114,6 +119,142 @@ def test_a_terminated_command_clears_away_what_is_half_written(tmp_path):
         process.send_signal(signal.SIGTERM)
         assert (process.wait(timeout=30), process.stderr.read()) == (143, "")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def left():
+    """A stdout whose reader has left."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    yield writer
+    os.close(writer)
+
+
+@unix
+@pytest.mark.parametrize("arguments", [
+    ["classify", BALL], ["classify", "--help"], ["summary", "pvt_tiny"], ["validate", "--golden", "--break", "kv"],
+])  # fmt: skip
+def test_without_a_reader_a_command_whose_result_is_what_it_prints_is_not_done(arguments, left):
+    assert processes.command(*arguments, stdout=left) == (141, None, "")
+
+
+TRAIN = ["train", "shapes", "--image-size", "16", "--drawn", "32", "--epochs", "2", "-o"]
+EVALUATE = ["evaluate", "photos", "--confusion"]
+
+
+@unix
+@pytest.mark.parametrize(("arguments", "file", "status"), [
+    (["convert", SHIPPED, "-o"], "m.safetensors", 0), (["convert", SHIPPED, "--to", "hf", "-o"], "hf", 0),
+    (["explore", BALL, "-o"], "page.html", 0), (["plots", "cost", "-o"], "cost.png", 0),
+    (TRAIN, "run", 0), (EVALUATE, "confusion.png", 0), (EVALUATE, "unreadable.png", 1),
+])  # fmt: skip
+def test_without_a_reader_a_file_is_written_all_the_same(arguments, file, status, tmp_path, left):
+    (tmp_path / "photos" / "golf ball").mkdir(parents=True)
+    shutil.copy(BALL, tmp_path / "photos" / "golf ball" / "1.jpg")
+    if status:
+        (tmp_path / "photos" / "golf ball" / "2.jpg").write_bytes(b"no picture")
+    found, _, err = processes.command(*arguments, file, stdout=left, cwd=tmp_path)
+    assert (found, err.count("\n")) == (status, status)
+    written = tmp_path / file
+    assert (written / "model.safetensors" if written.is_dir() else written).stat().st_size > 1000
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_full_disk_behind_stdout_does_not_end_the_work_but_is_said(tmp_path):
+    with open("/dev/full", "w") as full:
+        found = processes.command("convert", SHIPPED, "-o", tmp_path / "m.safetensors", stdout=full)
+    assert found == (1, None, "convert: error: standard output: No space left on device\n")
+    assert (tmp_path / "m.safetensors").stat().st_size > 10**7
+
+
+@unix
+def test_nobody_who_reads_stderr_is_no_end_either(left):
+    assert processes.run("-c", job("raise ValueError('unheard')"), stderr=left) == (1, "", None)
+    body = "print('lost', file=sys.stderr, flush=True); print('done')"
+    assert processes.run("-c", job(body), stderr=left) == (0, "done\n", None)
+
+
+def test_what_libraries_say_on_stderr_is_left_out():
+    """Their warnings and log lines; with -W or PYTHONWARNINGS the warnings are shown."""
+    body = "warnings.warn('aside'); logging.getLogger('matplotlib').warning('aside')"
+    code = job(body, "import logging, sys, warnings")
+    assert processes.run("-c", code, env={"PYTHONWARNINGS": None}) == (0, "", "")
+    status, _, err = processes.run("-c", code, env={"PYTHONWARNINGS": "default"})
+    assert (status, err.count("aside")) == (0, 1)
+
+
+def stopped(process, number, times=1):
+    """Sends it the signal; (exit status, stderr) of its end, which must come soon. On an idle machine that is within
+    two seconds; here others may share it, and what it is busy with takes more than a minute."""
+    for _ in range(times):
+        process.send_signal(number)
+        time.sleep(0.1)
+    _, err = process.communicate(timeout=30)
+    return process.returncode, err
+
+
+def ended(number, name):
+    """(exit status, stderr) of a command that was stopped."""
+    return (130, f"{name}: stopped\n") if number == signal.SIGINT else (143, "")
+
+
+@unix
+@pytest.mark.parametrize(("name", "number"), [*((name, signal.SIGINT) for name in [*COMMANDS, ""]),
+                                              ("train", signal.SIGTERM)])  # fmt: skip
+def test_a_signal_during_the_imports(name, number, tmp_path):
+    (tmp_path / "numpy.py").write_text("import time\nprint('importing', flush=True)\ntime.sleep(60)")
+    where = {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    with processes.start("-m", f"pvt_numpy.{name}".rstrip("."), cwd=tmp_path, env=where) as process:
+        assert process.stdout.readline() == "importing\n"
+        assert stopped(process, number) == ended(number, name or "pvt_numpy")
+
+
+BUSY = {
+    "a library": "hashlib.pbkdf2_hmac('sha256', b'', b'', 10**9)",
+    "threads": "pool = ThreadPoolExecutor(1)\n    with pool: pool.submit(time.sleep, 60).result()",
+    "swallowed": "try: time.sleep(60)\n    except BaseException: time.sleep(60)",
+    "no exception gets out": "Lost()",
+}
+BEFORE = """
+import hashlib, signal, sys, time
+from concurrent.futures import ThreadPoolExecutor
+from pvt_numpy.system import stopping
+from pvt_numpy.system.files import atomic_file
+class Lost:
+    def __del__(self): time.sleep(60)
+"""
+
+
+@unix
+@pytest.mark.parametrize(("what", "number", "times"), [
+    *((what, signal.SIGINT, 1) for what in BUSY), ("threads", signal.SIGTERM, 1),
+    ("a library", signal.SIGTERM, 2), ("swallowed", signal.SIGINT, 2)])  # fmt: skip
+def test_a_signal_ends_a_busy_command_soon_and_leaves_nothing(what, number, times, tmp_path):
+    body = f"with atomic_file('out'): busy()\ndef busy():\n    print('busy', flush=True)\n    {BUSY[what]}"
+    code = job(body, BEFORE)
+    code = code.replace("\nrun(main", "\n    time.sleep(60)\nrun(main")  # an exception that was lost ends it no more
+    with processes.start("-c", code, cwd=tmp_path) as process:
+        assert process.stdout.readline() == "busy\n"
+        assert stopped(process, number, times) == ended(number, "job")
+    assert list(tmp_path.iterdir()) == []
+
+
+@unix
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_command_that_saves_first_says_so_and_a_second_signal_ends_it_at_once(number):
+    body = "with stopping.patient('job: saving') as asked:\n        print('begun', flush=True)\n        time.sleep(60)"
+    with processes.start("-c", job(body, BEFORE)) as process:
+        assert process.stdout.readline() == "begun\n"
+        process.send_signal(number)
+        assert process.stderr.readline() == "job: saving\n"
+        assert stopped(process, number) == ended(number, "job")
+
+
+@unix
+def test_what_runs_in_the_background_and_ignores_ctrl_c_goes_on_ignoring_it():
+    body = "signal.raise_signal(signal.SIGINT)\n    return 0"
+    code = job(body, f"import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n{BEFORE}")
+    assert processes.run("-c", code) == (0, "", "")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -12,7 +12,7 @@ from PIL import Image
 from pvt_numpy.checkpoints.checkpoint import load_model
 from pvt_numpy.config import stage_grids
 from pvt_numpy.parameters import parameter_shapes
-from pvt_numpy.train import nano_config
+from pvt_numpy.train import STOPPING, nano_config
 from pvt_numpy.training.shapes import SHAPES
 from pvt_numpy.training.state import read_state
 from tests.processes import ROOT, command, start
@@ -62,12 +62,13 @@ def test_killed_and_resumed_it_makes_the_same_model(whole, tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows cannot send Ctrl-C to one process")
-def test_ctrl_c_saves_and_a_resumed_training_ends_in_the_same_model(whole, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_saves_and_a_resumed_training_ends_in_the_same_model(number, whole, tmp_path):
     process = begin(tmp_path)
     assert "parameters" in process.stdout.readline()
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=300)
-    assert (process.returncode, "Traceback" in err) == (130, False)
+    assert (process.returncode, err) == (130, f"{STOPPING}\n")
     assert f"go on with: python -m pvt_numpy.train --resume {tmp_path}" in out
     assert read_state(tmp_path / "checkpoint.safetensors").step < 6
     assert train("--resume", tmp_path)[0] == 0

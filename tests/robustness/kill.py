@@ -1,21 +1,27 @@
 """`python tests/robustness/kill.py`: kills the commands while they write and looks at what they leave.
 
-Each trial starts the real command, ends it with SIGKILL (as kill -9 does) or SIGINT (as Ctrl-C does), and checks:
+Each trial starts the real command, ends it with SIGKILL (as kill -9 does), SIGINT (as Ctrl-C does) or SIGTERM (as a
+system that shuts down), in a third of the trials sent twice, and checks:
 
 - At the target stands byte for byte the old file or the new one, or nothing if nothing stood; never a half.
-- After Ctrl-C the exit status is 130, stderr holds one line, and no temporary file is left.
-- The same command, run again, ends with the new file as if nothing had happened, and takes leftovers away.
+- After Ctrl-C the exit status is 130, after SIGTERM 143; stderr holds one line at most, and no temporary file is left.
+- The same command, run again, ends with the new file as if nothing had happened, and takes leftovers away. In a third
+  of the trials it is first killed once more.
 
 Half of the moments are spread over the whole run, half around the moments at which a temporary file is there; how long
 both last is measured first. The checkpoint of a training holds times, so there "the old file" means one that was
 written earlier in the run: it must load, and the training must go on from it to the model of an undisturbed run.
 
-Left out: Windows, where neither signal can be sent, and a machine that loses power.
+Left out: Windows, where none of them can be sent, a machine that loses power, and Python's own start, which ends in
+Python's own way: such a moment is counted as early.
 """
 
 import argparse
 import contextlib
 import os
+import random
+import re
+import shutil
 import signal
 import sys
 import tempfile
@@ -32,14 +38,17 @@ sys.path[:0] = [str(ROOT)]
 
 from pvt_numpy.checkpoints.checkpoint import load_model  # noqa: E402
 from pvt_numpy.checkpoints.export import export_hf  # noqa: E402
+from pvt_numpy.train import STOPPING  # noqa: E402
 from pvt_numpy.training.state import read_state  # noqa: E402
 from tests import processes  # noqa: E402
 from tests.checkpoints import fake_hub  # noqa: E402
 
 BALL, SHIPPED = ROOT / "notebooks" / "golf_ball.jpg", ROOT / "weights" / "pvt_v2_b0_imagenette.safetensors"
 OLD = b"what stood there before"
-SIGNALS = ("SIGKILL", "SIGINT")
-COLUMNS = ("kills", "old", "new", "nothing", "half", "early", "leftover")
+STATUS = {"SIGKILL": -9, "SIGINT": 130, "SIGTERM": 143}  # the signals, and to what exit status they lead
+COLUMNS = ("kills", "old", "new", "nothing", "half", "early", "twice", "leftover")
+# of the package, what Python reads before signals are answered
+FIRST = {"__init__.py", "system/__init__.py", "system/stopping.py"}
 # what writes one thing -> (arguments after `python -m pvt_numpy.`, with OUT for what it writes; OUT's suffix)
 WRITERS = {
     "convert": (["convert", SHIPPED, "-o", "OUT"], ".safetensors"),
@@ -63,7 +72,7 @@ class Work:
     command: tuple
     output: str
     old: bool = True
-    temporary = ".*.tmp"
+    temporary, clears_away = ".*.tmp", True
 
     @property
     def name(self):
@@ -71,7 +80,7 @@ class Work:
         return self.command[0]
 
     def start(self, folder, *command):
-        """The command, begun in `folder`."""
+        """The command, begun in `folder`, perhaps with other arguments."""
         arguments = ("-m", f"pvt_numpy.{self.name}", *(command or self.command[1:]))
         return processes.start(*arguments, cwd=folder, env=self.environment(folder))
 
@@ -100,11 +109,9 @@ class Work:
         """The temporary files and folders that are there at the moment."""
         return list(folder.glob(self.temporary))
 
-    def again(self, folder, state):
-        """What goes wrong when the command is run once more, as a list of sentences."""
-        if state == "new" and isinstance(self.new, dict):
-            return []  # a folder is never written over
-        return self.expect_new(folder, self.start(folder))
+    def again(self, folder):
+        """The arguments with which the command is run once more, or None if it would refuse."""
+        return None if isinstance(self.new, dict) and self.state(folder, False) == "new" else self.command[1:]
 
     def expect_new(self, folder, process):
         out, err = process.communicate(timeout=300)
@@ -117,7 +124,7 @@ class Work:
 class Download(Work):
     """A checkpoint of a Hub on the loopback address; the output is huggingface_hub's cache folder."""
 
-    temporary = "cache/hub/*/blobs/*.incomplete"
+    temporary, clears_away = "cache/hub/*/blobs/*.incomplete", False  # huggingface_hub's
 
     def environment(self, folder):
         return super().environment(folder) | fake_hub.environment(self.hub.url, folder / "cache")
@@ -157,10 +164,9 @@ class Training(Work):
             return "half"
         return "half" if not whole else "new" if steps == self.steps and model else "old"
 
-    def again(self, folder, state):
+    def again(self, folder):
         """With --resume, if there is something to go on from."""
-        resume = () if state == "nothing" else ("--resume", "out")
-        return self.expect_new(folder, self.start(folder, *resume))
+        return self.command[1:] if self.state(folder, False) == "nothing" else ("--resume", "out")
 
 
 def tree(path):
@@ -227,61 +233,90 @@ def measure(work):
         work.learn(folder)
         assert work.state(folder, False) == "new", "undisturbed, it did not write the new file"
         assert work.temporaries(folder) == []
-        assert writing, "undisturbed, no temporary file was seen"
     return Span(total, writing)
 
 
-def wait(work, folder, process, span, rng):
-    """Waits for a random moment of the run: anywhere, or around one of the temporary files."""
-    if rng.random() < 0.5:
-        time.sleep(rng.uniform(0, span.total))
+def wait(work, folder, process, span, rng, sooner):
+    """Waits for a random moment of the run: anywhere, or around one of the temporary files, if any was seen."""
+    if not span.writing or rng.random() < 0.5:
+        time.sleep(sooner * rng.uniform(0, span.total))
         return
     number = rng.integers(len(span.writing))
     for _, _, new in watched(work, folder, process):
         if new and number == 0:
             break
         number -= new
-    time.sleep(rng.uniform(0, 1.2) * max(0.002, span.writing[-1 - number][1]))
+    time.sleep(sooner * rng.uniform(0, 1.2) * max(0.002, span.writing[-1 - number][1]))
+
+
+def killed(work, sent, span, rng, folder, prepare):
+    """A process that was sent the signal once or twice at a random moment: (it, how often, stdout, stderr). One that
+    had ended before is started anew, and meets the signal sooner."""
+    for late in range(100):
+        prepare()
+        process = work.start(folder)
+        wait(work, folder, process, span, rng, 0.9**late)
+        if process.poll() is None:
+            process.send_signal(getattr(signal, sent))
+            if twice := rng.random() < 1 / 3:
+                time.sleep(rng.uniform(0, 0.05))
+                process.send_signal(getattr(signal, sent))
+            return process, 1 + twice, *process.communicate(timeout=300)
+        process.communicate()
+    raise AssertionError(f"{work.name}: found a hundred runs that ended too soon; expected one to kill")
 
 
 def trial(work, sent, span, rng):
     """One kill. Returns the words of COLUMNS that apply, and the faults as sentences."""
-    while True:
-        old = work.old and rng.random() < 0.7
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
+    old = work.old and rng.random() < 0.7
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name, "work")
+
+        def prepare():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
             work.prepare(folder, old)
-            process = work.start(folder)
-            wait(work, folder, process, span, rng)
-            if process.poll() is not None:  # too late, it had finished
-                process.communicate()
-                continue
-            process.send_signal(getattr(signal, sent))
-            out, err = process.communicate(timeout=300)
-            state, left = work.state(folder, old), work.temporaries(folder)
-            words, faults = [state] + ["leftover"] * len(left), ["half"] * (state == "half")
-            if sent == "SIGINT" and state != "new" and before_the_command(process, err):
+
+        process, times, out, err = killed(work, sent, span, rng, folder, prepare)
+        state, left = work.state(folder, old), work.temporaries(folder)
+        words = [state] + ["leftover"] * len(left) + ["twice"] * (times == 2)
+        faults = ["half"] * (state == "half")
+        if sent != "SIGKILL":
+            if before_the_command(process, err):
                 words.append("early")
-            elif sent == "SIGINT":
-                faults += stopped_badly(work, process, state, out, err)
-            if sent == "SIGINT" and left:
+            else:
+                faults += stopped_badly(work, process, sent, state, out, err)
+            if left and work.clears_away:
                 faults.append(f"{left[0].name} is left")
-            return words, faults + work.again(folder, state)
+        if (arguments := work.again(folder)) is not None:
+            if rng.random() < 1 / 3:
+                second = work.start(folder, *arguments)
+                wait(work, folder, second, span, rng, 1)
+                second.kill()
+                second.communicate()
+                faults += ["half after a second kill"] * (work.state(folder, old) == "half")
+                arguments = work.again(folder)
+            if arguments is not None:
+                faults += work.expect_new(folder, work.start(folder, *arguments))
+        return words, faults
 
 
 def before_the_command(process, err):
-    """Whether Ctrl-C met Python while it was still starting or importing, where it ends in Python's own way."""
-    before_run = err.endswith("KeyboardInterrupt\n") and ", in run\n" not in err
-    return before_run or (process.returncode == -signal.SIGINT and not err)
+    """Whether the signal met Python in its own start, or in the package's first lines."""
+    ours = set(re.findall(r"pvt_numpy/(.+?)\"", err))
+    unanswered = process.returncode in (-signal.SIGINT, -signal.SIGTERM) or "KeyboardInterrupt" in err
+    return unanswered and ours <= FIRST
 
 
-def stopped_badly(work, process, state, out, err):
-    """What is wrong with the end that Ctrl-C has brought about."""
-    if process.returncode in (0, -signal.SIGINT) and state == "new" and not err:
-        return []  # the work was done; at the very end Python itself leaves without a word
-    saved = work.name == "train" and "saved; go on with" in out
-    # A shell calls both 130; Python ends by the signal itself if Ctrl-C met it inside an exec() of some import.
-    if process.returncode in (130, -signal.SIGINT) and err == ("" if saved else f"{work.name}: stopped\n"):
+def stopped_badly(work, process, sent, state, out, err):
+    """What is wrong with the end that the signal has brought about."""
+    waits = f"{STOPPING}\n" if err.startswith(STOPPING) else ""
+    said = err.removeprefix(waits)
+    if process.returncode == 0 and state == "new" and not said:
+        return []  # the work was done
+    if waits and process.returncode == 130 and "saved; go on with" in out and not said:
+        return []
+    if process.returncode == STATUS[sent] and said == (f"{work.name}: stopped\n" if sent == "SIGINT" else ""):
         return []
     return [f"status {process.returncode}, {err!r}"]
 
@@ -290,7 +325,7 @@ def kill(times, seed, chosen=None, progress=lambda items: items):
     """So many trials, spread evenly over works and signals; (work, signal) -> Counter of words, and all faults."""
     rng, counts, faults = np.random.default_rng(seed), {}, []
     with works() as every:
-        plan = [(name, sent) for name in chosen or every for sent in SIGNALS]
+        plan = [(name, sent) for name in chosen or every for sent in STATUS]
         spans = {name: measure(every[name]) for name in dict.fromkeys(name for name, _ in plan)}
         for number in progress(range(times)):
             name, sent = plan[number % len(plan)]
@@ -315,16 +350,19 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__.split("\n\n")[0], formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="\n\n".join(__doc__.split("\n\n")[1:]) + """
-columns: what stood there afterwards, old, new, nothing or half; early: Ctrl-C met Python still importing, which shows
-a traceback; leftover: temporary files. Exit status: 0 no fault; 1 at least one, named below the table.""",
+columns: what stood there afterwards, old, new, nothing or half; early: the signal met Python's own start; twice: it was
+sent twice; leftover: temporary files. Exit status: 0 no fault; 1 at least one, named below the table.""",
     )  # fmt: skip
     parser.add_argument("--times", metavar="N", type=int, default=200, help="how many kills (default %(default)s)")
-    parser.add_argument("--seed", metavar="N", type=int, default=0, help="of the moments (default %(default)s)")
+    parser.add_argument("--seed", metavar="N", type=int, default=random.randrange(2**32),
+                        help="of the moments (default: another one every time)")  # fmt: skip
     parser.add_argument("--work", metavar="NAME", action="append",
                         help="only this one, called as in the table; repeatable")  # fmt: skip
     options = parser.parse_args()
     if os.name == "nt":
         parser.error("Windows can send neither signal to a process of its own choice")
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # not ignored, as by a job in the background
+    print(f"--seed {options.seed}", flush=True)
     counts, faults = kill(options.times, options.seed, options.work, lambda items: tqdm(items, unit=" kills"))
     print(table(counts))
     print(*faults or ["no fault"], sep="\n")
