@@ -6,6 +6,8 @@ it. What the names mean is told by `names` and `identify`; whether names and sha
 """
 
 import os
+import re
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +21,8 @@ from .strict_json import read_json
 STEMS = ("model.safetensors", "pytorch_model.bin")
 FOLDER_FILES = tuple(stem + end for stem in STEMS for end in ("", ".index.json"))  # the first that is there counts
 WRAPPERS = ("model", "state_dict")  # under which training scripts keep the parameters in a pickle
+PICKLED = ("torch.float64", "torch.float32", "torch.float16", "torch.bfloat16")
+FOREIGN = re.compile(r"(?:GLOBAL|nsupported class) ([\w.]+)")  # how PyTorch names what it refuses to make
 PREFIXES = ("module.", "_orig_mod.", "backbone.")  # put before every name by DataParallel, torch.compile, detectors
 
 
@@ -113,13 +117,12 @@ def _open_pickle(path):
     from argparse import Namespace  # the official training script keeps its options beside the parameters
 
     try:
-        with torch.serialization.safe_globals([Namespace]):
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
+        # PyTorch is given the file and not its name, by whose suffix it would choose another reader.
+        with open(path, "rb") as file, warnings.catch_warnings(), torch.serialization.safe_globals([Namespace]):
+            warnings.simplefilter("ignore")  # of PyTorch's old formats; a file is either good or refused
+            state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # the unpickler raises whatever the damage leads to
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        found = f"a pickle that is damaged or holds more than tensors ({lines[0]})"
+        found = f"a pickle that is damaged or holds more than tensors ({_reason(path, str(error))})"
         raise wrong(path, found, "tensors alone, for any other pickle could run any program") from None
     for key in WRAPPERS:
         if isinstance(state, dict) and isinstance(state.get(key), dict):
@@ -130,14 +133,36 @@ def _open_pickle(path):
     if others:
         raise wrong(path, f"entries that are not tensors: {', '.join(others[:20])}", "tensors alone")
     state = {str(name): tensor for name, tensor in state.items()}
+    if nested := [name for name, tensor in state.items() if tensor.is_nested]:
+        raise wrong(f"{path}: {', '.join(nested[:20])}", "a nested tensor, which has no shape", "plain tensors")
 
     def read(name):
         tensor = state[name].detach()
-        if not tensor.is_floating_point() or tensor.layout != torch.strided:
-            raise wrong(f"{path}: {name}", f"the type {tensor.dtype}, {tensor.layout}", "plain floating-point numbers")
-        return np.array((tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy())
+        plain = tensor.layout == torch.strided and not tensor.is_meta
+        if not plain or str(tensor.dtype) not in PICKLED:
+            kind = "without numbers (meta)" if tensor.is_meta else tensor.layout
+            raise wrong(f"{path}: {name}", f"the type {tensor.dtype}, {kind}", "plain floating-point numbers")
+        if tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
+            raise wrong(f"{path}: {name}", f"fewer numbers than its shape {tuple(tensor.shape)} has", "as many")
+        return np.array((tensor.float() if tensor.dtype == torch.bfloat16 else tensor).resolve_neg().numpy())
 
     return Source({name: tuple(tensor.shape) for name, tensor in state.items()}, read)
+
+
+def _reason(path, said):
+    """Why PyTorch could not open a pickle, out of what it `said`, which would advise to switch its safety off."""
+    if "TorchScript" in said:
+        return "it is a TorchScript archive; torch.jit.load(...).state_dict() gives what to save"
+    with open(path, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 999))
+        end = file.read()[:-1]
+    foreign = FOREIGN.search(said)
+    if foreign and not end.endswith("\n".join(foreign[1].rsplit(".", 1)).strip().encode()):  # not a name cut in two
+        return f"it holds an object of {foreign[1]}; save the model's state_dict() by itself"
+    if "Unsupported operand" in said:
+        return "it is damaged, or saved with another pickle_protocol than 2, which torch.save takes by itself"
+    return f"its {size:,} bytes are cut off or damaged"
 
 
 def _without_prefix(source):
