@@ -7,8 +7,8 @@ Our own files say all of this in their metadata, which `checkpoint` reads. Left 
 shapes tell, such as the number of heads of a model of other widths than the published ones.
 """
 
-import json
 import math
+import reprlib
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -162,7 +162,7 @@ def _labels(values, count):
             names = None
     if names is not None and count:
         if not isinstance(names, list) or len(names) != count or not all(isinstance(name, str) for name in names):
-            raise wrong("config.json: the labels", json.dumps(names)[:60], f"{count} texts")
+            raise wrong("config.json: the labels", reprlib.repr(names), f"{count} texts")
         return tuple(names)
     return imagenet.class_names() if count == 1000 else None
 
