@@ -37,10 +37,7 @@ def add_picture_options(parser):
 
 def model_from(options, dtype="float32"):
     """The model that the options ask for, with the recipe that they ask for."""
-    model = load_model(options.model, dtype, options.local_files_only)
-    if getattr(options, "recipe", None):
-        note = f"{options.recipe}, as asked for"
-        model = replace(model, preprocessing=RECIPES[options.recipe], origin=model.origin | {"recipe": note})
+    model = load_model(options.model, dtype, options.local_files_only, getattr(options, "recipe", None))
     if getattr(options, "image_size", None):
         from .analysis.cost import memory  # not for a picture of the model's own size: it imports the model
 

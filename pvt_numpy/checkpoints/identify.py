@@ -42,8 +42,10 @@ class Identity(NamedTuple):
     origin: dict[str, str]
 
 
-def identify(source, name, short_name):
+def identify(source, name, short_name, recipe=None):
     """The Identity of `source` (a `sources.Source`). Raises ValueError that starts with `name`.
+
+    `recipe`: the one of ours that counts instead of what the files say, if any.
 
     `short_name` is noted in the origin, which travels with the model: a file's or a folder's own name, not its path.
     """
@@ -55,11 +57,19 @@ def identify(source, name, short_name):
     try:
         config = _config(source, maker, bare)
         labels = _labels(source.config or {}, config.num_labels)
-        recipe, preprocessing = _preprocessing(source, maker, config)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
-    origin = {"format": MAKERS[maker], "source": short_name, "recipe": recipe}
+    try:
+        how, preprocessing = asked_for(recipe) if recipe else _preprocessing(source, maker, config)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}, or a recipe of ours (--recipe hf; load_model(..., recipe='hf'))") from None
+    origin = {"format": MAKERS[maker], "source": short_name, "recipe": how}
     return Identity(maker, bare, config, labels, preprocessing, origin)
+
+
+def asked_for(recipe):
+    """(note for the origin, arguments for `preprocess`) of a recipe that counts whatever the files say."""
+    return f"{recipe}, as asked for", recipes.RECIPES[recipe]
 
 
 def known_variant(shapes):

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ..system.checks import wrong
+from ..system.files import check_not_dangling, check_not_stand_in
 from .safetensors_file import read_safetensors
 from .strict_json import read_json
 
@@ -37,11 +38,14 @@ class Source:
     preprocessor: dict | None = None  # preprocessor_config.json beside it
 
 
-def open_source(path):
-    """Opens a file, or a folder as Hugging Face and timm publish them. Returns a Source."""
+def open_source(path, preprocessor=True):
+    """Opens a file, or a folder as Hugging Face and timm publish them. Returns a Source.
+
+    `preprocessor`: whether preprocessor_config.json is read.
+    """
     path = Path(path)
     if path.is_dir():
-        found = [path / name for name in FOLDER_FILES if (path / name).is_file()]
+        found = [path / name for name in FOLDER_FILES if (path / name).is_file() or (path / name).is_symlink()]
         if not found:
             raise FileNotFoundError(f"{path}: found a folder with no model in it; expected {' or '.join(FOLDER_FILES)}")
         weights, folder = _within(found[0]), path
@@ -49,32 +53,30 @@ def open_source(path):
         weights, folder = path, (path.parent if path.name in FOLDER_FILES else None)
     source = _open_sharded(weights) if weights.name.endswith(".index.json") else _open_file(weights)
     if folder is not None:
-        beside = [folder / name for name in ("config.json", "preprocessor_config.json")]
+        beside = {"config": folder / "config.json", "preprocessor": folder / "preprocessor_config.json"}
         # One that is there but cannot be read, a broken link for instance, is not the same as none.
-        config, preprocessor = (read_json(_within(file)) if os.path.lexists(file) else None for file in beside)
-        source = replace(source, config=config, preprocessor=preprocessor)
+        found = [what for what in beside if os.path.lexists(beside[what]) and (preprocessor or what == "config")]
+        source = replace(source, **{what: read_json(_within(beside[what])) for what in found})
     return _without_prefix(source)
 
 
 def _within(path):
     """`path`, which a folder holds, unless it is a link that leads out of that folder: a checkpoint that came from
     elsewhere must not reach beyond itself. The Hub's own cache may: its snapshots link to the blobs two folders up."""
+    check_not_dangling(path)
     folder = path.parent.resolve()
     allowed = (folder, folder.parent.parent / "blobs") if folder.parent.name == "snapshots" else (folder,)
-    try:
-        inside = any(path.resolve(strict=True).is_relative_to(place) for place in allowed)
-    except (OSError, RuntimeError):  # a link to nothing, or in a circle (RuntimeError before Python 3.13)
-        inside = False
-    if path.is_symlink() and not inside:
-        raise wrong(path, "a link that leads out of its folder or nowhere", "the file itself")
+    if path.is_symlink() and not any(path.resolve().is_relative_to(place) for place in allowed):
+        raise wrong(path, "a link that leads out of its folder", "the file itself")
     return path
 
 
 def _open_file(path):
+    check_not_dangling(path)
     with open(path, "rb") as file:
-        head = file.read(9)
+        check_not_stand_in(path, head := file.read(64))
     # Safetensors start with eight bytes of length and a brace; PyTorch's files are zip archives or bare pickles.
-    if head[8:] != b"{" and (head[:2] == b"PK" or head[:1] == b"\x80" or path.suffix in (".pth", ".pt", ".bin")):
+    if head[8:9] != b"{" and (head[:2] == b"PK" or head[:1] == b"\x80" or path.suffix in (".pth", ".pt", ".bin")):
         return _open_pickle(path)
     metadata, shapes, read = read_safetensors(path)
     return Source(shapes, read, metadata)
@@ -96,6 +98,7 @@ def _open_sharded(index_path):
     """A model in several files."""
     weight_map, shards = read_weight_map(index_path), {}
     for file in sorted(set(weight_map.values())):
+        check_not_dangling(index_path.with_name(file))
         if not index_path.with_name(file).is_file():
             raise FileNotFoundError(f"{index_path}: found no {file}; expected it, for the index lists it")
         shards[file] = _open_file(_within(index_path.with_name(file)))

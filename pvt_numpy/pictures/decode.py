@@ -16,6 +16,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from ..system.checks import wrong
+from ..system.files import check_not_dangling, check_not_stand_in
 from ..system.quiet import stderr_closed
 
 TRUSTED_PIXELS = 4096 * 4096  # which any file may claim to hold
@@ -47,6 +48,7 @@ def open_image(source, do_convert_rgb=True):
     try:
         data = source.read() if hasattr(source, "read") else Path(source).read_bytes()
     except FileNotFoundError:
+        check_not_dangling(name)
         raise FileNotFoundError(f"{name}: found no such file; expected a picture") from None
     except UnicodeDecodeError:
         data = "not UTF-8"
@@ -60,6 +62,7 @@ def open_image(source, do_convert_rgb=True):
         raise wrong(name, "a file opened as text", "binary mode")
     if not data:
         raise wrong(name, "an empty file (0 bytes)", "a picture")
+    check_not_stand_in(name, data[:64])
 
     with _one_sentence(name), Image.open(io.BytesIO(data)) as image:
         if image.format == "EPS":

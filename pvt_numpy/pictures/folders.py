@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from ..system.files import check_not_dangling
+
 PICTURE_SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
 
 
@@ -22,6 +24,7 @@ def find_pictures(folder):
 def class_folders(folder):
     """Class name -> picture files, of every sub-folder, in alphabetical order; hidden folders are no classes."""
     folder = Path(folder)
+    check_not_dangling(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: found no such folder; expected one with a sub-folder per class")
     names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))

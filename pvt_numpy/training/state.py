@@ -15,6 +15,7 @@ from ..checkpoints.strict_json import parse_json
 from ..config import config_from_dict, config_to_dict
 from ..parameters import flatten, init_params, parameter_shapes
 from ..system.checks import is_whole, rule, wrong
+from ..system.files import check_not_dangling
 
 GROUPS = ("params", "means", "squares", "average")  # four arrays for every parameter
 
@@ -102,6 +103,7 @@ def write_state(path, state):
 
 def read_state(path):
     """The inverse of `write_state`. Raises FileNotFoundError or ValueError with one sentence."""
+    check_not_dangling(path)
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: found no such checkpoint; expected a folder that a training has written")
     try:
