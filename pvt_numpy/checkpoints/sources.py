@@ -8,6 +8,7 @@ it. What the names mean is told by `names` and `identify`; whether names and sha
 import os
 import re
 import warnings
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -154,18 +155,21 @@ def _open_pickle(path):
 
 def _reason(path, said):
     """Why PyTorch could not open a pickle, out of what it `said`, which would advise to switch its safety off."""
+    with open(path, "rb") as file:
+        begins, size = file.read(1), file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 999))
+        end = file.read()[:-1].rstrip()
+    cut_off = f"its {size:,} bytes are cut off or damaged"
+    if begins == b"P" and not zipfile.is_zipfile(path):
+        return cut_off
     if "TorchScript" in said:
         return "it is a TorchScript archive; torch.jit.load(...).state_dict() gives what to save"
-    with open(path, "rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - 999))
-        end = file.read()[:-1]
     foreign = FOREIGN.search(said)
-    if foreign and not end.endswith("\n".join(foreign[1].rsplit(".", 1)).strip().encode()):  # not a name cut in two
+    if foreign and not end.endswith("\n".join(foreign[1].rsplit(".", 1)).rstrip().encode()):  # not a name cut in two
         return f"it holds an object of {foreign[1]}; save the model's state_dict() by itself"
     if "Unsupported operand" in said:
         return "it is damaged, or saved with another pickle_protocol than 2, which torch.save takes by itself"
-    return f"its {size:,} bytes are cut off or damaged"
+    return cut_off
 
 
 def _without_prefix(source):

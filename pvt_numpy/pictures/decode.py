@@ -43,12 +43,12 @@ def open_image(source, do_convert_rgb=True):
         name = source.name if isinstance(getattr(source, "name", None), str) else "the given file"
     elif isinstance(source, str | os.PathLike):
         name = os.fspath(source)
+        check_not_dangling(name)
     else:
         raise wrong("source", type(source).__name__, "a path or a file opened in binary mode")
     try:
         data = source.read() if hasattr(source, "read") else Path(source).read_bytes()
     except FileNotFoundError:
-        check_not_dangling(name)
         raise FileNotFoundError(f"{name}: found no such file; expected a picture") from None
     except UnicodeDecodeError:
         data = "not UTF-8"
