@@ -55,14 +55,14 @@ def summarise(config, image_hw=None):
 
 def memory(config, image_hw, training=False):
     """About how many bytes a pass over one picture takes at its widest place: several arrays of the size of the score
-    table, or of the MLP's hidden layer, are there at the same time. How many was measured, to a fifth; it takes no
-    memory to ask. training: there and back.
+    table, or of the MLP's hidden layer, are there at the same time. How many was measured, to a fourth; it takes no
+    memory to ask. training: there and back, without the gradients of the parameters.
 
     >>> from pvt_numpy.config import VARIANTS
     >>> f"{memory(VARIANTS['pvt_v2_b0'], (4096, 4096)) / 1e9:.0f} GB"
     '206 GB'
     """
-    tables, hidden = (8, 11) if training else (3, 5)
+    tables, hidden = (7, 7) if training else (3, 3 if config.model_type == "pvt" else 5)
     widest = 0
     for i, (H, W) in enumerate(stage_grids(config, image_hw)):
         R, width = config.sr_ratios[i], int(config.hidden_sizes[i] * config.mlp_ratios[i])
