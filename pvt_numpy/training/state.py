@@ -5,6 +5,7 @@ its last checkpoint to the same numbers as one that was not stopped.
 """
 
 import json
+import reprlib
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from ..checkpoints.safetensors_file import read_safetensors, write_safetensors
 from ..checkpoints.strict_json import parse_json
 from ..config import config_from_dict, config_to_dict
 from ..parameters import flatten, init_params, parameter_shapes
-from ..system.checks import is_whole, rule, wrong
+from ..system.checks import is_number, is_whole, rule, wrong
 from ..system.files import check_not_dangling
 
 GROUPS = ("params", "means", "squares", "average")  # four arrays for every parameter
@@ -52,10 +53,13 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self):
-        for name, (low, high) in LIMITS.items():
-            value = getattr(self, name)
-            if value is not None and not low <= value <= high:
-                raise wrong(name, value, f"{low:g} to {high:g}")
+        for one in fields(self):
+            value, (low, high) = getattr(self, one.name), LIMITS.get(one.name, (None, None))
+            whole = isinstance(value, int) and not isinstance(value, bool) and isinstance(1.5, one.type)  # 1 is 1.0
+            if isinstance(value, bool) or not (whole or isinstance(value, one.type)):
+                raise wrong(one.name, reprlib.repr(value), "a text" if isinstance("", one.type) else "a number")
+            if value is not None and low is not None and not low <= value <= high:
+                raise wrong(one.name, value, f"{low:g} to {high:g}")
 
 
 @dataclass
@@ -122,6 +126,11 @@ def read_state(path):
             raise wrong("its depths", f"{sum(config.depths)} blocks", f"at most {len(flat)}, as many as it has arrays")
         arrays = {group: {name: arrays[group][name] for name in parameter_shapes(config)} for group in GROUPS}
         progress = {key: texts["progress"][key] for key in ("step", "seconds", "sums", "history")}
+        rows = [row.items() for row in progress["history"]]  # None stands for what was not measured
+        numbers = [progress["seconds"], *progress["sums"], *(value for row in rows for _, value in row)]
+        if not (is_whole(progress["step"], 0) and len(progress["sums"]) == 3
+                and all(value is None or is_number(value, high=1e18) for value in numbers)):  # fmt: skip
+            raise wrong("its progress", reprlib.repr(progress), "steps, seconds, three sums and a history, in numbers")
         for name, shape in parameter_shapes(config).items():
             if any(arrays[group][name].shape != shape for group in GROUPS):
                 raise wrong(name, "another shape", shape)

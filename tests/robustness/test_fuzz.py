@@ -14,11 +14,14 @@ from tests.robustness.fuzzing.kinds import KINDS, try_cases
 
 
 @pytest.fixture(autouse=True)
-def without_pytorch(monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch", None)  # importing it raises ImportError
+def without_pytorch(monkeypatch, request):
+    if not request.node.get_closest_marker("torch"):
+        monkeypatch.setitem(sys.modules, "torch", None)  # importing it raises ImportError
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(name, marks=[pytest.mark.torch] * kind.torch) for name, kind in KINDS.items()]
+)
 def test_a_result_or_one_line(kind):
     verdicts = []
     try_cases(kind, max(12, round(500 * KINDS[kind].share)), judged=verdicts.append)
