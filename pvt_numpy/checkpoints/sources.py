@@ -5,6 +5,7 @@ it. What the names mean is told by `names` and `identify`; whether names and sha
 `checkpoint`. Left out: TensorFlow's and Flax's files, and parameters of whole numbers.
 """
 
+import contextlib
 import os
 import re
 import warnings
@@ -160,7 +161,10 @@ def _reason(path, said):
         file.seek(max(0, size - 999))
         end = file.read()[:-1].rstrip()
     cut_off = f"its {size:,} bytes are cut off or damaged"
-    if begins == b"P" and not zipfile.is_zipfile(path):
+    whole = False
+    with contextlib.suppress(zipfile.BadZipFile):
+        whole = begins != b"P" or zipfile.is_zipfile(path)
+    if not whole:
         return cut_off
     if "TorchScript" in said:
         return "it is a TorchScript archive; torch.jit.load(...).state_dict() gives what to save"

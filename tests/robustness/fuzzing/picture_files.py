@@ -30,7 +30,7 @@ FORMATS = {  # the modes that Pillow can write in each
     "GIF": ("P", "L", "1"), "TIFF": ("RGB", "L", "1", "P", "RGBA", "CMYK", "I;16", "I;16B"), "BMP": ("RGB", "L", "1"),
     "PPM": ("RGB", "L", "1"), "TGA": ("RGB", "L"), "ICO": ("RGB",), "PCX": ("RGB", "L"), "SGI": ("RGB", "L", "RGBA"),
     "DIB": ("RGB", "L", "1"), "DDS": ("RGB", "RGBA", "L"), "JPEG2000": ("RGB", "L", "RGBA"), "MPO": ("RGB", "L"),
-    "QOI": ("RGB", "RGBA"), "IM": ("RGB", "L", "RGBA", "CMYK"),
+    "QOI": ("RGB", "RGBA"),
 }  # fmt: skip
 Image.init()
 FORMATS = {name: modes for name, modes in FORMATS.items() if name in Image.SAVE}  # that this Pillow can write
@@ -159,7 +159,7 @@ WHOLE = {
     "TIFF": _written("TIFF", "RGB", exif=exif(3)), "LZW TIFF": _written("TIFF", "RGB", compression="tiff_lzw"),
     "JPEG TIFF": _written("TIFF", "RGB", compression="jpeg"), "16-bit TIFF": _written("TIFF", "I;16B"),
     "deflated TIFF": _written("TIFF", "CMYK", compression="tiff_adobe_deflate"), "BMP": _written("BMP", "RGB"),
-    **{one: _written(one, "RGB") for one in ("SGI", "DIB", "DDS", "JPEG2000", "MPO", "QOI", "IM") if one in FORMATS},
+    **{one: _written(one, "RGB") for one in ("SGI", "DIB", "DDS", "JPEG2000", "MPO", "QOI") if one in FORMATS},
     "PPM": _written("PPM", "RGB"), "ICO": _written("ICO", "RGB", sizes=[(26, 20)]), "TGA": _written("TGA", "RGB"),
 }  # fmt: skip
 
