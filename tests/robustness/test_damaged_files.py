@@ -1,5 +1,6 @@
 """Damaged files and files that are no model: one sentence each, and no memory for what they only claim."""
 
+import json
 import re
 import tracemalloc
 
@@ -11,9 +12,9 @@ from pvt_numpy.checkpoints.export import export_hf
 from pvt_numpy.checkpoints.sources import open_source
 from pvt_numpy.pictures.decode import open_image
 from pvt_numpy.pictures.recipes import RECIPES
-from pvt_numpy.training.state import read_state
+from pvt_numpy.training.state import Settings, fresh, read_state, write_state
 from tests.checkpoints.checkpoint_files import refused, rewrite, rewrite_config, write_raw
-from tests.checkpoints.models import SMALL_V2, make_model
+from tests.checkpoints.models import SMALL_V1, SMALL_V2, make_model
 from tests.robustness.fuzzing.judge import Case, judge
 
 
@@ -215,6 +216,27 @@ def test_numbers_beyond_any_model_are_refused_by_name(saved, field, number):
     message = refused(rewrite_config(saved, **{field: [number] * 4 if several else number}))
     assert f"{field}[0]: found " in message or f"{field}: found " in message
     assert len(message) < 300
+
+
+STATES = {  # what would end in a traceback once the training went on
+    "settings": [("data", 5), ("epochs", "3"), ("epochs", 2.5), ("seed", True), ("rate", None), ("minutes", "x")],
+    "progress": [("step", -1), ("step", 1.5), ("seconds", "x"), ("sums", [1, 2]), ("sums", [1, 2, "x"]),
+                 ("history", [1]), ("history", [{"epoch": []}]), ("history", None)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "field", "value"), [(text, *one) for text in STATES for one in STATES[text]])
+def test_a_training_that_cannot_go_on_is_refused(tmp_path, text, field, value):
+    path = tmp_path / "checkpoint.safetensors"
+    write_state(path, fresh(Settings("shapes"), SMALL_V1))
+    assert read_state(path).settings == Settings("shapes")
+
+    def change(header):
+        header["__metadata__"][text] = json.dumps(json.loads(header["__metadata__"][text]) | {field: value})
+
+    rewrite(path, change)
+    with pytest.raises(ValueError, match=re.escape(str(path)) + ": found no checkpoint of a training"):
+        read_state(path)
 
 
 def test_prefixes_put_before_every_name_two_thousand_times(saved):
