@@ -231,7 +231,7 @@ def test_a_shape_that_its_numbers_do_not_fill_takes_no_memory(tmp_path, torch):
     ({"hub": Mine()}, f"{__name__}.Mine"), ({"best": np.float64(81.2)}, "multiarray.scalar"),
     ({"args": {"output": pathlib.PurePosixPath("/x")}}, "pathlib.PurePosixPath"),
     ({"meters": collections.defaultdict(list)}, "collections.defaultdict"),
-], ids=str)  # fmt: skip
+], ids=["hub", "best", "args", "meters"])  # fmt: skip
 def test_classes_of_others_are_named(tmp_path, torch, beside, name):
     state = {"model": tensors(torch, make_model(V2))} | beside
     for new in (True, False):
