@@ -55,8 +55,9 @@ class Settings:
     def __post_init__(self):
         for one in fields(self):
             value, (low, high) = getattr(self, one.name), LIMITS.get(one.name, (None, None))
-            whole = isinstance(value, int) and not isinstance(value, bool) and isinstance(1.5, one.type)  # 1 is 1.0
-            if isinstance(value, bool) or not (whole or isinstance(value, one.type)):
+            equal = isinstance(value, int | float) and value % 1 == 0  # 1 is 1.0
+            equal &= not isinstance("", one.type)
+            if isinstance(value, bool) or not (equal or isinstance(value, one.type)):
                 raise wrong(one.name, reprlib.repr(value), "a text" if isinstance("", one.type) else "a number")
             if value is not None and low is not None and not low <= value <= high:
                 raise wrong(one.name, value, f"{low:g} to {high:g}")
