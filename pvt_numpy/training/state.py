@@ -53,14 +53,10 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self):
-        for one in fields(self):
-            value, (low, high) = getattr(self, one.name), LIMITS.get(one.name, (None, None))
-            equal = isinstance(value, int | float) and value % 1 == 0  # 1 is 1.0
-            equal &= not isinstance("", one.type)
-            if isinstance(value, bool) or not (equal or isinstance(value, one.type)):
-                raise wrong(one.name, reprlib.repr(value), "a text" if isinstance("", one.type) else "a number")
-            if value is not None and low is not None and not low <= value <= high:
-                raise wrong(one.name, value, f"{low:g} to {high:g}")
+        for name, (low, high) in LIMITS.items():
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise wrong(name, value, f"{low:g} to {high:g}")
 
 
 @dataclass
@@ -117,6 +113,10 @@ def read_state(path):
         known = {f.name for f in fields(Settings)}
         if unlike := known ^ set(texts["settings"]):
             raise wrong("its settings", ", ".join(sorted(unlike)), "those of this version")
+        for one in fields(Settings):
+            value, types = texts["settings"][one.name], one.type | int if isinstance(1.5, one.type) else one.type
+            if isinstance(value, bool) or not isinstance(value, types):
+                raise wrong(one.name, reprlib.repr(value), "a text" if isinstance("", one.type) else "a number")
         settings = Settings(**texts["settings"])
         arrays = {group: {} for group in GROUPS}
         for name in flat:
