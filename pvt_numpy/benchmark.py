@@ -31,9 +31,11 @@ import json
 import time
 from contextlib import ExitStack
 
+from .analysis.cost import memory
 from .config import VARIANTS
 from .reference.pytorch import missing_packages
 from .system.cli import LARGEST_SIDE, command_parser, run, whole_number
+from .system.memory import check_memory
 from .timing.cold_start import as_text, cold_start
 from .timing.processes import ask, running
 from .timing.turns import compared, take_turns
@@ -66,6 +68,9 @@ def main(argv=None):
     contenders = ["pvt_numpy", "products"] + ["pytorch"] * with_pytorch
     rows = [(name, batch, size) for name in options.models for size in options.image_sizes
             for batch in options.batch_sizes if options.only != "cold-start"]  # fmt: skip
+    for name, batch, size in rows:
+        found = f"{size} x {size} pixels, {batch} at a time"
+        check_memory("--image-sizes", found, batch * memory(VARIANTS[name], (size, size)))
     total = len(rows) * (WARM_UP + options.runs) * len(contenders)
     total += (1 + options.runs) * (1 + with_pytorch) * (options.only != "forward")
     if rows and not options.json:

@@ -25,7 +25,7 @@ import numpy as np
 from .checkpoints.checkpoint import load_model
 from .checkpoints.export import hf_fields, renamed
 from .checkpoints.safetensors_file import write_safetensors
-from .checkpoints.sources import _within
+from .checkpoints.sources import within
 from .checkpoints.strict_json import read_json
 from .config import PvtConfig as PlainPvtConfig
 from .config import PvtV2Config as PlainPvtV2Config
@@ -182,7 +182,7 @@ def _json_at(place, name):
     """The JSON object in the file `name` of the folder `place`, or in `place` itself; None if there is none."""
     path = Path(place)
     file = path / name if path.is_dir() else path
-    return read_json(_within(file)) if file.suffix == ".json" and os.path.lexists(file) else None
+    return read_json(within(file)) if file.suffix == ".json" and os.path.lexists(file) else None
 
 
 def _json_text(values):

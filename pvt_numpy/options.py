@@ -6,6 +6,7 @@ from dataclasses import replace
 from .checkpoints.checkpoint import load_model
 from .pictures.recipes import RECIPES, at_size
 from .system.cli import image_size
+from .system.memory import check_memory
 from .system.paths import SHIPPED
 
 
@@ -39,12 +40,14 @@ def add_picture_options(parser):
 
 def model_from(options, dtype="float32"):
     """The model that the options ask for, with the recipe that they ask for."""
-    model = load_model(options.model, dtype, options.local_files_only, options.weights, options.prefix)
-    if getattr(options, "recipe", None):
-        note = f"{options.recipe}, as asked for"
-        model = replace(model, preprocessing=RECIPES[options.recipe], origin=model.origin | {"recipe": note})
+    recipe = getattr(options, "recipe", None)
+    model = load_model(options.model, dtype, options.local_files_only, recipe, options.weights, options.prefix)
     if getattr(options, "image_size", None):
-        model = replace(model, preprocessing=at_size(model.preprocessing, options.image_size))
+        from .analysis.cost import memory  # not for a picture of the model's own size: it imports the model
+
+        size = H, W = options.image_size
+        check_memory("--image-size", f"{H} x {W} pixels", memory(model.config, size))
+        model = replace(model, preprocessing=at_size(model.preprocessing, size))
     return model
 
 

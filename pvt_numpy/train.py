@@ -21,11 +21,13 @@ from dataclasses import fields
 from pathlib import Path
 
 from . import plots
+from .analysis.cost import memory
 from .checkpoints.checkpoint import Model, save_model
 from .config import PvtConfig
 from .parameters import unflatten
 from .system import stopping
 from .system.cli import LARGEST_SIDE, command_parser, result_is_a_file, run, whole_number
+from .system.memory import check_memory
 from .timing import training_step
 from .training import data, loop, report, state
 
@@ -92,6 +94,7 @@ def main(argv=None):
         folder = Path(options["resume"])
         training = state.read_state(folder / "checkpoint.safetensors")
         state.check_labels(training, data.labels_of(training.settings.data))
+        check_room(training.settings, training.config, threads)
         task = make_task(training.settings, training.config.image_size)
     else:
         if not (source and options.get("output")):
@@ -105,10 +108,11 @@ def main(argv=None):
         image_size, drop_path = options.pop("image_size", 64), options.pop("drop_path", 0.1)
         try:
             settings = state.Settings(source, **options)
-            nano_config(image_size, 2, drop_path)  # refused before pictures are read
+            config = nano_config(image_size, 2, drop_path)  # refused before pictures are read
         except ValueError as error:  # it names the setting; the user knows the option
             name, _, reason = str(error).partition(":")
             raise ValueError(f"{FLAGS.get(name.replace('drop_path_rate', 'drop_path'), name)}:{reason}") from None
+        check_room(settings, config, threads)
         task = make_task(settings, image_size)
         training = state.fresh(settings, nano_config(image_size, len(task.labels), drop_path))
         folder.mkdir(parents=True, exist_ok=True)
@@ -142,6 +146,15 @@ def make_task(settings, image_size):
         return data.shapes_task(image_size, settings.seed, settings.drawn)
     return data.folder_task(settings.data, settings.validation, image_size, settings.keep_size,
                             settings.smallest_crop, settings.jitter, settings.skip_unreadable)  # fmt: skip
+
+
+def check_room(settings, config, threads):
+    """Refuses pictures too large for the memory there is: before the first one is drawn or read."""
+    H, W = config.image_hw
+    there_and_back, there = (memory(config, (H, W), training) for training in (True, False))
+    pictures = (3 * settings.batch + data.DRAWN * (settings.data == "shapes")) * 12 * H * W
+    needed = pictures + threads * settings.microbatch * max(there_and_back, loop.MEASURED * there)
+    check_memory("--image-size", f"{H} x {W} pixels", needed, "; --microbatch-size 1 and --threads 1 need less")
 
 
 def work(training, task, folder, threads):

@@ -10,9 +10,11 @@ from collections import UserDict
 
 import numpy as np
 
-from ..config import variant_name
+from ..config import stage_grids, variant_name
+from ..layers.attention import POOLED
 from ..model import forward
 from ..parameters import parameter_shapes, unflatten
+from ..system.memory import check_memory
 
 BYTES = 4  # of a float32
 
@@ -24,6 +26,7 @@ def summarise(config, image_hw=None):
     float32; attention products also have full_macs and full_bytes, the same with every token as a key.
     """
     H, W = image_hw or config.image_hw
+    check_memory("picture", f"{H} x {W} pixels", memory(config, (H, W)))
     shapes = parameter_shapes(config)
     zeros = {name: np.broadcast_to(np.float32(0), shape) for name, shape in shapes.items()}  # takes no memory
     trace = _Shapes()
@@ -48,6 +51,24 @@ def summarise(config, image_hw=None):
         "full_attention_macs": sum(row.get("full_macs", 0) for row in rows),
         "layers": rows,
     }
+
+
+def memory(config, image_hw, training=False):
+    """About how many bytes a pass over one picture takes at its widest place: several arrays of the size of the score
+    table, or of the MLP's hidden layer, are there at the same time. How many was measured, to a fourth; it takes no
+    memory to ask. training: there and back, without the gradients of the parameters.
+
+    >>> from pvt_numpy.config import VARIANTS
+    >>> f"{memory(VARIANTS['pvt_v2_b0'], (4096, 4096)) / 1e9:.0f} GB"
+    '206 GB'
+    """
+    tables, hidden = (7, 7) if training else (3, 3 if config.model_type == "pvt" else 5)
+    widest = 0
+    for i, (H, W) in enumerate(stage_grids(config, image_hw)):
+        R, width = config.sr_ratios[i], int(config.hidden_sizes[i] * config.mlp_ratios[i])
+        keys = POOLED**2 if config.linear_attention else (H // R) * (W // R)
+        widest = max(widest, tables * config.num_attention_heads[i] * H * W * keys, hidden * H * W * width)
+    return widest * BYTES
 
 
 class _Shapes(UserDict):

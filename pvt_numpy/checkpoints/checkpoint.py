@@ -16,8 +16,9 @@ from ..config import PvtConfig, PvtV2Config, config_from_dict, config_to_dict, v
 from ..parameters import channels_last, flatten, parameter_shapes, unflatten
 from ..pictures.recipes import RECIPES, check_options
 from ..system.checks import one_of, wrong
+from ..system.files import check_not_dangling
 from ..system.paths import SHIPPED
-from .identify import Identity, identify, known_variant, our_shapes
+from .identify import Identity, asked_for, identify, known_variant, our_shapes
 from .inside import choose, without_class_row
 from .names import file_names
 from .safetensors_file import write_safetensors
@@ -53,12 +54,13 @@ class Model:
         return self.labels or tuple(f"LABEL_{i}" for i in range(self.config.num_labels))
 
 
-def load_model(source=None, dtype=np.float32, local_files_only=False, weights=None, prefix=None):
+def load_model(source=None, dtype=np.float32, local_files_only=False, recipe=None, weights=None, prefix=None):
     """The Model in `source`, its parameters in `dtype` (float32 or float64).
 
     source  a file of ours; a folder with Hugging Face's or timm's files; a single .safetensors or (with PyTorch
             installed) .pth file of the official code, timm or Hugging Face; a published name, or the id of a PVT on
             the Hub, which is downloaded on first use unless `local_files_only`; None: the model that ships
+    recipe  a name of RECIPES: how pictures are prepared, whatever the files say of it, readable or not
     weights "raw" or "ema", of a training checkpoint that keeps both; None: the averaged ones (ema) if there are any
     prefix  which one, of several PVTs in a file: parts of what stands before its names, such as "student.backbone"
 
@@ -67,12 +69,13 @@ def load_model(source=None, dtype=np.float32, local_files_only=False, weights=No
     """
     if dtype not in (np.float32, np.float64, "float32", "float64"):
         raise wrong("dtype", dtype, "float32 or float64")
+    one_of(None, *RECIPES)("recipe", recipe)
     path, name, short_name = _locate(source, local_files_only)
-    opened = open_source(path)
+    opened = open_source(path, preprocessor=recipe is None)
     ours, notes = FORMAT_KEY in opened.metadata, {}
     if not ours or weights or prefix is not None:
         opened, notes = choose(opened, name, weights, prefix)
-    found = _read_metadata(opened.metadata, name) if ours else identify(opened, name, short_name)
+    found = _read_metadata(opened.metadata, name, recipe) if ours else identify(opened, name, short_name, recipe)
     params = _read_params(opened, name, found, dtype)
     return Model(found.config, params, found.labels, found.preprocessing, found.origin | notes)
 
@@ -121,6 +124,7 @@ def _locate(source, local_files_only):
     path = SHIPPED if source is None else Path(source)
     if path.exists() or source is None:
         return path, str(path), (path.parent if path.name in FOLDER_FILES else path).resolve().name
+    check_not_dangling(path)
     from . import hub
 
     if hub.is_hub_name(source) or source == path.stem:  # a bare word can only be meant as a published name
@@ -128,8 +132,8 @@ def _locate(source, local_files_only):
     raise FileNotFoundError(f"{source}: found no such file or folder; expected one, or the name of a published model")
 
 
-def _read_metadata(metadata, name):
-    """The Identity that one of our own files states; `name` is what messages call the file."""
+def _read_metadata(metadata, name, recipe):
+    """The Identity that one of our own files states; `name` is what messages call the file, `recipe` as in identify."""
     if metadata[FORMAT_KEY] != FORMAT:
         raise wrong(f"{name}: {FORMAT_KEY}", repr(metadata[FORMAT_KEY]), f"{FORMAT!r}, which this version reads")
     values = {}
@@ -144,6 +148,8 @@ def _read_metadata(metadata, name):
         if not isinstance(values[key], types):
             expected = "a list or null" if key == "labels" else "an object"
             raise wrong(entry, f"a JSON {type(values[key]).__name__}", expected)
+    if recipe:
+        values["origin"]["recipe"], values["preprocessing"] = asked_for(recipe)
     try:
         config = config_from_dict(values["config"])
         check_options(RECIPES["hf"] | values["preprocessing"])

@@ -112,7 +112,7 @@ def _timm_recipe(preprocessing):
     """`preprocessing` as entries of timm's pretrained_cfg, or None if timm has no words for it."""
     get = preprocessing.get
     steps = all(get(step) for step in ("do_resize", "do_rescale", "do_normalize"))
-    if not steps or not math.isclose(get("rescale_factor", 0), 1 / 255):
+    if not steps or not math.isclose(get("rescale_factor", 0), 1 / 255) or get("resample") > 5:  # Pillow 13's filters
         return None
     recipe = {"interpolation": list(FILTERS)[get("resample")], "mean": get("image_mean"), "std": get("image_std")}
     size, crop = get("size"), get("crop_size") if get("do_center_crop") else None

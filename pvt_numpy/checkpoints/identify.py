@@ -7,8 +7,8 @@ Our own files say all of this in their metadata, which `checkpoint` reads. Left 
 shapes tell, such as the number of heads of a model of other widths than the published ones.
 """
 
-import json
 import math
+import reprlib
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -44,8 +44,10 @@ class Identity(NamedTuple):
     origin: dict[str, str]
 
 
-def identify(source, name, short_name):
+def identify(source, name, short_name, recipe=None):
     """The Identity of `source` (a `sources.Source`). Raises ValueError that starts with `name`.
+
+    `recipe`: the one of ours that counts instead of what the files say, if any.
 
     `short_name` is noted in the origin, which travels with the model: a file's or a folder's own name, not its path.
     """
@@ -59,14 +61,22 @@ def identify(source, name, short_name):
     try:
         config = _config(source, maker, bare)
         labels = _labels(source.config or {}, config.num_labels)
-        recipe, preprocessing = _preprocessing(source, maker, config)
         notes = parse_json(source.metadata.get(ORIGIN_KEY, "{}"))
         rule(lambda notes: isinstance(notes, dict), "an object")(f"the metadata's {ORIGIN_KEY!r}", notes)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
+    try:
+        how, preprocessing = asked_for(recipe) if recipe else _preprocessing(source, maker, config)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}, or a recipe of ours (--recipe hf; load_model(..., recipe='hf'))") from None
     origin = {key: str(value) for key, value in notes.items()}
-    origin |= {"format": MAKERS[maker], "source": short_name, "recipe": recipe}
+    origin |= {"format": MAKERS[maker], "source": short_name, "recipe": how}
     return Identity(maker, bare, config, labels, preprocessing, origin)
+
+
+def asked_for(recipe):
+    """(note for the origin, arguments for `preprocess`) of a recipe that counts whatever the files say."""
+    return f"{recipe}, as asked for", recipes.RECIPES[recipe]
 
 
 def known_variant(shapes):
@@ -169,7 +179,7 @@ def _labels(values, count):
             names = None
     if names is not None and count:
         if not isinstance(names, list) or len(names) != count or not all(isinstance(name, str) for name in names):
-            raise wrong("config.json: the labels", json.dumps(names)[:60], f"{count} texts")
+            raise wrong("config.json: the labels", reprlib.repr(names), f"{count} texts")
         return tuple(names)
     return imagenet.class_names() if count == 1000 else None
 

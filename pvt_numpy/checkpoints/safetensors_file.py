@@ -11,9 +11,10 @@ import json
 import numpy as np
 
 from ..system.checks import one_of, wrong
-from ..system.files import atomic_file
-from .strict_json import parse_json
+from ..system.files import atomic_file, check_not_stand_in
+from .strict_json import LONGEST, parse_json
 
+MOST_ARRAYS = 10_000  # the largest PVT has a thousand, the state of its training four times as many
 READ = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 WRITTEN = {"float32": ("F32", "<f4"), "float16": ("F16", "<f2"), "float64": ("F64", "<f8")}
 
@@ -22,11 +23,16 @@ def read_safetensors(path):
     """(metadata, name -> shape, function that reads the array of a name) of a file; ValueError if it is damaged."""
     from safetensors import SafetensorError, safe_open
 
+    with open(path, "rb") as file:
+        check_not_stand_in(path, start := file.read(64))
+        size = int.from_bytes(start[:8], "little")
+        file.seek(8)
+        text = file.read(min(size, LONGEST + 1))
     try:
+        if size > LONGEST or text.count(b'"dtype"') > MOST_ARRAYS:  # before it is taken apart
+            raise ValueError(f"its header of {size:,} bytes lists far more than any PVT has")
         safe_open(path, framework="numpy")  # refuses whatever lies about sizes and places
-        with open(path, "rb") as file:
-            size = int.from_bytes(file.read(8), "little")
-            header = parse_json(file.read(size).decode("utf-8"))  # the library would take the last of two equal names
+        header = parse_json(text.decode("utf-8"))  # the library would take the last of two equal names
     except (SafetensorError, ValueError) as error:
         raise wrong(path, f"no whole safetensors file ({error})", "one") from None
     metadata, data = header.pop("__metadata__", {}), np.asarray(np.memmap(path, np.uint8, "r"))

@@ -5,8 +5,11 @@ it. Which part of it is a PVT is told by `inside`, what its names mean by `names
 shapes are those of a model, by `checkpoint`. Left out: TensorFlow's and Flax's files, and parameters of whole numbers.
 """
 
+import contextlib
 import os
 import re
+import warnings
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from ..system.checks import wrong
-from ..system.files import check_readable, named
+from ..system.files import check_not_dangling, check_not_stand_in, check_readable, named
 from .safetensors_file import read_safetensors
 from .strict_json import read_json
 
@@ -24,6 +27,8 @@ FORMAT_KEY = "pvt_numpy.format"  # in the metadata of our own files, which need 
 PICKLES = (".pth", ".pt", ".bin", ".ckpt")
 NO_MODEL = re.compile(r"(training_args|optimizer|scheduler|scaler|rng_state)|.*-\d{5}-of-\d{5}\.")  # a shard is a part
 AVERAGES = {"n_averaged", "num_updates", "decay"}  # what the keepers of an average count beside the weights
+PICKLED = ("torch.float64", "torch.float32", "torch.float16", "torch.bfloat16")
+FOREIGN = re.compile(r"(?:GLOBAL|nsupported class) ([\w.]+)")  # how PyTorch names what it refuses to make
 
 
 @dataclass(frozen=True)
@@ -39,17 +44,17 @@ class Source:
     chosen: str = ""  # the weights that were chosen from a folder, and out of which
 
 
-def open_source(path):
+def open_source(path, preprocessor=True):
     """Opens a file, or a folder as Hugging Face and timm publish them. Returns a Source.
 
     config.json and preprocessor_config.json beside the weights count whatever the weights are called, but for those of
-    another kind of model beside a file that was named by itself.
+    another kind of model beside a file that was named by itself. `preprocessor`: whether the second is read.
     """
     with named(path):
-        return _open_source(Path(path))
+        return _open_source(Path(path), preprocessor)
 
 
-def _open_source(path):
+def _open_source(path, preprocessor):
     weights, chosen = _weights_in(path) if path.is_dir() else (path, "")
     source = _open_sharded(weights) if ".index." in weights.name else _open_file(weights)
     if FORMAT_KEY in source.metadata:
@@ -58,13 +63,14 @@ def _open_source(path):
     kind = (config or {}).get("model_type", (config or {}).get("architecture", "pvt"))
     if weights == path and path.name not in FOLDER_FILES and not str(kind).startswith("pvt"):
         return source
-    return replace(source, config=config, preprocessor=_beside(weights, "preprocessor_config.json"), chosen=chosen)
+    processor = _beside(weights, "preprocessor_config.json") if preprocessor else None
+    return replace(source, config=config, preprocessor=processor, chosen=chosen)
 
 
 def _beside(weights, name):
     """The JSON in a file of the same folder. One that cannot be read, a broken link for instance, is not as none."""
     file = weights.with_name(name)
-    return read_json(_within(file)) if os.path.lexists(file) else None
+    return read_json(within(file)) if os.path.lexists(file) else None
 
 
 def _weights_in(folder):
@@ -74,8 +80,8 @@ def _weights_in(folder):
     best.pth: safetensors before pickles, the largest first, then in the order of their names.
     """
     for name in FOLDER_FILES:
-        if (folder / name).is_file():
-            return _within(folder / name), ""
+        if (folder / name).is_file() or (folder / name).is_symlink():
+            return within(folder / name), ""
     files = [file for file in folder.iterdir() if file.is_file() and not NO_MODEL.match(file.name)]
     files = [file for file in files if file.suffix in (".safetensors", *PICKLES) or ".index." in file.name]
     files.sort(key=lambda file: (".safetensors" not in file.name, -file.stat().st_size, file.name))
@@ -84,29 +90,27 @@ def _weights_in(folder):
         raise wrong(folder, f"several checkpoints and no config.json, {', '.join(names)}", "the name of one of them")
     if not names:
         raise FileNotFoundError(f"{folder}: found a folder with no model in it; expected {' or '.join(FOLDER_FILES)}")
-    return _within(files[0]), names[0] if len(names) == 1 else f"{names[0]}, the first of {', '.join(names)}"
+    return within(files[0]), names[0] if len(names) == 1 else f"{names[0]}, the first of {', '.join(names)}"
 
 
-def _within(path):
+def within(path):
     """`path`, which a folder holds, unless it is a link that leads out of that folder: a checkpoint that came from
     elsewhere must not reach beyond itself. The Hub's own cache may: its snapshots link to the blobs two folders up."""
+    check_not_dangling(path)
     folder = path.parent.resolve()
     allowed = (folder, folder.parent.parent / "blobs") if folder.parent.name == "snapshots" else (folder,)
-    try:
-        inside = any(path.resolve(strict=True).is_relative_to(place) for place in allowed)
-    except (OSError, RuntimeError):  # a link to nothing, or in a circle (RuntimeError before Python 3.13)
-        inside = False
-    if path.is_symlink() and not inside:
-        raise wrong(path, "a link that leads out of its folder or nowhere", "the file itself")
+    if path.is_symlink() and not any(path.resolve().is_relative_to(place) for place in allowed):
+        raise wrong(path, "a link that leads out of its folder", "the file itself")
     return path
 
 
 def _open_file(path):
+    check_not_dangling(path)
     check_readable(path)
     with open(path, "rb") as file:
-        head = file.read(9)
+        check_not_stand_in(path, head := file.read(64))
     # Safetensors start with eight bytes of length and a brace; PyTorch's files are zip archives or bare pickles.
-    if head[8:] != b"{" and (head[:2] == b"PK" or head[:1] == b"\x80" or path.suffix in PICKLES):
+    if head[8:9] != b"{" and (head[:2] == b"PK" or head[:1] == b"\x80" or path.suffix in PICKLES):
         return _open_pickle(path)
     metadata, shapes, read = read_safetensors(path)
     return Source(shapes, read, metadata)
@@ -128,9 +132,10 @@ def _open_sharded(index_path):
     """A model in several files."""
     weight_map, shards = read_weight_map(index_path), {}
     for file in sorted(set(weight_map.values())):
+        check_not_dangling(index_path.with_name(file))
         if not index_path.with_name(file).is_file():
             raise FileNotFoundError(f"{index_path}: found no {file}; expected it, for the index lists it")
-        shards[file] = _open_file(_within(index_path.with_name(file)))
+        shards[file] = _open_file(within(index_path.with_name(file)))
     held = {name: shard for shard in shards.values() for name in shard.shapes}
     if len(held) < sum(len(shard.shapes) for shard in shards.values()):
         raise wrong(index_path, f"a parameter in two of the files {', '.join(shards)}", "each in one")
@@ -149,13 +154,12 @@ def _open_pickle(path):
     from argparse import Namespace  # the official training script keeps its options beside the parameters
 
     try:
-        with torch.serialization.safe_globals([Namespace]):
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
+        # PyTorch is given the file and not its name, by whose suffix it would choose another reader.
+        with open(path, "rb") as file, warnings.catch_warnings(), torch.serialization.safe_globals([Namespace]):
+            warnings.simplefilter("ignore")  # of PyTorch's old formats; a file is either good or refused
+            state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # the unpickler raises whatever the damage leads to
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        found = f"a pickle that is damaged or holds more than tensors ({lines[0]})"
+        found = f"a pickle that is damaged or holds more than tensors ({_reason(path, str(error))})"
         raise wrong(path, found, "tensors alone, for any other pickle could run any program") from None
     tables = _tables(state, torch.is_tensor)
     if not tables:
@@ -165,14 +169,42 @@ def _open_pickle(path):
     state = {name: value for name, value in names if torch.is_tensor(value)}
     if len(state) < sum(torch.is_tensor(value) for _, value in names):
         raise wrong(path, "two parameters of one name", "each once")
+    if nested := [name for name, tensor in state.items() if tensor.is_nested]:
+        raise wrong(f"{path}: {', '.join(nested[:20])}", "a nested tensor, which has no shape", "plain tensors")
 
     def read(name):
         tensor = state[name].detach()
-        if not tensor.is_floating_point() or tensor.layout != torch.strided:
-            raise wrong(f"{path}: {name}", f"the type {tensor.dtype}, {tensor.layout}", "plain floating-point numbers")
-        return np.array((tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy())
+        plain = tensor.layout == torch.strided and not tensor.is_meta
+        if not plain or str(tensor.dtype) not in PICKLED:
+            kind = "without numbers (meta)" if tensor.is_meta else tensor.layout
+            raise wrong(f"{path}: {name}", f"the type {tensor.dtype}, {kind}", "plain floating-point numbers")
+        if tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
+            raise wrong(f"{path}: {name}", f"fewer numbers than its shape {tuple(tensor.shape)} has", "as many")
+        return np.array((tensor.float() if tensor.dtype == torch.bfloat16 else tensor).resolve_neg().numpy())
 
     return Source({n: tuple(t.shape) for n, t in state.items()}, read, tables=averaged)
+
+
+def _reason(path, said):
+    """Why PyTorch could not open a pickle, out of what it `said`, which would advise to switch its safety off."""
+    with open(path, "rb") as file:
+        begins, size = file.read(1), file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 999))
+        end = file.read()[:-1].rstrip()
+    cut_off = f"its {size:,} bytes are cut off or damaged"
+    whole = False
+    with contextlib.suppress(zipfile.BadZipFile):
+        whole = begins != b"P" or zipfile.is_zipfile(path)
+    if not whole:
+        return cut_off
+    if "TorchScript" in said:
+        return "it is a TorchScript archive; torch.jit.load(...).state_dict() gives what to save"
+    foreign = FOREIGN.search(said)
+    if foreign and not end.endswith("\n".join(foreign[1].rsplit(".", 1)).rstrip().encode()):  # not a name cut in two
+        return f"it holds an object of {foreign[1]}; save the model's state_dict() by itself"
+    if "Unsupported operand" in said:
+        return "it is damaged, or saved with another pickle_protocol than 2, which torch.save takes by itself"
+    return cut_off
 
 
 def _tables(state, is_tensor):

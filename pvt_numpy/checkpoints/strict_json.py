@@ -3,19 +3,24 @@ equal names, so that a file could say one thing to people and another to the pro
 
 import json
 from itertools import chain
-from pathlib import Path
 
 from ..system.checks import wrong
-from ..system.files import check_readable
+from ..system.files import check_not_stand_in, check_readable
 
+LONGEST = 4 << 20  # bytes; the names of 21,841 classes, twice, are 2 MB
 DEEPEST = 32  # levels; a checkpoint's files have four, and Python cannot even print a thousand
 
 
 def read_json(path):
     """The JSON object in the file at `path`, as a dict."""
     check_readable(path)
+    with open(path, "rb") as file:
+        data = file.read(LONGEST + 1)
+    check_not_stand_in(path, data[:64])
     try:
-        value = parse_json(Path(path).read_text(encoding="utf-8"))
+        if len(data) > LONGEST:
+            raise ValueError(f"more than {LONGEST:,} bytes, far beyond any model's")
+        value = parse_json(data.decode("utf-8-sig"))  # Windows' editors put a mark before UTF-8
     except ValueError as error:  # also text that is not UTF-8
         raise wrong(path, f"no valid JSON ({error})", "a JSON object") from None
     if not isinstance(value, dict):
@@ -35,10 +40,10 @@ def parse_json(text):
         value = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
-    level = [value]
+    level = [value] * isinstance(value, dict | list)
     for _ in range(DEEPEST):
-        inner = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, (dict, list))]
-        level = list(chain.from_iterable(inner))
+        inner = chain.from_iterable(one.values() if isinstance(one, dict) else one for one in level)
+        level = [one for one in inner if isinstance(one, (dict, list))]
     if level:
         raise ValueError(f"it is nested deeper than {DEEPEST} levels")
     return value

@@ -20,6 +20,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL import __version__ as PIL_VERSION
 
 from ..system.checks import wrong
+from ..system.files import check_not_dangling, check_not_stand_in
 from ..system.quiet import stderr_closed
 
 LIMIT = "PVT_NUMPY_MAX_PIXELS"  # the environment variable that raises (or lowers) `most_pixels`
@@ -70,6 +71,7 @@ def open_image(source, do_convert_rgb=True):
         name = "standard input" if name == "<stdin>" else name
     elif isinstance(source, str | os.PathLike):
         name = os.fspath(source)
+        check_not_dangling(name)
     else:
         raise wrong("source", type(source).__name__, "a path or a file opened in binary mode")
     most = most_pixels()
@@ -87,6 +89,7 @@ def open_image(source, do_convert_rgb=True):
         if os.path.isdir(name) and os.access(name, os.R_OK | os.X_OK):
             found = "a folder"
         raise wrong(name, found, "a picture") from None
+    check_not_stand_in(name, bytes(file.getbuffer()[:64]))
 
     with _one_sentence(name, most, bytes(file.getbuffer()[:64])), Image.open(file) as image:
         if image.format == "EPS":

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from ..system.files import check_not_dangling
 from .decode import HEIC_TO_JPEG
 
 NOT_DECODED = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}  # Pillow knows them and cannot; EPS is a program
@@ -89,6 +90,7 @@ def class_folders(folder, passed=None):
     """
     passed = Counter() if passed is None else passed
     folder = Path(folder)
+    check_not_dangling(folder)
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"{folder}: found no such folder; expected one with a sub-folder per class")
     names = []

@@ -3,7 +3,7 @@ from a Hugging Face or timm configuration.
 
 Source: transformers 5 (`image_processing_pil_pvt.py`, `image_processing_utils.py`, `image_processing_convnext.py`),
 timm 1.0 (`data/transforms_factory.py`), the evaluation transform of the official PVT repository.
-Left out: padding (`do_pad`), sizes in pixels (`min_pixels`), and every processor that PVT checkpoints do not use.
+Left out: padding (`do_pad`), sizes in pixels (`min_pixels`), and every processor that does more than PROCESSORS'.
 """
 
 import math
@@ -24,11 +24,6 @@ BILINEAR, BICUBIC = FILTERS["bilinear"], FILTERS["bicubic"]
 
 LARGEST = 10**6  # of a number, and its inverse the smallest to divide by: what lies beyond overflows float32, or memory
 SIZE_KEYS = (("height", "width"), ("shortest_edge",), ("shortest_edge", "longest_edge"), ("max_height", "max_width"))
-HF_PROCESSORS = tuple(
-    family + processor
-    for family in ("Pvt", "ConvNext")
-    for processor in ("ImageProcessor", "ImageProcessorFast", "ImageProcessorPil", "FeatureExtractor")
-)
 
 _is_extent = partial(is_whole, high=LARGEST, types=Integral)
 _is_finite = partial(is_number, low=-LARGEST, high=LARGEST, types=Real)
@@ -53,6 +48,24 @@ RECIPES = {
     "hf": _recipe(SIZE_224),
     "hf-bilinear": _recipe(SIZE_224, resample=BILINEAR),
 }
+
+
+# What the image processors that are found beside a PVT take for what their file does not say, if not what PVT's takes.
+_HALVES = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+_CROPPED = {"size": {"shortest_edge": 224}, "default_to_square": False, "do_center_crop": True, "crop_size": SIZE_224}
+_CLIP = {"image_mean": [0.48145466, 0.4578275, 0.40821073], "image_std": [0.26862954, 0.26130258, 0.27577711]}
+PROCESSORS = {
+    "Pvt": {},
+    "ViT": _HALVES | {"resample": BILINEAR},
+    "DeiT": _HALVES | {"size": {"height": 256, "width": 256}, "do_center_crop": True, "crop_size": SIZE_224},
+    "Segformer": {"size": {"height": 512, "width": 512}, "resample": BILINEAR},
+    "Bit": _CLIP | _CROPPED,
+    "CLIP": _CLIP | _CROPPED,
+    "Siglip": _HALVES | {"default_to_square": False},
+    "ConvNext": _HALVES | {"size": {"shortest_edge": 384}, "default_to_square": False},
+}
+ENDINGS = ("ImageProcessor", "ImageProcessorFast", "ImageProcessorPil", "FeatureExtractor")
+HF_PROCESSORS = {family + ending: family for family in PROCESSORS for ending in ENDINGS}
 
 
 def size_dict(name, size, default_to_square=True):
@@ -133,7 +146,8 @@ def _each(holds, or_one=False):
 
 _DICT = rule(lambda value: isinstance(value, dict), "a dict of options")
 _NUMBERED = ", ".join(f"{number} ({name})" for name, number in FILTERS.items())
-_FILTER = rule(partial(is_whole, low=0, high=5, types=Integral), _NUMBERED)
+_NEWER = "" if len(FILTERS) > 6 else "; Pillow 13 has 6 (mks2013) and 7 (mks2021) too"
+_FILTER = rule(partial(is_whole, low=0, high=max(FILTERS.values()), types=Integral), _NUMBERED + _NEWER)
 _FACTOR = rule(_is_divisor, f"a number above 0, such as 1/255, {_DIVISORS}")
 _MEAN = rule(_each(_is_finite, or_one=True), "one number, or a list of one number per channel")
 _STD = rule(_each(_is_divisor, or_one=True), f"one number above 0, or a list of one per channel, {_DIVISORS}")
@@ -171,43 +185,49 @@ def preprocessing_from_hf(config):
     """The recipe in a Hugging Face preprocessor_config.json (a dict) as arguments for `preprocess`.
 
     Keys that move no pixel are ignored, a missing key means transformers' default for that processor, and a switch
-    that is null is off. (All but do_convert_rgb: without it grey pictures could not be read.)
+    that is null is off. (All but do_convert_rgb: without it grey pictures could not be read.) A filter may be a name.
 
     >>> preprocessing_from_hf({"image_processor_type": "PvtImageProcessor", "resample": 2}) == RECIPES["hf-bilinear"]
     True
     """
     _DICT("preprocessor_config.json", config)
-    processor = config.get("image_processor_type", config.get("feature_extractor_type", "PvtImageProcessor"))
-    one_of(*HF_PROCESSORS)("image_processor_type", processor)
+    told = [config.get("image_processor_type"), config.get("feature_extractor_type"), "PvtImageProcessor"]
+    processor = next(one for one in told if one is not None)
+    family = HF_PROCESSORS.get(processor) if isinstance(processor, str) else None
+    if family is None:
+        families = ", ".join(family for family in PROCESSORS if family != "Pvt")
+        raise wrong("image_processor_type", reprlib.repr(processor), f"'PvtImageProcessor', or that of {families}")
     one_of(False, None)("do_pad", config.get("do_pad"))
 
-    convnext = processor.startswith("ConvNext")
-    defaults = RECIPES["hf"] | ({"size": {"shortest_edge": 384}} if convnext else {})
+    defaults = RECIPES["hf"] | {"default_to_square": True} | PROCESSORS[family]
     recipe = {name: config.get(name, default) for name, default in defaults.items()}
     for name, value in recipe.items():
         if name.startswith("do_") and value is None:
             recipe[name] = name == "do_convert_rgb"
+    if family == "Segformer":
+        recipe["do_center_crop"] = False  # whatever its file says
+    if isinstance(recipe["resample"], str):  # "bicubic", or "PILImageResampling.BICUBIC"
+        recipe["resample"] = FILTERS.get(recipe["resample"].rpartition(".")[2].lower(), recipe["resample"])
+    FLAG("default_to_square", to_square := recipe.pop("default_to_square"))
     check_options(recipe)
-    to_square = config.get("default_to_square", not convnext)
-    FLAG("default_to_square", to_square)
     if recipe["do_resize"]:
         recipe["size"] = size_dict("size", recipe["size"], to_square)
     if recipe["do_center_crop"]:
         recipe["crop_size"] = size_dict("crop_size", recipe["crop_size"])
-    if convnext and recipe["do_resize"]:
+    if family == "ConvNext" and recipe["do_resize"]:
         recipe |= _convnext_resize(recipe, config.get("crop_pct", 224 / 256))
     return recipe
 
 
 def _convnext_resize(recipe, crop_pct):
     """ConvNeXt's rule for a short side n: below 384 resize it to n / crop_pct and crop n x n; from 384 on, squash."""
-    _FACTOR("crop_pct", crop_pct)
     if set(recipe["size"]) != {"shortest_edge"}:
         raise wrong("size", recipe["size"], '{"shortest_edge": n}, as ConvNextImageProcessor needs')
     n = recipe["size"]["shortest_edge"]
     square = {"height": n, "width": n}
     if n >= 384:
         return {"size": square}
+    _FACTOR("crop_pct", crop_pct)
     one_of(False)("do_center_crop", recipe["do_center_crop"])  # it crops already
     return {"size": {"shortest_edge": int(n / crop_pct)}, "do_center_crop": True, "crop_size": square}
 

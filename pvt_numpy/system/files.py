@@ -49,6 +49,26 @@ def check_writable(path, *read):
     _check_folder(path)
 
 
+STAND_INS = {  # how a file begins that came in place of another -> what it is, and the way to the other
+    b"version https://git-lfs.github.com/spec/": ("a Git LFS pointer", "the file itself: git lfs pull fetches it"),
+    b"<!doctype html": ("a web page", "the file itself, for which a server may want a login or another address"),
+    b"<html": ("a web page", "the file itself, for which a server may want a login or another address"),
+}
+
+
+def check_not_stand_in(name, head):
+    """Refuses, by its first bytes, what git or a web server leaves where a file should be."""
+    for begins, (found, expected) in STAND_INS.items():
+        if head.lstrip()[:64].lower().startswith(begins):
+            raise wrong(name, found, expected)
+
+
+def check_not_dangling(path):
+    """Refuses a link to nothing (or in a circle), for which the system says that the link itself is not there."""
+    if os.path.islink(path) and not os.path.exists(path):
+        raise FileNotFoundError(f"{path}: found a dangling link, to {os.readlink(path)}; expected what it leads to")
+
+
 def _check_folder(path):
     folder = Path(os.path.realpath(path)).parent if path.is_symlink() else path.parent
     if not folder.is_dir():

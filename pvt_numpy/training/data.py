@@ -20,6 +20,8 @@ from ..system.cli import complain, note
 from .augment import augment
 from .shapes import SHAPES, draw_shapes
 
+DRAWN = 1024  # shapes that are kept to measure with
+
 
 class Task(NamedTuple):
     """What to learn.
@@ -122,7 +124,7 @@ def list_folder(folder):
     return [f for group in files for f in group], np.repeat(np.arange(len(names)), [len(f) for f in files]), names
 
 
-def shapes_task(image_size, seed, size=4096, validation=1024):
+def shapes_task(image_size, seed, size=4096, validation=DRAWN):
     """Drawn anew for every batch; the validation pictures are drawn once, from a seed that training never uses."""
     recipe = at_size(RECIPES["hf"], (image_size, image_size))
 

@@ -18,6 +18,7 @@ from ..parameters import flatten, unflatten
 from ..system.checks import wrong
 from .optimizer import adamw_step, clip_by_norm, follow, learning_rate
 
+MEASURED = 4  # times as many pictures at a time as there and back, which takes more memory
 ORDER, PICTURES, NOISE = range(3)  # what random numbers are drawn for
 
 
@@ -108,7 +109,8 @@ def finish_epoch(state, task, steps, pool):
     row = {"epoch": epoch, "step": state.step, "seconds": round(state.seconds, 1), "learning_rate": rate,
            "train_loss": loss / pictures, "train_accuracy": right / pictures}  # fmt: skip
     if task.validation is not None and (last or epoch % settings.measure_every == 0):
-        row["val_loss"], row["val_accuracy"] = measure(state.arrays["average"], state.config, *task.validation, pool)
+        row["val_loss"], row["val_accuracy"] = measure(state.arrays["average"], state.config, *task.validation, pool,
+                                                     min(64, MEASURED * settings.microbatch))  # fmt: skip
     state.history.append(row)
     state.sums = [0.0, 0, 0]
 

@@ -5,6 +5,7 @@ its last checkpoint to the same numbers as one that was not stopped.
 """
 
 import json
+import reprlib
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from ..checkpoints.safetensors_file import read_safetensors, write_safetensors
 from ..checkpoints.strict_json import parse_json
 from ..config import config_from_dict, config_to_dict
 from ..parameters import flatten, init_params, parameter_shapes
-from ..system.checks import is_whole, rule, wrong
+from ..system.checks import is_number, is_whole, rule, wrong
+from ..system.files import check_not_dangling
 
 GROUPS = ("params", "means", "squares", "average")  # four arrays for every parameter
 
@@ -106,6 +108,7 @@ def write_state(path, state):
 
 def read_state(path):
     """The inverse of `write_state`. Raises FileNotFoundError or ValueError with one sentence."""
+    check_not_dangling(path)
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: found no such checkpoint; expected a folder that a training has written")
     try:
@@ -114,6 +117,10 @@ def read_state(path):
         known = {f.name for f in fields(Settings)}
         if unlike := (known ^ set(texts["settings"])) - (LATER - set(texts["settings"])):
             raise wrong("its settings", ", ".join(sorted(unlike)), "those of this version")
+        for one in fields(Settings):
+            value, types = texts["settings"][one.name], one.type | int if isinstance(1.5, one.type) else one.type
+            if isinstance(value, bool) or not isinstance(value, types):
+                raise wrong(one.name, reprlib.repr(value), "a text" if isinstance("", one.type) else "a number")
         settings = Settings(**texts["settings"])
         arrays = {group: {} for group in GROUPS}
         for name in flat:
@@ -124,6 +131,11 @@ def read_state(path):
             raise wrong("its depths", f"{sum(config.depths)} blocks", f"at most {len(flat)}, as many as it has arrays")
         arrays = {group: {name: arrays[group][name] for name in parameter_shapes(config)} for group in GROUPS}
         progress = {key: texts["progress"][key] for key in ("step", "seconds", "sums", "history")}
+        rows = [row.items() for row in progress["history"]]  # None stands for what was not measured
+        numbers = [progress["seconds"], *progress["sums"], *(value for row in rows for _, value in row)]
+        if not (is_whole(progress["step"], 0) and len(progress["sums"]) == 3
+                and all(value is None or is_number(value, high=1e18) for value in numbers)):  # fmt: skip
+            raise wrong("its progress", reprlib.repr(progress), "steps, seconds, three sums and a history, in numbers")
         for name, shape in parameter_shapes(config).items():
             if any(arrays[group][name].shape != shape for group in GROUPS):
                 raise wrong(name, "another shape", shape)

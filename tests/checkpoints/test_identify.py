@@ -3,15 +3,17 @@
 The way back is in test_export.py, PyTorch's own files and models in test_convert_torch.py.
 """
 
+import json
 import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from pvt_numpy import convert
+from pvt_numpy import classify, convert, save_model
 from pvt_numpy.checkpoints import hub
 from pvt_numpy.checkpoints.checkpoint import load_model, write_safetensors
+from pvt_numpy.checkpoints.export import export_hf, export_timm
 from pvt_numpy.checkpoints.identify import identify
 from pvt_numpy.checkpoints.names import file_names
 from pvt_numpy.checkpoints.sources import Source
@@ -19,8 +21,9 @@ from pvt_numpy.config import VARIANTS, config_to_dict
 from pvt_numpy.parameters import flatten, parameter_shapes
 from pvt_numpy.pictures import imagenet
 from pvt_numpy.pictures.recipes import RECIPES
-from tests.checkpoints.checkpoint_files import bare_file, refused, write_json, write_raw
+from tests.checkpoints.checkpoint_files import bare_file, refused, rewrite, write_json, write_raw
 from tests.checkpoints.models import LINEAR, SMALL_V1, SMALL_V2, SPLIT, V1, V2, assert_same, make_model, state_dict
+from tests.processes import BALL
 
 TIMM_RECIPE = {"input_size": [3, 224, 224], "interpolation": "bicubic", "crop_pct": 0.9, "crop_mode": "center",
                "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}  # fmt: skip
@@ -149,6 +152,47 @@ def test_hugging_face_labels_and_preprocessor(tmp_path):
     model = load_model(folder)
     assert (model.labels, model.preprocessing) == (tuple(names), RECIPES["hf-bilinear"])
     assert model.origin["recipe"] == "hf-bilinear"
+
+
+UNREADABLE = {
+    "another processor": '{"image_processor_type": "LevitImageProcessor"}',
+    "a filter": '{"resample": 99}',
+    "no JSON": "{",
+    "a Git LFS pointer": "version https://git-lfs.github.com/spec/v1\nsize 5\n",
+}
+
+
+@pytest.mark.parametrize("what", UNREADABLE)
+def test_a_recipe_that_is_asked_for_counts_whatever_the_files_say(tmp_path, capsys, what):
+    """Here and with --recipe; a refusal that this helps with says so."""
+    export_hf(tmp_path / "hf", make_model(replace(SMALL_V2, num_labels=3)))
+    (tmp_path / "hf" / "preprocessor_config.json").write_text(UNREADABLE[what])
+    said = refused(tmp_path / "hf")
+    assert ("--recipe hf" in said) == (what in ("another processor", "a filter"))
+    model = load_model(tmp_path / "hf", recipe="hf-bilinear")
+    assert (model.preprocessing, model.origin["recipe"]) == (RECIPES["hf-bilinear"], "hf-bilinear, as asked for")
+    options = ["--recipe", "hf-bilinear", "--model", str(tmp_path / "hf")]
+    assert classify.main([str(BALL), *options]) == 0
+    assert "recipe hf-bilinear, as asked for" in capsys.readouterr().out
+
+
+def test_a_recipe_counts_for_our_files_and_timm_s_too(tmp_path):
+    model = make_model(SMALL_V2, preprocessing=RECIPES["official"] | {"resample": 3})
+    save_model(tmp_path / "m.safetensors", model)
+
+    def change(header):
+        text = header["__metadata__"]["preprocessing"]
+        header["__metadata__"]["preprocessing"] = text.replace('"resample": 3', '"resample": 9')
+
+    refused(rewrite(tmp_path / "m.safetensors", change), "the metadata's resample: found 9")
+    assert load_model(tmp_path / "m.safetensors", recipe="timm").preprocessing == RECIPES["timm"]
+    export_timm(tmp_path / "timm", make_model(VARIANTS["pvt_v2_b0"]))
+    values = json.loads((tmp_path / "timm" / "config.json").read_text())
+    write_json(tmp_path / "timm" / "config.json", values | {"pretrained_cfg": {"interpolation": "random"}})
+    refused(tmp_path / "timm", "interpolation: found 'random'", "--recipe hf")
+    assert load_model(tmp_path / "timm", recipe="timm").preprocessing == RECIPES["timm"]
+    with pytest.raises(ValueError, match="^recipe: found 'mine'; expected None or 'official'"):
+        load_model(recipe="mine")
 
 
 def test_sharded_folder(tmp_path):

@@ -1,12 +1,19 @@
 """`python -m pvt_numpy.summary` against the published counts of all eleven variants."""
 
 import json
+import tracemalloc
 from functools import cache
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-from pvt_numpy import VARIANTS
+from pvt_numpy import VARIANTS, forward
+from pvt_numpy.analysis.cost import memory
+from pvt_numpy.gradients import loss_and_gradients
+from pvt_numpy.parameters import init_params
 from pvt_numpy.summary import main, summarise
+from pvt_numpy.system.memory import free_memory
 
 PUBLISHED = {  # parameters, GMACs at 224 pixels
     "pvt_tiny": (13_229_288, 1.933), "pvt_small": (24_485_864, 3.816), "pvt_medium": (44_208_104, 6.659),
@@ -60,3 +67,40 @@ def test_text_ends_in_the_totals(capsys):
     assert all(words in text for words in ("13,229,288 parameters, 1.933 GMACs", "0.076 GMACs"))
     totals = [line.split(" in all")[0] for line in text.splitlines() if " in all " in line]
     assert totals == [f"stage {i + 1} (stages.{i})" for i in range(4)]
+
+
+@pytest.mark.parametrize(("name", "side", "training"), [
+    ("pvt_v2_b0", 512, False), ("pvt_tiny", 512, False), ("pvt_v2_b2_li", 384, False), ("pvt_v2_b0", 256, True),
+])  # fmt: skip
+def test_the_memory_of_a_pass_is_foretold(name, side, training):
+    """To a fourth; NumPy tells what it takes."""
+    config, rng = VARIANTS[name], np.random.default_rng(0)
+    params, pixels = init_params(config, rng), rng.standard_normal((1, 3, side, side), dtype=np.float32)
+    tracemalloc.start()
+    try:
+        if training:
+            loss_and_gradients(pixels, params, config, np.zeros(1, int))
+        else:
+            forward(pixels, params, config)
+        taken = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    grads = 4 * summarise(config)["parameters"] if training else 0  # which do not grow with the picture
+    assert 4 / 5 < memory(config, (side, side), training) / (taken - grads) < 5 / 4
+
+
+def test_a_picture_that_no_memory_holds_is_refused_before_it_is_asked_for(monkeypatch):
+    monkeypatch.setattr("pvt_numpy.system.memory.free_memory", lambda: 8e9)
+    monkeypatch.setattr("pvt_numpy.analysis.cost.forward", lambda *_, **__: pytest.fail("it was begun"))
+    # by hand: 1024 x 1024 tokens look at 128 x 128, three such tables of float32: 206 GB
+    said = (
+        "^picture: found 4096 x 4096 pixels, which need about 206 GB of memory; expected at most the 8.0 GB that are f"
+    )
+    with pytest.raises(ValueError, match=said):
+        main(["--image-size", "4096"])
+
+
+def test_what_is_free_is_less_than_what_there_is():
+    lines = Path("/proc/meminfo").read_text().splitlines() if Path("/proc/meminfo").exists() else []
+    total = next((1024 * int(line.split()[1]) for line in lines if line.startswith("MemTotal:")), None)
+    assert free_memory() == float("inf") if total is None else 0 < free_memory() < total

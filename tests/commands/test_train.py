@@ -12,7 +12,7 @@ from PIL import Image
 from pvt_numpy.checkpoints.checkpoint import load_model
 from pvt_numpy.config import stage_grids
 from pvt_numpy.parameters import parameter_shapes
-from pvt_numpy.train import STOPPING, nano_config
+from pvt_numpy.train import STOPPING, main, nano_config
 from pvt_numpy.training.shapes import SHAPES
 from pvt_numpy.training.state import read_state
 from tests.processes import ROOT, command, start
@@ -102,6 +102,20 @@ def test_mistakes_are_one_line(arguments, status, said):
     found, _, err = train(*arguments)
     assert (found, said in err, "Traceback" in err) == (status, True, False), err
     assert not (ROOT / "x").exists()
+
+
+@pytest.mark.parametrize("source", ["shapes", "photos"])
+def test_pictures_that_no_memory_holds_are_refused_before_they_are_drawn_or_read(monkeypatch, source):
+    monkeypatch.setattr("pvt_numpy.system.memory.free_memory", lambda: 16e9)
+    monkeypatch.setattr("pvt_numpy.train.make_task", lambda *_: pytest.fail("it was begun"))
+    said = (
+        "^--image-size: found 1024 x 1024 pixels, which need about 4[0-9][0-9] GB of memory; expected at most the 16.0 "
+    )
+    with pytest.raises(ValueError, match=said + "GB that are free; --microbatch-size 1 and --threads 1 need less"):
+        main([source, "--image-size", "1024", "-o", "x"])
+    monkeypatch.setattr("pvt_numpy.system.memory.free_memory", lambda: 29e9)  # 13 for the pictures, 13 for the pass
+    with pytest.raises(pytest.fail.Exception, match="it was begun"):
+        main([source, "--image-size", "1024", "-o", "x", "--microbatch-size", "1", "--threads", "1"])
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes of a shell")

@@ -5,9 +5,18 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from pvt_numpy.pictures.processor import preprocess
-from pvt_numpy.pictures.recipes import RECIPES, at_size, preprocessing_from_hf, preprocessing_from_timm, target_size
+from pvt_numpy.pictures.processor import preprocess, resize
+from pvt_numpy.pictures.recipes import (
+    FILTERS,
+    HF_PROCESSORS,
+    RECIPES,
+    at_size,
+    preprocessing_from_hf,
+    preprocessing_from_timm,
+    target_size,
+)
 from tests.pictures.picture_cases import NOISE
 
 CROP = {"do_center_crop": True}
@@ -26,7 +35,7 @@ def test_switches_are_true_or_false(option, value):
     ("size", [{"height": 2, "width": 2, "depth": 2}, {"shortest_edge": 2.0}, {"height": 2, "width": True}], "max"),
     ("crop_size", [None, 0, {"shortest_edge": 224}, {"height": 224}, [224], 1.5], 'or {"height": n, "width": n}'),
     ("crop_offset", [None, "ceil", 0], "'floor' or 'round'"),
-    ("resample", [None, 6, -1, 2.0, True, "bicubic"], "2 (bilinear), 3 (bicubic)"),
+    ("resample", [None, 8, -1, 2.0, True, "bicubic"], "2 (bilinear), 3 (bicubic)"),
     ("rescale_factor", [None, 0, -1, float("nan"), float("inf"), "1/255", True], "a number above 0"),
     ("image_mean", [None, [], "0.5", [0.5, None, 0.5], [0.5, float("nan"), 0.5], [[0.5]]], "per channel"),
     ("image_mean", [[0.5, 0.5], np.zeros(4)], "1 or 3, one per channel"),
@@ -85,6 +94,37 @@ def test_target_size(height, width, size, expected):
     assert target_size(height, width, size) == expected
 
 
+# A filter's kernel, by its published formula, and how far it reaches; those of Pillow 13 are John Costella's.
+KERNELS = {
+    "bilinear": (lambda x: 1 - x, 1),
+    "mks2013": (lambda x: np.select([x <= 0.5, x <= 1.5], [17 / 16 - 7 / 4 * x**2, x**2 - 11 / 4 * x + 7 / 4],
+                                    -1 / 8 * x**2 + 5 / 8 * x - 25 / 32), 2.5),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_filters_are_their_formulas(name):
+    """Every filter that Pillow has is taken by its number; Pillow 13 has two more than Pillow 12."""
+    if name not in FILTERS:
+        with pytest.raises(ValueError, match="^resample: found 6; expected .*; Pillow 13 has 6"):
+            preprocess(NOISE, resample=6)
+        pytest.skip("needs Pillow 13")
+    kernel, reach = KERNELS[name]
+    row = np.random.default_rng(0).integers(0, 256, (1, 12, 1), dtype=np.uint8)
+    centres = (np.arange(4) + 0.5) * 3  # 12 become 4, so the kernel is three times as wide
+    x = np.abs(np.arange(12) + 0.5 - centres[:, None]) / 3
+    weights = np.where(x < reach, kernel(x), 0)
+    expected = (weights / weights.sum(axis=1, keepdims=True)) @ row[0, :, 0]
+    found = resize(row, (1, 4), FILTERS[name])[0, :, 0]
+    np.testing.assert_allclose(found, np.clip(expected, 0, 255), rtol=0, atol=0.6)  # rounded to whole numbers
+
+
+def test_no_filter_of_pillow_is_left_out():
+    assert {filter.name.lower(): filter.value for filter in Image.Resampling} == FILTERS
+    pixels = [preprocess(NOISE, size=64, resample=number) for number in FILTERS.values()]
+    assert len({one.tobytes() for one in pixels}) == len(FILTERS)
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_recipes_survive_json(name):
     assert json.loads(json.dumps(RECIPES[name])) == RECIPES[name]
@@ -121,10 +161,12 @@ def test_hf_configurations():
 
 def test_convnext_configurations():
     convnext = {"feature_extractor_type": "ConvNextFeatureExtractor", "size": 224}
-    cropped = {"do_center_crop": True, "crop_size": {"height": 224, "width": 224}}
+    halves = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}  # what ConvNext's processor takes if nothing is said
+    cropped = {"do_center_crop": True, "crop_size": {"height": 224, "width": 224}} | halves
     assert preprocessing_from_hf(convnext) == RECIPES["hf"] | cropped | {"size": {"shortest_edge": 256}}
     assert preprocessing_from_hf(convnext | {"crop_pct": 0.9})["size"] == {"shortest_edge": 248}
     assert preprocessing_from_hf(convnext | {"size": {"shortest_edge": 384}})["size"] == {"height": 384, "width": 384}
+    assert preprocessing_from_hf(convnext | {"size": 384, "crop_pct": None})["size"] == {"height": 384, "width": 384}
     del convnext["size"]
     assert preprocessing_from_hf(convnext)["size"] == {"height": 384, "width": 384}
 
@@ -133,18 +175,22 @@ CONVNEXT = {"image_processor_type": "ConvNextImageProcessor", "size": 64}
 
 
 @pytest.mark.parametrize(("config", "sentence"), [
-    ({"image_processor_type": "ViTImageProcessor"}, "^image_processor_type: found 'ViT.*'PvtImageProcessor'"),
+    ({"image_processor_type": "LevitImageProcessor"}, "^image_processor_type: found 'Levit.*'PvtImageProcessor'.*ViT"),
     ({"image_processor_type": 3}, "^image_processor_type: found 3"),
+    ({"image_processor_type": {}}, "^image_processor_type: found {}"),
+    ({"feature_extractor_type": "ViT"}, "^image_processor_type: found 'ViT'"),
     ({"do_pad": True}, "^do_pad: found True; expected False"),
     ({"size": "224"}, "^size: found '224'"),
     ({"size": None}, "^size: found None"),
     ({"size": {"height": 224}}, "^size: found"),
-    ({"resample": "bilinear"}, "^resample: found 'bilinear'"),
+    ({"resample": "linear"}, "^resample: found 'linear'"),
+    ({"resample": None}, "^resample: found None"),
     ({"do_resize": "true"}, "^do_resize: found 'true'"),
     ({"image_mean": ["a", "b", "c"]}, "^image_mean: found"),
     ({"image_std": [1, 1, 0]}, "^image_std: found"),
     ({"rescale_factor": "1/255"}, "^rescale_factor: found"),
     ({"do_center_crop": True}, "^crop_size: found None"),
+    ({"image_processor_type": "BitImageProcessor", "crop_size": None}, "^crop_size: found None"),
     ({"default_to_square": 1}, "^default_to_square: found 1"),
     (CONVNEXT | {"size": SHIPPED["size"]}, "^size: found.*ConvNext"),
     (CONVNEXT | {"crop_pct": 0}, "^crop_pct: found 0"),
@@ -168,6 +214,33 @@ def test_hf_configurations_give_the_pixels_of_transformers(family, name, changes
     config = SHIPPED | {"image_processor_type": name, "size": {"shortest_edge": 40}, "resample": 2} | changes
     theirs = getattr(module, name + "Pil").from_dict(config)(NOISE, return_tensors="np")["pixel_values"]
     np.testing.assert_allclose(preprocess(NOISE, **preprocessing_from_hf(config)), theirs, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["bilinear", "BILINEAR", "PILImageResampling.BILINEAR", "InterpolationMode.BILINEAR"])
+def test_a_filter_may_be_given_by_its_name(name):
+    assert preprocessing_from_hf({"resample": name}) == RECIPES["hf-bilinear"]
+
+
+@pytest.mark.parametrize("nothing", [{}, dict.fromkeys(["image_processor_type", "feature_extractor_type"])], ids=str)
+def test_no_processor_named_means_pvt_s(nothing):
+    assert preprocessing_from_hf(SHIPPED | {"image_processor_type": None} | nothing) == RECIPES["hf"]
+    old = {"image_processor_type": None, "feature_extractor_type": "ViTFeatureExtractor"}
+    assert preprocessing_from_hf(SHIPPED | old | {"resample": 2}) == RECIPES["hf-bilinear"]
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("changes", [{}, {"size": 40, "crop_size": 36}, {"do_center_crop": True, "crop_size": 30}],
+                         ids=str)  # fmt: skip
+@pytest.mark.parametrize("name", HF_PROCESSORS)
+def test_every_processor_s_name_means_what_it_means_to_transformers(name, changes):
+    """Also what its file does not say."""
+    family = HF_PROCESSORS[name]
+    if family == "ConvNext" and "do_center_crop" in changes:
+        changes = {"size": {"shortest_edge": 400}} | changes
+    module = pytest.importorskip(f"transformers.models.{family.lower()}.image_processing_pil_{family.lower()}")
+    theirs = getattr(module, f"{family}ImageProcessorPil").from_dict(dict(changes))(NOISE, return_tensors="np")
+    ours = preprocess(NOISE, **preprocessing_from_hf({"image_processor_type": name} | changes))
+    np.testing.assert_allclose(ours, theirs["pixel_values"], rtol=1e-6, atol=1e-6)
 
 
 # timm

@@ -1,15 +1,21 @@
 """Damaged files and files that are no model: one sentence each, and no memory for what they only claim."""
 
+import json
+import re
 import tracemalloc
 
 import numpy as np
 import pytest
 
 from pvt_numpy.checkpoints.checkpoint import load_model, save_model
+from pvt_numpy.checkpoints.export import export_hf
 from pvt_numpy.checkpoints.sources import open_source
+from pvt_numpy.pictures.decode import open_image
 from pvt_numpy.pictures.recipes import RECIPES
+from pvt_numpy.training.state import Settings, fresh, read_state, write_state
 from tests.checkpoints.checkpoint_files import refused, rewrite, rewrite_config, write_raw
-from tests.checkpoints.models import SMALL_V2, make_model
+from tests.checkpoints.models import SMALL_V1, SMALL_V2, make_model
+from tests.robustness.fuzzing.judge import Case, judge
 
 
 @pytest.fixture
@@ -59,6 +65,72 @@ def test_headers_that_lie(tmp_path, header):
         assert tracemalloc.get_traced_memory()[1] < 5e6, "memory was given to a claim"
     finally:
         tracemalloc.stop()
+
+
+POINTER = b"""version https://git-lfs.github.com/spec/v1
+oid sha256:83f9f76db888d15a114a2a4f29f7a951cd22faaa461ded0e64d97c120bcc6314
+size 14689528
+"""
+STAND_INS = {
+    "a Git LFS pointer; expected the file itself: git lfs pull": POINTER,
+    "a web page; expected the file itself": b"\n<!DOCTYPE html>\n<html><body>Sign in</body></html>",
+}
+
+
+@pytest.mark.parametrize("found", STAND_INS)
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin", "m.pth", "m.ckpt", "config.json",
+                                  "preprocessor_config.json", "model.safetensors.index.json", "photo.jpg",
+                                  "checkpoint.safetensors"])  # fmt: skip
+def test_what_stands_where_a_file_should_be_is_called_by_its_name(tmp_path, name, found):
+    export_hf(tmp_path / "hf", make_model(SMALL_V2, preprocessing=RECIPES["hf"]))
+    (tmp_path / "hf" / name).write_bytes(STAND_INS[found])
+    if name in ("pytorch_model.bin", "model.safetensors.index.json"):
+        (tmp_path / "hf" / "model.safetensors").unlink()
+    opener = {"photo.jpg": open_image, "checkpoint.safetensors": read_state}.get(name, load_model)
+    opened = tmp_path / "hf" / name if name.startswith(("m.", "photo", "check")) else tmp_path / "hf"
+    with pytest.raises(ValueError, match=re.escape(f"hf/{name}: ") + f".*found {found}"):
+        opener(opened)
+
+
+@pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json"])
+def test_a_byte_order_mark_is_no_damage(tmp_path, name):
+    export_hf(tmp_path / "hf", make_model(SMALL_V2, preprocessing=RECIPES["hf-bilinear"]))
+    expected = load_model(tmp_path / "hf")
+    text = (tmp_path / "hf" / name).read_text(encoding="utf-8")
+    (tmp_path / "hf" / name).write_text(text, encoding="utf-8-sig")
+    found = load_model(tmp_path / "hf")
+    assert (found.config, found.preprocessing) == (expected.config, expected.preprocessing)
+
+
+ENTRY = b'{"dtype":"F32","shape":[0],"data_offsets":[0,0]}'
+LONG_LIST = b"[" + b"0," * 9_999_999 + b"0]"
+COSTLY = {
+    "400,000 arrays": lambda: ("m.safetensors", b"{%s}" % b",".join(b'"a.%d":%s' % (n, ENTRY) for n in range(400_000))),
+    "15,000 arrays": lambda: ("m.safetensors", b"{%s}" % b",".join(b'"a.%d":%s' % (n, ENTRY) for n in range(15_000))),
+    "a long shape": lambda: ("m.safetensors", b'{"x":{"dtype":"F32","shape":%s,"data_offsets":[0,0]}}' % LONG_LIST),
+    "long metadata": lambda: ("m.safetensors", b'{"__metadata__":{"pvt_numpy.format":"1","config":"%s"}}' % LONG_LIST),
+    "a long config": lambda: ("config.json", b'{"model_type":"pvt","depths":%s}' % LONG_LIST),
+    "long labels": lambda: ("config.json", b'{"model_type":"pvt","label_names":%s}' % LONG_LIST),
+    "a long mean": lambda: ("preprocessor_config.json", b'{"image_mean":%s}' % LONG_LIST),
+    "a long index": lambda: ("model.safetensors.index.json", b'{"weight_map":%s}' % LONG_LIST),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", COSTLY)
+def test_a_refusal_costs_little(tmp_path, monkeypatch, what):
+    """Less than a second and 100 MB beside the file, however long it is."""
+    monkeypatch.setattr("tests.robustness.fuzzing.judge.SECONDS", 1)
+    name, text = COSTLY[what]()
+    export_hf(tmp_path / "hf", make_model(SMALL_V2, preprocessing=RECIPES["hf"]))
+    files = {path.name: path.read_bytes() for path in (tmp_path / "hf").iterdir()}
+    if name == "model.safetensors.index.json":
+        del files["model.safetensors"]
+    if name == "m.safetensors":
+        text = len(text).to_bytes(8, "little") + text
+    case = Case(what, files | {name: text}, name if name.startswith("m.") else "", load_model, None, memory=100 << 20)
+    verdict = judge(case)
+    assert not verdict.accepted
+    assert re.search("far beyond any model's|far more than any PVT has", verdict.said)
 
 
 @pytest.mark.parametrize("kept", [0.1, 0.5, 0.999])
@@ -144,6 +216,27 @@ def test_numbers_beyond_any_model_are_refused_by_name(saved, field, number):
     message = refused(rewrite_config(saved, **{field: [number] * 4 if several else number}))
     assert f"{field}[0]: found " in message or f"{field}: found " in message
     assert len(message) < 300
+
+
+STATES = {  # what would end in a traceback once the training went on
+    "settings": [("data", 5), ("epochs", "3"), ("epochs", 2.5), ("seed", True), ("rate", None), ("minutes", "x")],
+    "progress": [("step", -1), ("step", 1.5), ("seconds", "x"), ("sums", [1, 2]), ("sums", [1, 2, "x"]),
+                 ("history", [1]), ("history", [{"epoch": []}]), ("history", None)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "field", "value"), [(text, *one) for text in STATES for one in STATES[text]])
+def test_a_training_that_cannot_go_on_is_refused(tmp_path, text, field, value):
+    path = tmp_path / "checkpoint.safetensors"
+    write_state(path, fresh(Settings("shapes"), SMALL_V1))
+    assert read_state(path).settings == Settings("shapes")
+
+    def change(header):
+        header["__metadata__"][text] = json.dumps(json.loads(header["__metadata__"][text]) | {field: value})
+
+    rewrite(path, change)
+    with pytest.raises(ValueError, match=re.escape(str(path)) + ": found no checkpoint of a training"):
+        read_state(path)
 
 
 def test_prefixes_put_before_every_name_two_thousand_times(saved):

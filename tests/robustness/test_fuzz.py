@@ -5,20 +5,25 @@ import os
 import sys
 import time
 import warnings
+from collections import Counter
 
 import pytest
 
+from tests.robustness import fuzz
 from tests.robustness.fuzzing.commands import COMMANDS
 from tests.robustness.fuzzing.judge import Case, Failed, judge
 from tests.robustness.fuzzing.kinds import KINDS, try_cases
 
 
 @pytest.fixture(autouse=True)
-def without_pytorch(monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch", None)  # importing it raises ImportError
+def without_pytorch(monkeypatch, request):
+    if not request.node.get_closest_marker("torch"):
+        monkeypatch.setitem(sys.modules, "torch", None)  # importing it raises ImportError
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(name, marks=[pytest.mark.torch] * kind.torch) for name, kind in KINDS.items()]
+)
 def test_a_result_or_one_line(kind):
     verdicts = []
     try_cases(kind, max(12, round(500 * KINDS[kind].share)), judged=verdicts.append)
@@ -68,3 +73,24 @@ def test_the_judge_can_say_no(reason, monkeypatch):
 
 def right(result):
     assert result != "wrong", "not this"
+
+
+def test_a_kind_goes_on_after_its_first_failure(monkeypatch, capsys):
+    """Each round is tried; a failure that comes again is told once."""
+    rounds, total = [], Counter()
+    case = Case("a story", {"x": b""}, "x", lambda path: _raise(KeyError(str(len(rounds) // 3))), right)
+    monkeypatch.setattr(fuzz, "AT_ONCE", 5)
+    monkeypatch.setattr(fuzz, "try_cases", lambda kind, count, seed, *_: rounds.append((count, seed)) or judge(case))
+    assert fuzz.run_kind("names", 18, 7, total) == 2
+    assert rounds == [(5, 7000), (5, 7001), (5, 7002), (3, 7003)]
+    assert capsys.readouterr().out.count("FAILED, names: a story: KeyError") == 2
+
+
+def test_other_cases_every_time_and_the_seed_is_told(monkeypatch, capsys):
+    seeds = []
+    monkeypatch.setattr(fuzz, "limit_memory", lambda: None)
+    monkeypatch.setattr(fuzz, "run_kind", lambda kind, count, seed, total: seeds.append(seed) or 0)
+    for arguments in (["--kinds", "names"], ["--kinds", "names"], ["--kinds", "names", "--seed", "7"]):
+        assert fuzz.main(arguments) == 0
+        assert f"--seed {seeds[-1]}\n" in capsys.readouterr().out
+    assert (seeds[0] != seeds[1], seeds[2]) == (True, 7)

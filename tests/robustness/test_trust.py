@@ -16,6 +16,8 @@ from pvt_numpy import classify, convert, evaluate, load_model, save_model
 from pvt_numpy.checkpoints.export import export_hf
 from pvt_numpy.checkpoints.safetensors_file import write_safetensors
 from pvt_numpy.pictures.decode import open_image
+from pvt_numpy.pictures.folders import class_folders
+from pvt_numpy.training.state import read_state
 from tests.checkpoints.checkpoint_files import write_json
 from tests.checkpoints.models import SMALL_V2, V2, make_model, state_dict
 from tests.explorer.explorer_pages import data_of
@@ -122,12 +124,27 @@ def test_a_link_out_of_the_folder_is_refused(model_folder, name):
     load_model(model_folder)
 
 
-@pytest.mark.parametrize("target", ["nowhere", "config.json"], ids=["broken", "circle"])
-def test_a_broken_config_is_not_the_same_as_none(model_folder, target):
-    (model_folder / "config.json").unlink()
-    link(model_folder / "config.json", model_folder / target)
-    with pytest.raises(ValueError, match=r"config\.json: found a link that leads out of its folder or nowhere"):
-        load_model(model_folder)
+NAMES = ["config.json", "preprocessor_config.json", "model.safetensors.index.json", "1.safetensors", "", "photo.png"]
+
+
+@pytest.mark.parametrize("target", ["nowhere", "itself"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_dangling_link_is_called_that_and_is_not_the_same_as_nothing(model_folder, name, target):
+    broken, opener = model_folder / name, open_image if name == "photo.png" else load_model
+    if not name:
+        broken = model_folder.parent / "link"
+    broken.unlink(missing_ok=True)
+    link(broken, broken if target == "itself" else "nowhere")
+    opened = broken if broken.name in ("photo.png", "link") else model_folder
+    with pytest.raises(FileNotFoundError, match=re.escape(f"{broken}: found a dangling link, to ")):
+        opener(opened)
+
+
+def test_a_training_and_a_folder_of_classes_may_be_dangling_links_too(tmp_path):
+    link(tmp_path / "checkpoint.safetensors", "nowhere")
+    for opener in (read_state, class_folders):
+        with pytest.raises(FileNotFoundError, match="found a dangling link, to nowhere"):
+            opener(tmp_path / "checkpoint.safetensors")
 
 
 def test_links_that_the_user_or_the_hub_s_cache_made_are_followed(model_folder, tmp_path):

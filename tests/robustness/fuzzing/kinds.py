@@ -6,16 +6,18 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.strategies import SearchStrategy
 
 from .judge import judge
-from .model_files import config_json, metadata, preprocessor_json, safetensors, shard_index
+from .model_files import config_json, metadata, preprocessor_json, safetensors, shard_index, training_state
 from .path_names import path_names
+from .pickles import pickles
 from .picture_files import claims, damaged_pictures, no_pictures, sound_pictures, strips
 
 
 class Kind(NamedTuple):
-    """A strategy, and its share of all cases."""
+    """A strategy, its share of all cases, and whether they need PyTorch, without which all others are tried."""
 
     cases: SearchStrategy
     share: float
+    torch: bool = False
 
 
 KINDS = {
@@ -24,6 +26,8 @@ KINDS = {
     "preprocessor_config.json": Kind(preprocessor_json(), 0.1),
     "metadata": Kind(metadata(), 0.12),
     "shard index": Kind(shard_index(), 0.06),
+    "training state": Kind(training_state(), 0.06),
+    "pickles": Kind(pickles(), 0.1, torch=True),
     "sound pictures": Kind(sound_pictures(), 0.13),
     "damaged pictures": Kind(damaged_pictures(), 0.13),
     "no pictures": Kind(no_pictures(), 0.05),

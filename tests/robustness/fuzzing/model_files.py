@@ -1,7 +1,12 @@
 """Cases of checkpoints: damaged safetensors, config.json, preprocessor_config.json, metadata and shard indexes."""
 
 import json
+import tempfile
+from codecs import BOM_UTF8
 from collections import Counter
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 from hypothesis import strategies as st
@@ -9,9 +14,14 @@ from PIL import Image
 
 from pvt_numpy.checkpoints.checkpoint import load_model
 from pvt_numpy.pictures.processor import preprocess
+from pvt_numpy.pictures.recipes import FILTERS, HF_PROCESSORS
+from pvt_numpy.training import report
+from pvt_numpy.training.loop import progress_of
+from pvt_numpy.training.state import GROUPS, Settings, fresh, read_state, write_state
 
 from .edits import VALUES, Pairs, Raw, bent, damaged_bytes, damaged_object, damaged_text, rendered, strictly
 from .judge import Case
+from .models import V1 as SMALL
 from .models import assembled, read, same_config, same_metadata, same_parameters, sound_models
 
 PHOTO = Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 31, 3), dtype=np.uint8))
@@ -162,7 +172,7 @@ def config_json(draw):
     sound = draw(kinds_of("hf-v1", "hf-v2", "timm"))
     text, story = draw(config_text(sound.beside["config"]))
     return model_case(sound, f"config.json {story}", {"config.json": text},
-                      lambda model: same_config(model, sound.kind, strictly(text)))  # fmt: skip
+                      lambda model: same_config(model, sound.kind, strictly(text.removeprefix(BOM_UTF8))))  # fmt: skip
 
 
 @st.composite
@@ -188,13 +198,14 @@ def preprocessor_json(draw):
         recipe = {"do_resize": True, "resample": 3, "do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True,
                   "image_mean": [0.5] * 3, "image_std": [0.5] * 3, "do_center_crop": True, "crop_pct": 0.875,
                   "crop_size": {"height": 32, "width": 32}}  # fmt: skip
-        kind = draw(st.sampled_from(["PvtImageProcessor", "ConvNextImageProcessor"]))
+        kind = draw(st.sampled_from(sorted(HF_PROCESSORS)))
+        recipe["resample"] = draw(st.sampled_from([*FILTERS, *FILTERS.values()]))
         values = recipe | sound.beside["preprocessor_config"] | {"image_processor_type": kind}
         if kind.startswith("ConvNext"):
             values |= {"do_center_crop": False, "size": {"shortest_edge": 32}}
         text, story = draw(config_text(values))
         name = "preprocessor_config.json"
-    return model_case(sound, f"{name} {story}", {name: text}, lambda model: strictly(text))
+    return model_case(sound, f"{name} {story}", {name: text}, lambda model: strictly(text.removeprefix(BOM_UTF8)))
 
 
 @st.composite
@@ -215,6 +226,55 @@ def metadata(draw):
     header = Pairs((sound.header | {"__metadata__": Raw(rendered(pairs))}).items())
     raw = assembled(rendered(header).encode("utf-8", "replace"), sound.data)
     return model_case(sound, f"{key} {story}", {WEIGHTS: raw})
+
+
+@cache
+def sound_state():
+    """(header, data) of a training of one epoch, as `train` writes it."""
+    state = fresh(Settings("shapes", epochs=3, seed=5), SMALL)
+    state.step, state.seconds, state.sums = 7, 1.5, [2.5, 3, 4]
+    state.history = [{"epoch": 1, "step": 5, "seconds": 1.0, "learning_rate": 1e-3, "train_loss": 1.5,
+                      "train_accuracy": 0.5, "val_loss": 1.25, "val_accuracy": 0.25}]  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        write_state(Path(folder, "x"), state)
+        raw = Path(folder, "x").read_bytes()
+    size = int.from_bytes(raw[:8], "little")
+    return json.loads(raw[8 : 8 + size]), raw[8 + size :]
+
+
+@st.composite
+def training_state(draw):
+    """The checkpoint of a training with damage in its settings, its progress, its header or its bytes."""
+    header, data = sound_state()
+    level = draw(st.sampled_from(["settings", "settings", "progress", "progress", "config", "entry", "bytes"]))
+    if level in ("settings", "progress", "config"):
+        text, story = draw(config_text(json.loads(header["__metadata__"][level])))
+        texts = header["__metadata__"] | {level: text.decode("utf-8", "replace")}
+        raw = assembled(rendered(header | {"__metadata__": texts}).encode("utf-8", "replace"), data)
+    elif level == "entry":
+        pairs, story = draw(lying_header(header))
+        raw = assembled(rendered(pairs).encode(), data)
+    else:
+        raw, story = draw(damaged_bytes(assembled(json.dumps(header).encode(), data), (8, len(data))))
+
+    def check(state):
+        """It holds what the file says, and `train --resume` can work with it."""
+        texts, arrays = read(raw)
+        texts = {key: strictly(text.encode("utf-8", "surrogatepass")) for key, text in texts.items()}
+        assert json.loads(json.dumps(asdict(state.settings))) == texts["settings"]
+        for key in ("step", "seconds", "sums", "history"):
+            assert getattr(state, key) == texts["progress"][key], key
+        for group in GROUPS:
+            for name, value in state.arrays[group].items():
+                assert np.array_equal(value, arrays[f"{group}/{name}"], equal_nan=True), name
+        assert progress_of(state, 5) >= 0
+        with tempfile.TemporaryDirectory() as folder:
+            report.write_csv(Path(folder, "log.csv"), state.history)
+            write_state(Path(folder, "again"), state)
+            assert read_state(Path(folder, "again")) is not None
+
+    return Case(f"training state, {level} {story}", {"checkpoint.safetensors": raw}, "checkpoint.safetensors",
+                read_state, check)  # fmt: skip
 
 
 @st.composite
@@ -241,7 +301,7 @@ def shard_index(draw):
     files["model.safetensors.index.json"] = text
 
     def check(model):
-        told = strictly(text)["weight_map"]
+        told = strictly(text.removeprefix(BOM_UTF8))["weight_map"]
         held = Counter(name for shard in set(told.values()) for name in read(files[shard])[1])
         assert max(held.values()) == 1, "a name is in two files"
         assert all(name in read(files[shard])[1] for name, shard in told.items()), "a name is not where the index says"

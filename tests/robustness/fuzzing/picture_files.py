@@ -18,12 +18,22 @@ from .edits import damaged_bytes
 from .judge import Case
 
 SMALL = {"size": {"height": 16, "width": 24}}
-BEST = {"JPEG": {"quality": 100, "subsampling": 0}, "WEBP": {"lossless": True}, "TIFF": {"compression": "tiff_lzw"}}
+BEST = {
+    "JPEG": {"quality": 100, "subsampling": 0},
+    "MPO": {"quality": 100, "subsampling": 0},
+    "WEBP": {"lossless": True},
+    "TIFF": {"compression": "tiff_lzw"},
+}
+LOSSY = ("JPEG", "MPO")
 FORMATS = {  # the modes that Pillow can write in each
     "JPEG": ("RGB", "L", "CMYK"), "PNG": ("RGB", "L", "1", "P", "RGBA", "LA", "I;16"), "WEBP": ("RGB", "RGBA"),
     "GIF": ("P", "L", "1"), "TIFF": ("RGB", "L", "1", "P", "RGBA", "CMYK", "I;16", "I;16B"), "BMP": ("RGB", "L", "1"),
-    "PPM": ("RGB", "L", "1"), "TGA": ("RGB", "L"), "ICO": ("RGB",), "PCX": ("RGB", "L"),
+    "PPM": ("RGB", "L", "1"), "TGA": ("RGB", "L"), "ICO": ("RGB",), "PCX": ("RGB", "L"), "SGI": ("RGB", "L", "RGBA"),
+    "DIB": ("RGB", "L", "1"), "DDS": ("RGB", "RGBA", "L"), "JPEG2000": ("RGB", "L", "RGBA"), "MPO": ("RGB", "L"),
+    "QOI": ("RGB", "RGBA"),
 }  # fmt: skip
+Image.init()
+FORMATS = {name: modes for name, modes in FORMATS.items() if name in Image.SAVE}  # that this Pillow can write
 WITH_EXIF = ("JPEG", "PNG", "WEBP", "TIFF")
 SUFFIXES = (".jpg", ".png", ".gif", ".txt", ".safetensors", "", ".JPG.exe")
 
@@ -54,7 +64,7 @@ def sound_pictures(draw):
     height, width = draw(st.sampled_from([(1, 1), (1, 7), (7, 1), (3, 4), (5, 5)]) | st.just((12, 9)))
     rng = np.random.default_rng(draw(st.integers(0, 999)))
     blocks = rng.integers(0, 2 if mode == "1" else 256, (height, width, 4), dtype=np.uint8)
-    upright = np.kron(blocks, np.ones((16, 16, 1), np.uint8)) if format == "JPEG" else blocks  # blocks JPEG can keep
+    upright = np.kron(blocks, np.ones((16, 16, 1), np.uint8)) if format in LOSSY else blocks  # that they keep
     orientation = draw(st.integers(1, 8)) if format in WITH_EXIF else 1
     stored = np.ascontiguousarray(TURNED[orientation](upright))
     picture, expected = made(stored, mode), colours(upright, mode)
@@ -70,7 +80,7 @@ def sound_pictures(draw):
         others = [Image.new(picture.mode, picture.size, n * 40) for n in range(1, frames)]
         options |= {"save_all": True, "append_images": others}
     name = f"p{draw(st.sampled_from(SUFFIXES))}"
-    tolerance = 4 if format == "JPEG" else 1 if mode in ("RGBA", "LA") else 0
+    tolerance = 4 if format in LOSSY else 1 if mode in ("RGBA", "LA") else 0
 
     def check(result):
         in_order(result)
@@ -149,6 +159,7 @@ WHOLE = {
     "TIFF": _written("TIFF", "RGB", exif=exif(3)), "LZW TIFF": _written("TIFF", "RGB", compression="tiff_lzw"),
     "JPEG TIFF": _written("TIFF", "RGB", compression="jpeg"), "16-bit TIFF": _written("TIFF", "I;16B"),
     "deflated TIFF": _written("TIFF", "CMYK", compression="tiff_adobe_deflate"), "BMP": _written("BMP", "RGB"),
+    **{one: _written(one, "RGB") for one in ("SGI", "DIB", "DDS", "JPEG2000", "MPO", "QOI") if one in FORMATS},
     "PPM": _written("PPM", "RGB"), "ICO": _written("ICO", "RGB", sizes=[(26, 20)]), "TGA": _written("TGA", "RGB"),
 }  # fmt: skip
 
