@@ -3,6 +3,8 @@
 import argparse
 import ast
 import re
+import shlex
+from difflib import get_close_matches
 
 from . import __doc__ as about
 from . import __version__
@@ -31,7 +33,12 @@ def main(argv=None):
         description=f"{(about or 'pvt_numpy.').splitlines()[0]} Version {__version__}.\n\ncommands:\n{listed}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    parser.parse_args(argv)
+    _, given = parser.parse_known_args(argv)
+    if given:
+        name, *rest = given
+        close = get_close_matches(name, commands(), n=1)
+        call = shlex.join([close[0], *rest]) if close else f"COMMAND, one of {', '.join(commands())}"
+        parser.error(f"found {name!r} after a space; expected a dot: python -m pvt_numpy.{call}")
     parser.print_help()
     return 0
 

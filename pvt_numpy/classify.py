@@ -19,14 +19,14 @@ import os
 import sys
 from collections import Counter
 
-import numpy as np
-
 from .checkpoints.checkpoint import describe
 from .options import add_model_options, add_picture_options, classifier_from, model_name
 from .pictures.folders import find_pictures, passed_over
 from .system.checks import about
 from .system.cli import command_parser, complain, note, printable, run, whole_number
+from .system.paths import SHIPPED_MODELS
 
+UNSURE = 0.6  # below it the model that ships is wrong about half of the photos, even of its own ten classes
 BAR = 30  # characters for 100 %
 
 
@@ -53,7 +53,7 @@ def main(argv=None):
     model, name = classifier_from(options), model_name(options)
     if not options.json:
         print(printable(describe(model)))
-    pictures, failed = expand(options.images)
+    (pictures, failed), unsure = expand(options.images), False
     for picture in progress(pictures, quiet=options.json):
         try:
             with about("standard input" if picture == "-" else picture):
@@ -63,6 +63,10 @@ def main(argv=None):
             failed = True
         else:
             print(as_json(picture, name, predictions) if options.json else as_table(picture, predictions))
+            unsure |= predictions[0].get("probability", 1) < UNSURE
+    if unsure and model.origin.get("source") in SHIPPED_MODELS and not options.json:
+        print(f"\nUnsure? This model knows ten things only: {', '.join(model.label_names)}.\nOne that knows ImageNet's "
+              "thousand: --model pvt_v2_b2, downloaded on first use, after pip install huggingface_hub")  # fmt: skip
     return 1 if failed else 0
 
 
@@ -86,20 +90,18 @@ def expand(arguments):
 def classify(picture, model, top_k=5):
     """The `top_k` most likely labels of one picture, a path or "-" for standard input, most likely first.
 
-    Returns dicts with index, label, logit and probability (the softmax over all labels).
+    Returns dicts with index, label, logit and what a person reads in it, see `analysis/answers.py`: its "probability"
+    or, for a regression, its "value".
     """
+    from .analysis.answers import predictions
     from .analysis.observe import check_finite
-    from .layers.softmax import softmax
     from .model import forward
     from .pictures.processor import preprocess
 
     source = sys.stdin.buffer if picture == "-" else picture
     logits = forward(preprocess(source, **model.preprocessing), model.params, model.config).logits[0]
     check_finite([logits], [picture])
-    probabilities = softmax(logits.astype(np.float64))
-    order = np.argsort(-logits, kind="stable")[:top_k]
-    return [{"index": int(i), "label": model.label_names[i], "logit": float(logits[i]),
-             "probability": float(probabilities[i])} for i in order]  # fmt: skip
+    return predictions(logits, model, top_k)
 
 
 def as_json(picture, source, predictions):
@@ -108,12 +110,13 @@ def as_json(picture, source, predictions):
 
 
 def as_table(picture, predictions):
-    """A few lines for people: label, probability, bar."""
+    """A few lines for people: label, probability, bar; or label and value."""
     width = max(len(printable(prediction["label"])) for prediction in predictions)
     lines = [printable(picture)]
     for prediction in predictions:
-        share = prediction["probability"]
-        lines.append(f"  {printable(prediction['label']):<{width}} {share:>7.1%}  {bar(share)}".rstrip())
+        share = prediction.get("probability")
+        answer = f"{prediction['value']:>11.6g}" if share is None else f"{share:>7.1%}  {bar(share)}"
+        lines.append(f"  {printable(prediction['label']):<{width}} {answer}".rstrip())
     return "\n".join(lines)
 
 

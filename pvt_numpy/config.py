@@ -202,6 +202,20 @@ def stage_grids(config, image_hw=None):
     return grids
 
 
+def smallest_side(config):
+    """Pixels: the least height, and the least width, of which every stage makes a token and SRA one square of R x R.
+
+    >>> [smallest_side(VARIANTS[name]) for name in ("pvt_tiny", "pvt_v2_b0", "pvt_v2_b2_li")]
+    [32, 29, 1]
+    """
+    needed = 1
+    for patch, stride, R in reversed(list(zip(config.patch_sizes, config.strides, config.sr_ratios, strict=True))):
+        padding = patch // 2 if config.model_type == "pvt_v2" else 0
+        tokens = needed if config.linear_attention else max(needed, R)
+        needed = max(1, (tokens - 1) * stride + patch - 2 * padding)
+    return needed
+
+
 VARIANTS = {name: generation(**changes) for name, (generation, changes) in _PUBLISHED.items()}  # and checked
 
 

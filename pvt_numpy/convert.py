@@ -22,7 +22,7 @@ from .checkpoints.export import export_hf, export_timm
 from .checkpoints.hub import plain_name
 from .options import add_model_options, model_from
 from .parameters import flatten
-from .system.checks import wrong
+from .system.checks import counted, wrong
 from .system.cli import command_parser, printable, result_is_a_file, run
 
 EXPORTS = {"hf": export_hf, "timm": export_timm}
@@ -86,7 +86,7 @@ def read_labels(path, count):
     except UnicodeDecodeError:
         raise wrong(path, "bytes that are no UTF-8", "text") from None
     if len(lines) != count or not all(lines):
-        raise wrong(path, f"{sum(map(bool, lines))} class names", f"{count}, one per line")
+        raise wrong(path, counted(sum(map(bool, lines)), "class name"), f"{count}, one per line")
     return tuple(lines)
 
 

@@ -2,7 +2,8 @@
 
 Sub-folders are named by label (`golf ball`) or by WordNet's synset number (`n03445777`). Pictures that cannot be read,
 or that the model cannot take, are named and counted, and count neither as right nor as wrong; so are files that are no
-pictures. How large a picture may be: `classify --help`.
+pictures. How large a picture may be: `classify --help`. Of a multi-label model's answers only that for the sub-folder's
+label is known to be right; the share of pictures in which it is given (50 % or more) is printed too.
 
 examples:
   python -m pvt_numpy.evaluate photos/val                             photos/val/golf ball/1.jpg and so on
@@ -21,6 +22,7 @@ from itertools import islice
 import numpy as np
 
 from . import plots
+from .analysis.answers import answers
 from .analysis.observe import check_finite
 from .checkpoints.checkpoint import describe
 from .model import forward
@@ -29,7 +31,7 @@ from .pictures.folders import class_folders, passed_over
 from .pictures.imagenet import classes
 from .pictures.processor import preprocess
 from .reference.pytorch import INSTALL, hf_model, missing_packages
-from .system.checks import about, wrong
+from .system.checks import about, counted, wrong
 from .system.cli import command_parser, complain, note, printable, result_is_a_file, run, whole_number
 from .system.files import check_writable
 
@@ -55,6 +57,7 @@ def main(argv=None):
         result_is_a_file(options.confusion, options.model)
         plots.file_kind(options.confusion)
     model = classifier_from(options)
+    check_choice(model, model_name(options))
     pictures = labelled_pictures(options.folder, model, options.limit)
     if options.confusion:
         check_writable(options.confusion, *(picture for picture, _ in pictures))
@@ -62,7 +65,7 @@ def main(argv=None):
     models += [pytorch(model)] if options.pytorch else []  # before the work, which would be lost without PyTorch
     (logits, *theirs), truth, names = run_all(pictures, model, options.batch_size, options.workers, models)
     if not names:
-        raise wrong(options.folder, f"{len(pictures)} pictures, none of which can be read", "some that can")
+        raise wrong(options.folder, f"{counted(len(pictures), 'picture')}, none of which can be read", "some that can")
     finite = np.isfinite(logits).all(axis=1)
     if not finite.all():
         if not finite.any():
@@ -84,6 +87,14 @@ def main(argv=None):
     return 1 if result["unreadable"] else 0
 
 
+def check_choice(model, name):
+    """Raises ValueError if the outputs are no classes, of which the name of a sub-folder could be the right one."""
+    if answers(np.zeros(model.config.num_labels), model.config)[0] == "value":
+        raise wrong(name, "a regression (problem_type), whose outputs are no classes", "a classifier")
+    if model.config.num_labels == 1:
+        raise wrong(name, "one output, which is right whatever it says", "a classifier with two or more")
+
+
 def labelled_pictures(folder, model, limit=None):
     """(path, label index) of every picture, class by class; with a limit, the first ones of every class in turn."""
     folders = class_folders(folder, passed := Counter())
@@ -99,7 +110,7 @@ def labelled_pictures(folder, model, limit=None):
         raise wrong(folder, found, f"names such as {list(index)[:3]}")
     groups = [[(picture, labels[name]) for picture in found] for name, found in folders.items()]
     if not any(groups):
-        raise wrong(folder, f"no pictures in its {len(folders)} sub-folders", "some in each")
+        raise wrong(folder, f"no pictures in its {counted(len(folders), 'sub-folder')}", "some in each")
     turns = (group[turn] for turn in range(max(map(len, groups))) for group in groups if turn < len(group))
     return list(islice(turns, limit))
 
@@ -187,12 +198,15 @@ def pytorch(model):
 
 
 def score(logits, truth, model):
-    """Top-1 and top-5, right answers per class, and the confusion matrix (rows: truth, columns: prediction)."""
+    """Top-1 and top-5, right answers per class, and the confusion matrix (rows: truth, columns: prediction); of a
+    multi-label model also the share of true labels that are given, with a probability of 50 % or more."""
     order = np.argsort(-logits, axis=1, kind="stable")
     K = model.config.num_labels
     confusion = np.zeros((K, K), int)
     np.add.at(confusion, (truth, order[:, 0]), 1)
     names, often = model.label_names, Counter(model.label_names)
+    several = model.config.problem_type == "multi_label_classification"
+    chances = answers(logits, model.config)[1][np.arange(len(truth)), truth]
     return {
         "images": len(truth),
         "top1": float((order[:, 0] == truth).mean()),
@@ -200,20 +214,23 @@ def score(logits, truth, model):
         "per_class": {names[i] + f" (label {i})" * (often[names[i]] > 1): float(confusion[i, i] / confusion[i].sum())
                       for i in np.flatnonzero(confusion.any(axis=1))},
         "confusion": confusion.tolist(),
-    }  # fmt: skip
+    } | ({"given": float((chances >= 0.5).mean())} if several else {})  # fmt: skip
 
 
 def as_text(result, model):
     """The result for people."""
-    lines = [printable(describe(model)), "", f"{result['images']:,} pictures of {printable(result['folder'])}"]
+    lines = [printable(describe(model)), "", f"{counted(result['images'], 'picture')} of {printable(result['folder'])}"]
     if result["unreadable"]:
         lines.append(f"{result['unreadable']} more could not be read, or not be run")
-    lines += [f"top-1 {result['top1']:.2%}   top-5 {result['top5']:.2%}", ""]
+    lines += [f"top-1 {result['top1']:.2%}   top-5 {result['top5']:.2%}"]
+    if "given" in result:
+        lines.append(f"multi-label: the sub-folder's label gets 50 % or more in {result['given']:.2%} of the pictures")
+    lines.append("")
     lines += [f"  {share:>7.1%}  {printable(name)}" for name, share in result["per_class"].items()]
     if "pytorch" in result:
         other = result["pytorch"]
         lines += ["", f"PyTorch: top-1 {other['top1']:.2%}, top-5 {other['top5']:.2%}; largest difference of a logit "
-                  f"{other['largest_difference']:.1e}; {len(other['differing'])} predictions differ"]  # fmt: skip
+                  f"{other['largest_difference']:.1e}; predictions that differ: {len(other['differing'])}"]  # fmt: skip
         lines += [f"  {printable(case['image'])}: ours {np.round(case['ours'], 4).tolist()}, "
                   f"PyTorch {np.round(case['pytorch'], 4).tolist()}" for case in other["differing"]]  # fmt: skip
     return "\n".join(lines)

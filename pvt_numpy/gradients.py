@@ -22,6 +22,7 @@ from .layers.patch_embed import overlapping_patch_embed_backward, patch_embed_ba
 from .layers.position import add_positions_backward
 from .layers.run import QUIET, Only
 from .model import block_layer, channels_first, classify, drop_path_rates, embed, stage, start, trunk
+from .parameters import check_labels
 
 HALVES = r"(stages\.\d+\.)?blocks\.\d+(\.residual1)?"  # in a trace: the tokens after each half of every block
 BACKWARDS = {
@@ -39,6 +40,7 @@ def loss_and_gradients(pixel_values, params, config, labels, label_smoothing=0.0
 
     Returns loss (a number), logits (B, num_labels), and grads, nested and shaped as params.
     """
+    check_labels(labels, config)
     labels = np.asarray(labels)
 
     def measure(logits):

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .analysis.answers import answers
 from .checkpoints.checkpoint import load_model
 from .checkpoints.export import hf_fields, renamed
 from .checkpoints.safetensors_file import write_safetensors
@@ -39,7 +40,7 @@ from .pictures.processor import preprocess
 from .pictures.recipes import OPTIONS, RECIPES, preprocessing_from_hf, size_dict
 from .system.checks import FLAG, is_whole, one_of, rule, wrong
 from .system.files import atomic_file
-from .system.paths import SHIPPED, SHIPPED_V1
+from .system.paths import SHIPPED, SHIPPED_MODELS
 
 # --- what goes in and comes out ---
 
@@ -174,7 +175,7 @@ def _place(source, model_type, local_files_only=False):
     from .checkpoints import hub
 
     if source is None:
-        return SHIPPED_V1 if model_type == "pvt" else SHIPPED
+        return SHIPPED_MODELS["pvt_v1_nano_imagenette"] if model_type == "pvt" else SHIPPED
     return hub.download(source, local_files_only) if hub.is_hub_name(source) else source
 
 
@@ -843,18 +844,12 @@ class ImageFeatureExtractionPipeline(_Pipeline):
 
 
 def _scores(logits, config, function_to_apply):
+    if function_to_apply is None:
+        return answers(logits, config)[1]
     functions = {"softmax": softmax, "sigmoid": sigmoid, "none": lambda logits: logits}
-    name = _fitting(config) if function_to_apply is None else str(function_to_apply).lower()
+    name = str(function_to_apply).lower()
     one_of(*functions)("function_to_apply", name)
     return functions[name](logits)
-
-
-def _fitting(config):
-    """How transformers' pipeline reports logits: a regression's as they are, the sigmoids of independent labels or of a
-    single one, and otherwise the softmax."""
-    if config.problem_type == "regression":
-        return "none"
-    return "sigmoid" if config.problem_type == "multi_label_classification" or config.num_labels == 1 else "softmax"
 
 
 TASKS = {

@@ -24,7 +24,7 @@ from .layers.patch_embed import overlapping_patch_embed
 from .layers.patch_embed import patch_embed as plain_patch_embed
 from .layers.position import add_positions
 from .layers.run import QUIET, Only, Run
-from .parameters import check_class_token, check_fit
+from .parameters import check_class_token, check_fit, check_labels
 
 # Which names of a trace Hugging Face's models return: as hidden_states, by generation, and as attentions.
 STATES = {"pvt": r"stages\.\d+\.blocks\.\d+|norm", "pvt_v2": r"stages\.\d+"}
@@ -70,6 +70,7 @@ def forward(pixel_values, params, config, labels=None, output_attentions=False, 
 
     Returns an `Output`. Raises ValueError if the pictures, labels or parameters do not fit the model.
     """
+    check_labels(labels, config)
     kept = Only("|".join([STATES[config.model_type]] * bool(output_hidden_states) + [PROBS] * bool(output_attentions)))
     run = start(config, seed, [kept] if trace is None else [kept, trace])
     tokens, maps = trunk(pixel_values, params, config, run)

@@ -1,10 +1,14 @@
 """How a command names and loads a model: the options that all of them share."""
 
 import argparse
+import re
 from dataclasses import replace
+from pathlib import Path
 
 from .checkpoints.checkpoint import load_model
-from .pictures.recipes import RECIPES, at_size
+from .config import VARIANTS
+from .pictures.recipes import PICTURE_CHANNELS, RECIPES, at_size
+from .system.checks import wrong
 from .system.cli import image_size
 from .system.memory import check_memory
 from .system.paths import SHIPPED
@@ -19,8 +23,8 @@ def add_model_options(parser, positional=False, required=False):
                             help="the same as --model SOURCE")  # fmt: skip
     one_of.add_argument(
         "--model", metavar="SOURCE",
-        help="a checkpoint file, a Hugging Face or timm folder, a published name (pvt_tiny; classify --list-models "
-             "shows all) or a Hub id" + "; by default the model that ships in weights/" * (not required),
+        help="a checkpoint file, a Hugging Face or timm folder, a model's name (pvt_tiny; classify --list-models "
+             "shows all) or a Hub id" + "; by default pvt_v2_b0_imagenette, which ships" * (not required),
     )  # fmt: skip
     parser.add_argument("--local-files-only", action="store_true", help="never download")
     parser.add_argument("--weights", choices=("raw", "ema"), help="of a training checkpoint that keeps both, the last "
@@ -47,8 +51,16 @@ def model_from(options, dtype="float32"):
 
         size = H, W = options.image_size
         check_memory("--image-size", f"{H} x {W} pixels", memory(model.config, size))
-        model = replace(model, preprocessing=at_size(model.preprocessing, size))
+        note = re.sub(r",? at \d+ ?x ?\d+|, as asked for", "", model.origin.get("recipe", "not recorded"))
+        model = replace(model, preprocessing=at_size(model.preprocessing, size),
+                        origin=model.origin | {"recipe": f"{note}, at {H} x {W}, as asked for"})  # fmt: skip
     return model
+
+
+def config_from(options):
+    """The configuration of that model; a published name alone needs no weights, and no download."""
+    by_name = None if Path(options.model or "").exists() else VARIANTS.get(options.model)
+    return by_name or model_from(options).config
 
 
 def model_name(options):
@@ -61,4 +73,6 @@ def classifier_from(options):
     model = model_from(options)
     if not model.config.num_labels:
         raise ValueError(f"{model_name(options)}: found no classifier (num_labels 0); expected a model with labels")
+    if (channels := model.config.num_channels) not in PICTURE_CHANNELS:
+        raise wrong(model_name(options), f"a model of {channels} channels", "1, 3 or 4, as pictures have")
     return model

@@ -8,7 +8,7 @@ every implementation.
 
 import numpy as np
 
-from .config import stage_grids
+from .config import smallest_side, stage_grids
 
 
 def parameter_shapes(config, class_token=True):
@@ -75,6 +75,16 @@ def check_fit(pixel_values, params, config):
     fits = is_array and pixel_values.dtype == dtype and pixel_values.ndim == 4 and 0 not in pixel_values.shape
     if not fits or pixel_values.shape[1] != config.num_channels:
         raise ValueError(f"pixel_values: found {found}; expected {dtype} (B, {config.num_channels}, H, W)")
+    H, W = pixel_values.shape[2:]
+    if min(H, W) < (least := smallest_side(config)):
+        expected = f"at least {least} x {least}, of which every stage can make keys (--image-size)"
+        raise ValueError(f"picture: found {H} x {W} pixels for the model; expected {expected}")
+
+
+def check_labels(labels, config):
+    """Raises ValueError if there are labels, but no head whose logits they could be for."""
+    if labels is not None and not config.num_labels:
+        raise ValueError("labels: found some for a model without a head (num_labels 0); expected none")
 
 
 def check_class_token(params, config):

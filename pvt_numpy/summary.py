@@ -17,7 +17,7 @@ from itertools import groupby
 from .analysis.cost import summarise
 from .analysis.observe import place
 from .config import VARIANTS
-from .options import add_model_options, model_from
+from .options import add_model_options, config_from
 from .system.cli import command_parser, image_size, run
 
 
@@ -33,8 +33,7 @@ def main(argv=None):
     parser.add_argument("--json", action="store_true", help="one JSON object, for programs")
     options = parser.parse_args(argv)
 
-    config = VARIANTS.get(options.model) or model_from(options).config
-    result = summarise(config, options.pixels)
+    result = summarise(config_from(options), options.pixels)
     print(json.dumps(result) if options.json else as_text(result, options.compare_attention))
     return 0
 

@@ -199,7 +199,7 @@ def work(training, task, folder, threads):
 
 def finish(training, task, folder):
     """Writes the averaged model and the curve."""
-    origin = {"format": "pvt_numpy", "source": "python -m pvt_numpy.train", "recipe": "hf"}
+    origin = {"format": "pvt_numpy.train", "recipe": "hf"}  # called by its file's name, whatever that will be
     model = Model(training.config, unflatten(training.arrays["average"]), task.labels, task.recipe, origin)
     save_model(folder / "model.safetensors", model)
     try:

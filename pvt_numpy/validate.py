@@ -30,10 +30,11 @@ from .analysis.observe import place
 from .checkpoints.checkpoint import Model, describe
 from .config import VARIANTS
 from .fast import plain
+from .layers.twins import TWINS
 from .model import forward
 from .options import add_model_options, model_from
 from .pictures.processor import preprocess
-from .pictures.recipes import RECIPES
+from .pictures.recipes import PICTURE_CHANNELS, RECIPES
 from .reference.cases import compare, golden_case, live_case
 from .reference.comparison import TOLERANCES, first_departure
 from .reference.golden import seeded_params, seeded_pixels
@@ -43,6 +44,7 @@ from .system.cli import command_parser, printable, run, say_working
 from .system.paths import SAMPLE_PICTURE
 
 MISTAKE_WIDTH = max(map(len, OF_A_MODEL))
+PLAIN = "run: the formulas of layers/, without the faster twins of fast/"
 SEED = 1  # of the random weights; the noise picture's is one more
 
 
@@ -103,7 +105,8 @@ def make_case(options, variant, dtype, live):
     else:
         model = model_from(options, dtype)
         title = describe(model)
-    picture = options.image or (SAMPLE_PICTURE if not variant and SAMPLE_PICTURE.is_file() else None)
+    sample = not variant and model.config.num_channels in PICTURE_CHANNELS and SAMPLE_PICTURE.is_file()
+    picture = options.image or (SAMPLE_PICTURE if sample else None)
     if picture:
         pixels, shown = preprocess(picture, **model.preprocessing).astype(dtype), f" {Path(picture).name}"
     else:
@@ -117,7 +120,7 @@ def as_dict(case, rows, dtype, mistake=None):
     layers = [{key: value if key == "name" or math.isfinite(value) else None for key, value in row._asdict().items()}
               for row in rows]  # fmt: skip
     return {"model": case.title, "reference": case.reference, "golden": case.golden, "dtype": dtype, "break": mistake,
-            "tolerance": TOLERANCES[dtype], "first_departure": first and first.name,
+            "plain": not TWINS, "tolerance": TOLERANCES[dtype], "first_departure": first and first.name,
             "layers": layers}  # fmt: skip
 
 
@@ -127,6 +130,8 @@ def report(case, rows, dtype, mistake=None):
     first = first_departure(rows, tolerance)
     width = max(len(row.name) for row in rows)
     lines = [printable(case.title), f"reference: {case.reference}"]
+    if not TWINS:
+        lines.append(PLAIN)
     if mistake:
         lines.append(f"mistake put in: {MISTAKES[mistake].text}")
     lines += [f"{dtype}; tolerance {tolerance:g}, relative to the largest number of the layer", "",
@@ -146,7 +151,8 @@ def table(options, live):
     """Prints the table of all variants, a row as soon as it is known; returns the exit status."""
     status = 0
     if not options.json:
-        print(f"reference: {'transformers, run now' if live else 'golden numbers, written once by PyTorch'}\n")
+        print(f"reference: {'transformers, run now' if live else 'golden numbers, written once by PyTorch'}")
+        print("" if TWINS else f"{PLAIN}\n")
         print("| model | layers compared | float64: largest relative difference | float64: logits, absolute "
               "| float32: largest relative difference | float32: logits, absolute | same top 5 |\n"
               + "|---" * 7 + "|")  # fmt: skip

@@ -19,12 +19,12 @@ from PIL import Image
 
 import pvt_numpy
 from pvt_numpy import plots
+from pvt_numpy.analysis.answers import answers
 from pvt_numpy.layers.attention import as_map, attention, tokens
 from pvt_numpy.layers.head import mean_pool_head
 from pvt_numpy.layers.layernorm import layer_norm
 from pvt_numpy.layers.mlp import dwconv_mlp
 from pvt_numpy.layers.patch_embed import overlapping_patch_embed
-from pvt_numpy.layers.softmax import softmax
 
 PICTURE = "golf_ball.jpg"  # or a picture of yours: a church, a tench, a French horn ...
 
@@ -56,12 +56,12 @@ print(f"from {x.min():.2f} to {x.max():.2f}, mean {x.mean():.2f}")
 # %% [markdown]
 # ## The answer
 #
-# `forward` takes pixels, parameters and configuration. If you give it a dict as `trace`, it leaves every intermediate result there. The ten *logits* become probabilities by the softmax, $p_k = e^{z_k} / \sum_j e^{z_j}$.
+# `forward` takes pixels, parameters and configuration. If you give it a dict as `trace`, it leaves every intermediate result there. The ten *logits* become probabilities by the softmax, $p_k = e^{z_k} / \sum_j e^{z_j}$, as one label is true. (`answers` asks the configuration: if several may be, each logit has a sigmoid of its own, and a regression's is the answer itself.)
 
 # %%
 trace = {}
 output = pvt_numpy.forward(x, params, config, trace=trace)
-probabilities = softmax(output.logits[0])
+_, probabilities = answers(output.logits[0], config)
 for k in np.argsort(-probabilities)[:5]:
     logit, p = output.logits[0, k], probabilities[k]
     print(f"{model.labels[k]:18} logit {logit:6.2f}   probability {p:.3f}")
@@ -232,7 +232,7 @@ for name, function in ways.items():
 # <details><summary>Solution</summary>
 #
 # ```python
-# softmax(pvt_numpy.forward(np.ascontiguousarray(x[:, :, ::-1]), params, config).logits[0]).round(3)
+# answers(pvt_numpy.forward(np.ascontiguousarray(x[:, :, ::-1]), params, config).logits[0], config)[1].round(3)
 # ```
 #
 # Attention alone would not notice. But patches, the $3 \times 3$ convolutions and the border of zeros do (notebook 5), and the model was trained on pictures that stood upright. A ball has no top and bottom, so the golf ball is still recognised; try a church.

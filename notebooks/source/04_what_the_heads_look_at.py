@@ -21,6 +21,7 @@ import numpy as np
 
 import pvt_numpy
 from pvt_numpy import plots
+from pvt_numpy.analysis.answers import answers
 from pvt_numpy.analysis.rollout import key_blocks, merge_matrix, pyramid_rollout, spread
 from pvt_numpy.layers.softmax import softmax
 
@@ -35,7 +36,7 @@ picture = plots.photo_of(x, **model.preprocessing)
 trace = {}  # receives every intermediate of the forward pass
 output = pvt_numpy.forward(x, model.params, config, trace=trace)
 
-probabilities = softmax(output.logits[0])
+_, probabilities = answers(output.logits[0], config)
 answer = int(probabilities.argmax())
 print(f"{model.labels[answer]}: {probabilities[answer]:.0%}, logit {output.logits[0, answer]:.2f}")
 
@@ -249,7 +250,7 @@ v1_x = pvt_numpy.preprocess(PICTURE, **v1.preprocessing)
 v1_trace = {}
 v1_logits = pvt_numpy.forward(v1_x, v1.params, v1.config, trace=v1_trace).logits[0]
 v1_picture = plots.photo_of(v1_x, **v1.preprocessing)
-print(f"it says: {v1.labels[v1_logits.argmax()]}, {softmax(v1_logits).max():.0%}")
+print(f"it says: {v1.labels[v1_logits.argmax()]}, {answers(v1_logits, v1.config)[1].max():.0%}")
 plots.class_attention(v1_picture, v1_trace, v1.config)
 
 # %% [markdown]

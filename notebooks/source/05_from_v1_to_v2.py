@@ -21,11 +21,11 @@ from PIL import Image
 
 import pvt_numpy
 from pvt_numpy import plots
+from pvt_numpy.analysis.answers import answers
 from pvt_numpy.layers.attention import attention
 from pvt_numpy.layers.depthwise import depthwise_conv2d
 from pvt_numpy.layers.position import resize_positions
 from pvt_numpy.layers.resize import adaptive_average_pool, bilinear_matrix
-from pvt_numpy.layers.softmax import softmax
 
 PICTURE = "golf_ball.jpg"  # or a picture of yours
 
@@ -299,7 +299,7 @@ for H, W in [*squares, (225, 301), (224, 320)]:
     recipe = model.preprocessing | {"size": {"height": H, "width": W}}
     resized = pvt_numpy.preprocess(PICTURE, **recipe)
     output = pvt_numpy.forward(resized, model.params, config, output_hidden_states=True)
-    p = softmax(output.logits[0])
+    _, p = answers(output.logits[0], config)
     grids = ", ".join(f"{s.shape[2]}x{s.shape[3]}" for s in output.hidden_states)
     print(f"{H} x {W}: grids {grids}; {model.labels[p.argmax()]} {p.max():.0%}")
 

@@ -14,10 +14,10 @@ import numpy as np
 
 from ..config import PvtConfig, PvtV2Config, config_from_dict, config_to_dict, variant_name
 from ..parameters import channels_last, flatten, parameter_shapes, unflatten
-from ..pictures.recipes import RECIPES, check_options
-from ..system.checks import one_of, wrong
+from ..pictures.recipes import RECIPES, check_options, for_channels
+from ..system.checks import counted, one_of, wrong
 from ..system.files import check_not_dangling
-from ..system.paths import SHIPPED
+from ..system.paths import SHIPPED, SHIPPED_MODELS
 from .identify import Identity, asked_for, identify, known_variant, our_shapes
 from .inside import choose, without_class_row
 from .names import file_names
@@ -58,8 +58,9 @@ def load_model(source=None, dtype=np.float32, local_files_only=False, recipe=Non
     """The Model in `source`, its parameters in `dtype` (float32 or float64).
 
     source  a file of ours; a folder with Hugging Face's or timm's files; a single .safetensors or (with PyTorch
-            installed) .pth file of the official code, timm or Hugging Face; a published name, or the id of a PVT on
-            the Hub, which is downloaded on first use unless `local_files_only`; None: the model that ships
+            installed) .pth file of the official code, timm or Hugging Face; the name of a model that ships; a
+            published name, or the id of a PVT on the Hub, which is downloaded on first use unless `local_files_only`;
+            None: the v2 that ships
     recipe  a name of RECIPES: how pictures are prepared, whatever the files say of it, readable or not
     weights "raw" or "ema", of a training checkpoint that keeps both; None: the averaged ones (ema) if there are any
     prefix  which one, of several PVTs in a file: parts of what stands before its names, such as "student.backbone"
@@ -77,7 +78,13 @@ def load_model(source=None, dtype=np.float32, local_files_only=False, recipe=Non
         opened, notes = choose(opened, name, weights, prefix)
     found = _read_metadata(opened.metadata, name, recipe) if ours else identify(opened, name, short_name, recipe)
     params = _read_params(opened, name, found, dtype)
-    return Model(found.config, params, found.labels, found.preprocessing, found.origin | notes)
+    preprocessing, remark = for_channels(found.preprocessing, found.config.num_channels)
+    origin = found.origin | notes
+    if "format" in origin:  # a model trained here has no other name
+        origin = {"source": short_name} | origin
+    if remark:
+        origin = origin | {"recipe": origin.get("recipe", "not recorded") + remark}
+    return Model(found.config, params, found.labels, preprocessing, origin)
 
 
 def save_model(path, model, dtype="float32"):
@@ -90,7 +97,7 @@ def save_model(path, model, dtype="float32"):
     flat, labels = flatten(model.params), None if model.labels is None else list(model.labels)
     _check_names({name: np.shape(value) for name, value in flat.items()}, "the model", model.config, "ours", False)
     if labels is not None and len(labels) != model.config.num_labels:
-        raise wrong("the model", f"{len(labels)} labels", f"num_labels = {model.config.num_labels}")
+        raise wrong("the model", counted(len(labels), "label"), f"num_labels = {model.config.num_labels}")
     values = {"config": config_to_dict(model.config), "labels": labels}
     values |= {"preprocessing": model.preprocessing, "origin": model.origin}
     metadata = {FORMAT_KEY: FORMAT} | {key: json.dumps(value, ensure_ascii=False) for key, value in values.items()}
@@ -106,11 +113,13 @@ def describe(model):
     """
     config, origin = model.config, model.origin
     count = sum(array.size for array in flatten(model.params).values())
-    outputs = f"{config.num_labels or 'no'} outputs"
+    outputs = f"{config.num_labels or 'no'} output{'s' * (config.num_labels != 1)}"
     if config.model_type == "pvt" and "stages" in model.params and "cls_token" not in model.params["stages"][-1]:
         outputs = "no class token and no outputs"
     other = f", {config.embed_eps:g} in patch embeddings and SRA"
     eps = f"{config.layer_norm_eps:g}" + (" throughout" if config.embed_eps == config.layer_norm_eps else other)
+    if config.problem_type not in (None, "single_label_classification"):
+        outputs += f" ({config.problem_type})"
     source = " of ".join(origin[key] for key in ("source", "format") if key in origin) or "no recorded source"
     more = "".join(f"; {key} {origin[key]}" for key in NOTES if key in origin)
     return (
@@ -121,7 +130,11 @@ def describe(model):
 
 def _locate(source, local_files_only):
     """(path, name for messages, name to note in the origin) of what `load_model` was asked for."""
+    if source == "":
+        raise wrong("the model", "an empty name", "a file, a folder or the name of a model (classify --list-models)")
     path = SHIPPED if source is None else Path(source)
+    if source in SHIPPED_MODELS and not path.exists():
+        path = SHIPPED_MODELS[source]
     if path.exists() or source is None:
         return path, str(path), (path.parent if path.name in FOLDER_FILES else path).resolve().name
     check_not_dangling(path)
@@ -161,7 +174,7 @@ def _read_metadata(metadata, name, recipe):
         raise wrong(f"{name}: the metadata's 'config'", f"too few or unknown fields, {odd}", "all fields")
     labels = values["labels"]
     if labels is not None and (len(labels) != config.num_labels or not all(isinstance(x, str) for x in labels)):
-        raise wrong(f"{name}: the metadata's 'labels'", f"{len(labels)} labels", f"{config.num_labels} texts")
+        raise wrong(f"{name}: the metadata's 'labels'", counted(len(labels), "label"), f"{config.num_labels} texts")
     origin = {key: str(value) for key, value in values["origin"].items()}
     return Identity("ours", False, config, None if labels is None else tuple(labels), values["preprocessing"], origin)
 

@@ -39,7 +39,7 @@ def export_hf(folder, model, dtype="float32"):
         remarks.append(f"Hugging Face has one epsilon: {becomes}, which moves the logits by 1e-5 or more")
     files = {"config.json": values}
     if model.preprocessing:
-        ours = ("crop_offset", "do_convert_rgb", "data_format", "input_data_format")
+        ours = ("crop_offset", "do_convert_rgb", "num_channels", "data_format", "input_data_format")
         processor = {key: value for key, value in model.preprocessing.items() if key not in ours}
         files["preprocessor_config.json"] = {"image_processor_type": "PvtImageProcessor"} | processor
         if processor.get("do_center_crop") and model.preprocessing.get("crop_offset") == "round":
@@ -62,6 +62,8 @@ def export_timm(folder, model, dtype="float32"):
     if (config.layer_norm_eps, config.embed_eps) != (1e-6, 1e-5):
         ours = f"this model has {config.layer_norm_eps:g} and {config.embed_eps:g}, so the logits move by about 1e-5"
         remarks.append(f"timm's epsilons are fixed at 1e-06, and 1e-05 in patch embeddings and SRA; {ours}")
+    if config.problem_type is not None:
+        remarks.append(f"timm cannot say problem_type, which is {config.problem_type}; config.json leaves it out")
     recipe = _timm_recipe(model.preprocessing)
     if recipe is None:
         remarks.append("timm cannot say this model's recipe; config.json leaves it out")

@@ -28,6 +28,7 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from ..system.checks import wrong
+from ..system.paths import SHIPPED_MODELS
 from .sources import FOLDER_FILES, read_weight_map
 
 WEIGHTS = "model.safetensors"
@@ -93,6 +94,10 @@ _RECIPES = {  # in words, for the table
     "hf": "squash to 224x224 (filter not pinned)",
     "hf-bilinear": "squash to 224x224, bilinear",
     "timm": "short side 248 bicubic, crop 224",
+}
+_SHIPPED = {
+    "pvt_v2_b0_imagenette": "PVT v2 b0, pictures of 224 x 224; without a name it is this one",
+    "pvt_v1_nano_imagenette": "PVT v1, small, pictures of 64 x 64; has a class token and position tables",
 }
 _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9_.-]+")
 _REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+-]*")
@@ -167,7 +172,9 @@ def list_models():
         *(f"  {variant:<14}{top1}" for variant, top1 in OFFICIAL_TOP1.items()),
         "The repositories above bring the recipes listed beside them, for which these accuracies do not hold.",
         "",
-        "Any other PVT on the Hub works too, as ORG/NAME or ORG/NAME@REVISION. Without a name: the model that ships.",
+        "Models that ship, by name and without a download, for Imagenette's ten classes:",
+        *(f"  {name:<24}{_SHIPPED[name]}" for name in SHIPPED_MODELS),
+        "Any other PVT on the Hub works too, as ORG/NAME or ORG/NAME@REVISION.",
     ]
     return "\n".join(lines)
 
@@ -191,7 +198,7 @@ def download(source, local_files_only=False):
     if "://" in name:
         raise wrong(source, "the address of no model on the Hub", "that of one, or a file saved from it: load its path")
     if row is None and not _HUB_ID.fullmatch(name):
-        close = difflib.get_close_matches(source, PUBLISHED, n=1)
+        close = difflib.get_close_matches(source, [*PUBLISHED, *SHIPPED_MODELS], n=1)
         hint = f" (did you mean {close[0]}?)" if close else ""
         raise wrong(source, f"no published model of that name{hint}", f"{_NAMES}, or any Hub id org/name")
     wanted = row._replace(name=source) if row else Published(source, name)

@@ -6,7 +6,7 @@ function showFacts() {
   const [best] = page.predictions;
   say(find("#file"), bold(page.file));
   say(find("#model"), model.name, ...(best ? [" · answer: ", bold(best.label),
-    best.probability === null ? "" : ` ${percent(best.probability)}`] : []));
+    ` ${answerOf(best)}`] : []));
   const [H, W] = page.input;
   const facts = {
     model: model.name, variant: `${model.variant} (PVT v${model.version})`,
@@ -19,13 +19,19 @@ function showFacts() {
     [element("dt", {}, name), element("dd", {}, value)]));
 }
 
+/* A prediction's probability or, in a regression, its value. */
+function answerOf({ probability, value }) {
+  return value === undefined ? percent(probability) : signed(value.toFixed(3));
+}
+
 function showPredictions() {
-  const rows = page.predictions.map(({ label, logit, probability }) => {
+  const rows = page.predictions.map((prediction) => {
     const bar = element("i");
-    bar.style.transform = `scaleX(${probability || 0})`;
-    return element("tr", {}, element("td", {}, label), element("td", {}, signed(logit.toFixed(3))),
-      element("td", {}, probability === null ? "" : percent(probability)), element("td", { class: "bar" }, bar));
+    bar.style.transform = `scaleX(${prediction.probability || 0})`;
+    return element("tr", {}, element("td", {}, prediction.label), element("td", {}, signed(prediction.logit.toFixed(3))),
+      element("td", {}, answerOf(prediction)), element("td", { class: "bar" }, bar));
   });
+  if (rows.length && "value" in page.predictions[0]) find("#predictions thead th:last-child").textContent = "value";
   find("#predictions tbody").replaceChildren(...rows);
   find("#predictions").hidden = !rows.length;
   find("#predictions-note").textContent = rows.length

@@ -13,17 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
+from ..analysis.answers import predictions
 from ..analysis.observe import observe
 from ..analysis.rollout import cell_sizes, pyramid_rollout
 from ..checkpoints.checkpoint import Model, load_model
 from ..config import variant_name
-from ..layers.activations import sigmoid
 from ..layers.attention import POOLED
-from ..layers.losses import loss_kind
-from ..layers.softmax import softmax
 from ..parameters import flatten
 from ..pictures.processor import preprocess
-from ..pictures.recipes import FILTERS, at_size, size_dict
+from ..pictures.recipes import FILTERS, PICTURE_CHANNELS, at_size, size_dict
 from ..system.checks import wrong
 from ..system.files import atomic_file, check_writable
 from ..system.paths import EXPLORER
@@ -31,7 +29,6 @@ from .pack import WANTED, encode, pack
 from .picture import LARGEST_INPUT, one_picture, shown_picture
 
 SCRIPTS = ("numbers.js", "paint.js", "views.js", "arithmetic.js", "facts.js", "controls.js")
-SHOWN_CLASSES = 5
 
 
 @dataclass(frozen=True, repr=False)
@@ -80,6 +77,8 @@ def explore(image, model=None, path=None, *, size=None, name=None):
 
 def build(image, model, name, size=None):
     """The page as text; the arguments are those of `explore`, the model loaded and the name known."""
+    if model.config.num_channels not in PICTURE_CHANNELS:
+        raise wrong("the model", f"{model.config.num_channels} channels", "1, 3 or 4, which can be shown")
     recipe = at_size(model.preprocessing, None if size is None else size_dict("image size", size).values())
     picture = one_picture(image, recipe)
     pixel_values = preprocess(picture, **recipe | {"data_format": "channels_first"})
@@ -103,19 +102,6 @@ def geometry(config, i, input_hw):
     """Where stage i's tokens and keys lie, in fractions of the picture: token (r, c) starts at (r * cell[0], …)."""
     cell = [cell_sizes(config)[i] / n for n in input_hw]
     return {"cell": cell, "ratio": config.sr_ratios[i], "pooled": POOLED if config.linear_attention else 0}
-
-
-def predictions(logits, model):
-    """The five largest logits, and the chance each stands for if the outputs mean chances; [] without a head."""
-    config = model.config
-    if not config.num_labels:
-        return []
-    problem = loss_kind(config.num_labels, np.zeros(1, int), config.problem_type)  # unless told otherwise: one label
-    logits = logits.astype(np.float64)
-    chance = {"single_label_classification": softmax, "multi_label_classification": sigmoid}.get(problem)
-    chances = chance(logits).tolist() if chance else [None] * len(logits)
-    best = np.argsort(-logits, kind="stable")[:SHOWN_CLASSES]
-    return [{"label": model.label_names[n], "logit": float(logits[n]), "probability": chances[n]} for n in best]
 
 
 def model_facts(model, recipe):

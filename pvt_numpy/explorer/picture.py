@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ..pictures.decode import open_image
-from ..pictures.processor import preprocess
+from ..pictures.processor import converted, preprocess, rgb_array
 from ..pictures.recipes import at_size
 
 LARGEST_INPUT = 512  # pixels on a side that the explorer takes
@@ -24,7 +24,7 @@ QUALITIES = (88, 76, 60, 40, 20)  # the first that is small enough is taken
 def one_picture(image, recipe):
     """The one picture in `image` (a path, a binary file, a Pillow image or an array), as `preprocess` reads it."""
     if isinstance(image, str | os.PathLike) or hasattr(image, "read"):
-        return open_image(image, recipe["do_convert_rgb"])
+        return open_image(image, converted(recipe.get("num_channels", 3), recipe["do_convert_rgb"]))
     if isinstance(image, list | tuple) or getattr(image, "ndim", 3) > 3:
         raise ValueError("image: found several pictures; expected one")
     return image
@@ -48,12 +48,13 @@ def shown_picture(picture, recipe, H, W):
 
 
 def _pixels(picture, recipe):
-    """The picture after the recipe's resizing and cutting: uint8 (H, W, 3), or (H, W) if there are no colours."""
+    """The picture after the recipe's resizing and cutting: uint8 (H, W, 3), or (H, W) if there are no colours; what
+    is transparent lies on white."""
     plain = {"do_rescale": False, "do_normalize": False, "data_format": "channels_last"}
     raw = preprocess(picture, **recipe | plain)[0]
     fractions = getattr(picture, "dtype", np.uint8) != np.uint8 and raw.max() <= 1
     raw = np.clip(np.rint(raw * 255 if fractions else raw), 0, 255).astype(np.uint8)
-    return raw if raw.shape[-1] == 3 else raw[..., 0]
+    return rgb_array(raw, "picture") if raw.shape[-1] in (3, 4) else raw[..., 0]
 
 
 def _jpeg(image):

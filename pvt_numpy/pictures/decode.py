@@ -64,8 +64,8 @@ def most_pixels():
 
 def open_image(source, do_convert_rgb=True):
     """The picture in a file (a path, or a file opened in binary mode) as a Pillow image: decoded, its first frame,
-    turned upright, 8 bits per channel, RGB unless told otherwise, of at most `most_pixels()`. FileNotFoundError or
-    ValueError if it cannot be."""
+    turned upright, 8 bits per channel, RGB unless told otherwise ("RGBA", or False: as it is), of at most
+    `most_pixels()`. FileNotFoundError or ValueError if it cannot be."""
     if hasattr(source, "read"):
         name = source.name if isinstance(getattr(source, "name", None), str) else "the given file"
         name = "standard input" if name == "<stdin>" else name
@@ -197,7 +197,7 @@ def _upright(image, do_convert_rgb):
         upright = upright.copy()  # Pillow spreads the pixels over 0..255, but not the one that is transparent
         upright.info["transparency"] = key * 255 // (2 ** int(stored[2]) - 1)
     if do_convert_rgb:
-        upright = _rgb(upright)
+        upright = upright.convert("RGBA") if do_convert_rgb == "RGBA" else _rgb(upright)
     elif upright is image:
         upright = image.copy()
     upright.info.clear()  # else the same EXIF would rotate it again

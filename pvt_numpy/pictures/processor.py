@@ -14,7 +14,7 @@ import warnings
 import numpy as np
 from PIL import Image
 
-from ..system.checks import wrong
+from ..system.checks import counted, wrong
 from .decode import from_pillow, open_image
 from .recipes import BICUBIC, IMAGENET_MEAN, IMAGENET_STD, SIZE_224, check_options, size_dict, target_size
 
@@ -27,7 +27,7 @@ def preprocess(
     do_center_crop=False, crop_size=None, crop_offset="floor",
     do_rescale=True, rescale_factor=1 / 255,
     do_normalize=True, image_mean=IMAGENET_MEAN, image_std=IMAGENET_STD,
-    do_convert_rgb=True, data_format="channels_first", input_data_format=None,
+    do_convert_rgb=True, num_channels=3, data_format="channels_first", input_data_format=None,
 ):  # fmt: skip
     """Pixel values for the model: (B, C, H, W) float32. The defaults are Hugging Face's.
 
@@ -42,6 +42,8 @@ def preprocess(
     rescale_factor     turns 0..255 into 0..1; pass do_rescale=False for arrays that are already there
     image_mean, _std   one number per channel, or one for all; x becomes (x - mean) / std
     do_convert_rgb     grey and palette become RGB, transparent parts white; False keeps the channels there are
+    num_channels       of the model: 3: as do_convert_rgb says; 1: pictures become grey; 4: RGBA, opaque if nothing in
+                       them is transparent; any other number only arrays have
     data_format        "channels_last" gives (B, H, W, C)
     input_data_format  at which end of an array's shape the channels are, if the shape leaves that open
 
@@ -51,7 +53,7 @@ def preprocess(
     check_options({name: value for name, value in locals().items() if name != "images"})
     batch = []
     for name, image in _named(images):
-        pixels = _to_pixels(image, name, do_convert_rgb, input_data_format)
+        pixels = _to_pixels(image, name, converted(num_channels, do_convert_rgb), num_channels, input_data_format)
         if do_resize:
             pixels = resize(pixels, size, resample, name)
         if do_center_crop:
@@ -159,17 +161,27 @@ def _named(images):
     return [(f"images[{i}]", image) for i, image in enumerate(images)]
 
 
-def _to_pixels(image, name, do_convert_rgb, input_data_format):
+def converted(num_channels, do_convert_rgb):
+    """Into what a picture is decoded for a model of so many channels: True for RGB, "RGBA", or False for as it is."""
+    return {1: True, 4: "RGBA"}.get(num_channels, do_convert_rgb)
+
+
+def _to_pixels(image, name, do_convert_rgb, num_channels, input_data_format):
     if isinstance(image, Image.Image):
         image = from_pillow(image, name, do_convert_rgb)
     elif isinstance(image, str | os.PathLike) or hasattr(image, "read"):
         image = open_image(image, do_convert_rgb)
     elif hasattr(image, "__array__"):
-        return _array_pixels(np.asarray(image), name, do_convert_rgb, input_data_format)
+        image = _array_pixels(np.asarray(image), name, do_convert_rgb, input_data_format)
     else:
         raise wrong(name, type(image).__name__, "a path, binary file, Pillow image or array")
     pixels = np.asarray(image)
-    return pixels if pixels.ndim == 3 else pixels[..., None]
+    pixels = pixels if pixels.ndim == 3 else pixels[..., None]
+    if num_channels == 1 and pixels.shape[2] == 3:
+        pixels = _grey(pixels)
+    if pixels.shape[2] != num_channels != 3:
+        raise wrong(name, f"a picture of {counted(pixels.shape[2], 'channel')}", f"{num_channels}, as the model has")
+    return pixels
 
 
 def _array_pixels(pixels, name, do_convert_rgb, input_data_format):
@@ -182,7 +194,9 @@ def _array_pixels(pixels, name, do_convert_rgb, input_data_format):
         pixels = pixels[..., None]
     elif _channels_come_first(pixels.shape, name, input_data_format):
         pixels = np.moveaxis(pixels, 0, -1)
-    return _rgb_array(pixels, name) if do_convert_rgb else pixels
+    if do_convert_rgb == "RGBA":
+        return _rgba_array(pixels)
+    return rgb_array(pixels, name) if do_convert_rgb else pixels
 
 
 def _channels_come_first(shape, name, input_data_format):
@@ -196,7 +210,21 @@ def _channels_come_first(shape, name, input_data_format):
     return first
 
 
-def _rgb_array(pixels, name):
+def _grey(pixels):
+    """RGB (H, W, 3) as grey (H, W, 1): 0.299, 0.587 and 0.114 of them, in the 65536ths of which Pillow makes "L"."""
+    grey = pixels.astype(np.float64) @ np.array([19595, 38470, 7471]) / 65536
+    return (grey if pixels.dtype.kind == "f" else np.floor(grey + 0.5)).astype(pixels.dtype)[..., None]
+
+
+def _rgba_array(pixels):
+    """Grey or RGB with an opaque fourth channel. (Other channel counts stay.)"""
+    if pixels.shape[2] not in (1, 3):
+        return pixels
+    opaque = np.full((*pixels.shape[:2], 1), 1 if pixels.dtype.kind == "f" else 255, pixels.dtype)
+    return np.concatenate([np.broadcast_to(pixels, (*pixels.shape[:2], 3)), opaque], axis=2)
+
+
+def rgb_array(pixels, name):
     """Grey three times over; RGBA laid on white. (Other channel counts stay: they have no colours to convert.)"""
     channels = pixels.shape[2]
     if channels == 1:

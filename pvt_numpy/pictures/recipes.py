@@ -22,6 +22,7 @@ SIZE_224 = {"height": 224, "width": 224}
 FILTERS = {filter.name.lower(): int(filter) for filter in sorted(Image.Resampling)}  # timm's names, Pillow's numbers
 BILINEAR, BICUBIC = FILTERS["bilinear"], FILTERS["bicubic"]
 
+PICTURE_CHANNELS = (1, 3, 4)  # grey, RGB, RGBA
 LARGEST = 10**6  # of a number, and its inverse the smallest to divide by: what lies beyond overflows float32, or memory
 SIZE_KEYS = (("height", "width"), ("shortest_edge",), ("shortest_edge", "longest_edge"), ("max_height", "max_width"))
 
@@ -112,6 +113,26 @@ def at_size(recipe, image_hw=None):
     return recipe | {"size": size, "crop_size": {"height": H, "width": W}}
 
 
+def for_channels(recipe, num_channels):
+    """(the recipe for a model of so many channels, what that changed in words): pictures become grey for one channel,
+    RGBA for four, and three means and deviations, which are those of red, green and blue, their average for each.
+
+    >>> recipe, remark = for_channels(RECIPES["hf"], 1)
+    >>> recipe["num_channels"], [round(mean, 3) for mean in recipe["image_mean"]], remark
+    (1, [0.449], ', in grey, means and deviations averaged')
+    """
+    if num_channels == recipe.get("num_channels", 3):
+        return recipe, ""
+    changed = {"num_channels": num_channels}
+    known = {1: ", in grey", 3: ", in colour", 4: ", with transparency"}
+    remark = known.get(num_channels, f", {num_channels} channels")
+    for name in ("image_mean", "image_std"):
+        values = recipe.get(name, RECIPES["hf"][name])
+        if np.size(values) == 3 != num_channels:
+            changed[name] = [float(np.mean(values))] * num_channels
+    return recipe | changed, remark + ", means and deviations averaged" * (len(changed) > 1)
+
+
 def target_size(height, width, size):
     """Height and width after resizing, by torchvision's arithmetic: the long side is cut, not rounded.
 
@@ -166,6 +187,7 @@ OPTIONS = {
     "image_mean": ("do_normalize", _MEAN),
     "image_std": ("do_normalize", _STD),
     "do_convert_rgb": (None, FLAG),
+    "num_channels": (None, rule(_is_extent, "a positive whole number")),
     "data_format": (None, one_of("channels_first", "channels_last")),
     "input_data_format": (None, one_of("channels_first", "channels_last", None)),
 }

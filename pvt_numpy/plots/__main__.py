@@ -5,21 +5,24 @@ Stages, blocks and heads count from 1; the rows and columns of --query are pixel
 examples:
   python -m pvt_numpy.plots pyramid notebooks/golf_ball.jpg -o pyramid.png
   python -m pvt_numpy.plots attention notebooks/golf_ball.jpg --stage 3 --block 2 --query 120,100
-  python -m pvt_numpy.plots cost --model pvt_v2_b2 -o cost.pdf              downloads it on first use
+  python -m pvt_numpy.plots cost --model pvt_v2_b2 -o cost.pdf
 
 exit status: 0 drawn; 1 failed, said on stderr; 2 wrong usage
 """
 
 import argparse
+import sys
 
 from .. import plots
 from ..analysis.observe import observe
 from ..config import VARIANTS, stage_grids
-from ..options import add_model_options, add_picture_options, model_from
+from ..options import add_model_options, add_picture_options, config_from, model_from
 from ..pictures.processor import preprocess
 from ..reference.cases import by_precision, golden_case, live_case
 from ..reference.pytorch import missing_packages
+from ..system.checks import wrong
 from ..system.cli import command_parser, printable, result_is_a_file, run, say_working
+from ..system.paths import SHIPPED_V1
 
 
 def _over_photo(name, *options):
@@ -41,7 +44,7 @@ def _patches(given):
 
 def _positions(given):
     if given.config.model_type != "pvt":
-        raise ValueError("model: found a PVT v2, which has no position table; expected PVT v1 (--model pvt_tiny)")
+        raise wrong("model", "a PVT v2, which has no position table", f"PVT v1, such as {SHIPPED_V1}")
     stage, (H, W) = given.stage or 0, given.config.image_hw
     resized = stage_grids(given.config, given.image_size or (H, W * 3 // 2))[stage]
     table = given.params["stages"][stage]["pos_embed"]
@@ -64,26 +67,30 @@ def _difference(given):
     return plots.difference(by_precision(exact, single), title=title)
 
 
-# name -> (does it need an IMAGE?, what it shows, how it is drawn)
+# name -> (what it is drawn from besides the model; what it shows; how it is drawn)
 FIGURES = {
-    "pyramid": (True, "the picture and its four stages, to scale",
-                lambda given: plots.pyramid(given.photo, [given.trace[f"stages.{i}"] for i in given.stages])),
-    "patches": (True, "which pixels a token is made from, without and with overlap (--query)", _patches),
-    "kernels": (False, "the first patch embedding's kernels",
+    "pyramid": ("IMAGE", "the picture and its four stages, to scale",
+                lambda given: plots.pyramid(given.photo, [given.trace[f"stages.{i}"] for i in given.stages],
+                                            given.config.num_channels)),
+    "patches": ("IMAGE --query", "which pixels a token is made from, without and with overlap", _patches),
+    "kernels": ("", "the first patch embedding's kernels",
                 lambda given: plots.kernels(given.params["stages"][0]["patch_embed"]["proj"]["weight"])),
-    "attention": (True, "one token asks: every head (--stage, --block, --head, --query)",
+    "attention": ("IMAGE --stage --block --head --query", "one token asks: every head",
                   _over_photo("attention", "stage", "block", "head", "pixel")),
-    "stages": (True, "the same place asks in all stages (--block, --query)",
+    "stages": ("IMAGE --block --query", "the same place asks in all stages",
                _over_photo("attention_stages", "block", "pixel")),
-    "statistics": (True, "entropy and attention distance of every head",
+    "statistics": ("IMAGE", "entropy and attention distance of every head",
                    lambda given: plots.statistics(given.trace, given.config)),
-    "class-token": (True, "what v1's class token reads in the last stage", _over_photo("class_attention")),
-    "rollout": (True, "attention followed back to the picture, from the head or from --query in --stage",
+    "class-token": ("IMAGE", "what v1's class token reads in the last stage", _over_photo("class_attention")),
+    "rollout": ("IMAGE --stage --query", "attention followed back to the picture, from the head or from --query",
                 _over_photo("rollout", "stage", "pixel")),
-    "positions": (False, "v1's position table (--stage), and resized for --image-size", _positions),
-    "cost": (False, "what attention costs as the picture grows", lambda given: plots.cost(given.config)),
-    "difference": (True, "the difference to PyTorch, layer by layer", _difference),
+    "positions": ("--stage --image-size", "v1's position table, and resized for --image-size", _positions),
+    "cost": ("", "what attention costs as the picture grows; a published name needs no weights",
+             lambda given: plots.cost(given.config)),
+    "difference": ("IMAGE", "the difference to PyTorch, layer by layer", _difference),
 }  # fmt: skip
+OPTIONS = {"--stage": "stage", "--block": "block", "--head": "head", "--query": "pixel", "--recipe": "recipe",
+           "--image-size": "image_size", "IMAGE": "image"}  # fmt: skip
 
 
 def pixel_at(text):
@@ -96,8 +103,8 @@ def pixel_at(text):
 
 def main(argv=None):
     """The command. Returns its exit status."""
-    listed = "\n".join(f"  {name if image else f'({name})':<14} {text}" for name, (image, text, _) in FIGURES.items())
-    parser = command_parser("plots", __doc__, f"figures (those in brackets need no IMAGE):\n{listed}\n\n")
+    listed = "\n".join(f"  {name:<12} {text} ({uses or 'no IMAGE'})" for name, (uses, text, _) in FIGURES.items())
+    parser = command_parser("plots", __doc__, f"figures, and what each is drawn from:\n{listed}\n\n")
     parser.add_argument("figure", metavar="FIGURE", choices=FIGURES, help="which figure, see below")
     parser.add_argument("image", metavar="IMAGE", nargs="?", help="the picture to run the model on")
     parser.add_argument("-o", "--output", metavar="FILE", help="default: FIGURE.png; the suffix chooses the format")
@@ -111,12 +118,21 @@ def main(argv=None):
     add_model_options(parser)
     add_picture_options(parser)
     given = parser.parse_args(argv)
-    needs_image, _, draw = FIGURES[given.figure]
-    if needs_image and given.image is None:
+    uses, _, draw = FIGURES[given.figure]
+    uses = uses.split() + ["--recipe", "--image-size"] * ("IMAGE" in uses)
+    for flag, name in OPTIONS.items():
+        if flag not in uses and getattr(given, name) is not None:
+            expected = ", ".join(uses) or "nothing"
+            parser.error(f"{flag}: found it for the figure {given.figure}; expected {expected} beside --model")
+    missing = missing_packages() if given.figure == "difference" else []
+    if "IMAGE" in uses and given.image is None and not missing:
         parser.error(f"IMAGE: found none; expected a picture for the figure {given.figure}, as notebooks/golf_ball.jpg")
     output = given.output or f"{given.figure}.png"
     result_is_a_file(output, given.image, given.model)
-    prepare(given, needs_image)
+    if missing and given.image is not None:
+        print(f"{printable(given.image)} is not used: without {' and '.join(missing)}, golden numbers of a picture of "
+              "noise are drawn", file=sys.stderr)  # fmt: skip
+    prepare(given, "IMAGE" in uses and not missing)
     plots.save(draw(given), output)
     print(printable(output))
     return 0
@@ -124,6 +140,9 @@ def main(argv=None):
 
 def prepare(given, needs_image):
     """Adds to the options what a figure is drawn from: the model, its numbering, and the trace of a forward pass."""
+    if given.figure == "cost":
+        given.config = config_from(given)
+        return
     model = model_from(given)
     config, params = model.config, model.params
     vars(given).update(config=config, params=params, stages=range(config.num_encoder_blocks))

@@ -3,6 +3,8 @@
 import numpy as np
 
 from ..analysis.rollout import cell_sizes, head_statistics, key_blocks
+from ..system.checks import wrong
+from ..system.paths import SHIPPED_V1
 from .figures import drawing, new_figure
 from .photo import cells_of, checked, mark_query, middle, panels, show_photo, token_at
 from .style import GREY, MARKERS, STAGE_COLOURS, heat, scale_bar, times
@@ -114,7 +116,8 @@ def attention_stages(photo, trace, config, *, block=-1, pixel=None):
 def class_attention(photo, trace, config):
     """What v1's class token reads in each block of the last stage: a row a block, a column a head, and the mean."""
     if config.model_type != "pvt":
-        raise ValueError("model: found a PVT v2, which has no class token but averages its tokens; expected PVT v1")
+        found = "a PVT v2, which has no class token but averages its tokens"
+        raise wrong("model", found, f"PVT v1, such as {SHIPPED_V1}")
     stage = config.num_encoder_blocks - 1
     tables = [trace[f"stages.{stage}.blocks.{j}.attn.probs"][0, :, 0] for j in range(config.depths[stage])]
     boxes = key_boxes(trace[f"stages.{stage}.grid"], config, stage)

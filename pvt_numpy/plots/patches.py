@@ -65,12 +65,13 @@ def patches(photo, configs, *, pixel=None):
 
 @drawing
 def kernels(weight):
-    """The first patch embedding's kernels (C, 3, k, k), one small colour picture for each channel they make.
+    """The first patch embedding's kernels (C, 3 or 1, k, k), one small picture for each channel they make.
 
     Mid-grey is 0, and each kernel's largest number is full scale.
     """
-    if weight.shape[1] != 3:
-        raise ValueError(f"weight: found kernels of {weight.shape[1]} channels; expected 3, red, green and blue")
+    if weight.shape[1] not in (1, 3):
+        expected = "3, red, green and blue, or 1, grey"
+        raise ValueError(f"weight: found kernels of {weight.shape[1]} channels; expected {expected}")
     images = np.moveaxis(weight, 1, -1)
     largest = np.abs(images).max(axis=(1, 2, 3), keepdims=True)
     images = 0.5 + 0.5 * images / np.where(largest > 0, largest, 1)
@@ -82,6 +83,6 @@ def kernels(weight):
     for c, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
         bare(axes)
         if c < len(images):
-            axes.imshow(images[c])
+            axes.imshow(images[c], cmap="gray", vmin=0, vmax=1)  # which colours do not heed
             axes.set_title(str(c), fontsize=8, color=GREY, pad=2)
     return figure

@@ -3,21 +3,26 @@
 import numpy as np
 
 from ..analysis.rollout import cell_sizes
+from ..pictures.processor import rgb_array
 from ..pictures.recipes import IMAGENET_MEAN, IMAGENET_STD
+from ..system.checks import wrong
 from .figures import new_figure
 from .style import BLUE, WIDEST, bare
 
 
 def photo_of(pixel_values, image_mean=IMAGENET_MEAN, image_std=IMAGENET_STD, do_normalize=True, picture=0, **_):
-    """The picture as the model sees it, (H, W, 3) from 0 to 1: normalisation undone.
+    """The picture as the model sees it, (H, W, 3) from 0 to 1: normalisation undone, grey in three equal channels, and
+    what is transparent on white.
 
-    pixel_values (B, 3, H, W). The other arguments are those of `preprocess`, so that a model's own can be splatted:
-    `photo_of(x, **model.preprocessing)`; what does not matter here is ignored.
+    pixel_values (B, 1, 3 or 4, H, W). The other arguments are those of `preprocess`, so that a model's own can
+    be splatted: `photo_of(x, **model.preprocessing)`; what does not matter here is ignored.
     """
     seen = np.moveaxis(pixel_values[picture], 0, -1)
     if do_normalize:
         seen = seen * np.asarray(image_std, seen.dtype) + np.asarray(image_mean, seen.dtype)
-    return np.clip(seen, 0, 1)
+    if seen.shape[-1] not in (1, 3, 4):
+        raise wrong("pixel_values", f"pictures of {seen.shape[-1]} channels", "1, 3 or 4, which can be shown")
+    return rgb_array(np.clip(seen, 0, 1), "pixel_values")
 
 
 def panels(photo, rows, columns, widest=3.2):

@@ -25,11 +25,12 @@ def pca_colours(features):
 
 
 @drawing
-def pyramid(photo, maps):
+def pyramid(photo, maps, channels=3):
     """The photo and every stage's map, once in true proportion (a token as wide as a pixel) and once enlarged.
 
     photo  (H, W, 3) from 0 to 1, see `photo_of`
     maps   one (B, C, H, W) a stage, the first picture is drawn: `pyramid(…)`'s result or the trace's `stages.{i}`
+    channels  that the model reads of the picture, for the words below it
     """
     H, W = photo.shape[:2]
     gap, width = 0.09 * W, 0.52 * W  # between the columns; of an enlarged map
@@ -41,7 +42,7 @@ def pyramid(photo, maps):
     bare(axes)
     axes.imshow(photo, extent=(0, W, H, 0), interpolation="antialiased")
     caption = {"xycoords": "data", "textcoords": "offset points", "xytext": (0, -6), "ha": "center", "va": "top"}
-    axes.annotate(f"picture\n{times(H, W)} pixels × 3", (W / 2, H), **caption)
+    axes.annotate(f"picture\n{times(H, W)} pixels × {channels}", (W / 2, H), **caption)
     for i, features in enumerate(maps):
         C, h, w = features.shape[1:]
         colours, frame = pca_colours(features[0]), STAGE_COLOURS[i % 4]

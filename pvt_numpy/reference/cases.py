@@ -57,8 +57,8 @@ def golden_case(model, dtype="float64"):
     if isinstance(model, Model):
         name, note = variant_name(model.config), ", for these weights there are no golden numbers"
         if name is None:
-            expected = "a published architecture, or PyTorch to compare live"
-            raise wrong(describe(model), "no golden numbers", f"{expected}: {INSTALL}")
+            expected = f"a published architecture, or PyTorch to compare live: {INSTALL}; or validate --random NAME"
+            raise wrong(describe(model), "no golden numbers", expected)
     if isinstance(model, Model) and params_hash(model.params) == golden["params_sha256"]:
         title, config, params = describe(model), model.config, model.params
     else:

@@ -35,6 +35,15 @@ def about(name):
         raise ValueError(text if text.startswith(f"{name}: ") else f"{name}: {text}") from error
 
 
+def counted(number, noun):
+    """How many there are, in words.
+
+    >>> counted(1, "picture"), counted(5000, "picture")
+    ('1 picture', '5,000 pictures')
+    """
+    return f"{number:,} {noun}" + "s" * (number != 1)
+
+
 def rule(holds, expected):
     """A function that refuses, by name, every value of which `holds(value)` is not true.
 

@@ -297,3 +297,12 @@ def test_describe_tells_both_epsilons():
         f"pvt, {count:,} parameters, 4 outputs; from x.pth of the official code; "
         "layer norm eps 1e-06, 1e-05 in patch embeddings and SRA; recipe official"
     )
+
+
+def test_a_model_that_was_trained_here_is_called_by_its_file_or_folder(tmp_path):
+    (tmp_path / "nano").mkdir()
+    model = make_model(SMALL_V1, origin={"format": "pvt_numpy.train", "recipe": "hf"})
+    for path, name in ((tmp_path / "nano" / "model.safetensors", "nano"), (tmp_path / "best.safetensors",) * 2):
+        save_model(path, model)
+        assert load_model(path).origin == model.origin | {"source": getattr(name, "name", name)}
+    assert "; from nano of pvt_numpy.train; " in describe(load_model(tmp_path / "nano"))

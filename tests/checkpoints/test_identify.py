@@ -231,8 +231,10 @@ def test_timm_folder(tmp_path):
     write_json(tmp_path / "config.json", TIMM_CONFIG | {"label_names": ["a", "b", "c"]})
     ours = load_model(tmp_path)
     assert (ours.config, ours.labels) == (replace(model.config, **SPLIT), ("a", "b", "c"))
-    assert ours.preprocessing == RECIPES["timm"]
-    assert ours.origin == {"format": "timm", "source": tmp_path.name, "recipe": "timm"}
+    averaged = {"num_channels": 1, "image_mean": [pytest.approx(0.449)], "image_std": [pytest.approx(0.226)]}
+    assert ours.preprocessing == RECIPES["timm"] | averaged
+    recipe = "timm, in grey, means and deviations averaged"
+    assert ours.origin == {"format": "timm", "source": tmp_path.name, "recipe": recipe}
     assert_same(ours.params, model.params)
 
     write_json(tmp_path / "config.json", TIMM_CONFIG | {"architecture": "pvt_v2_b2.in1k"})

@@ -15,6 +15,7 @@ from pvt_numpy.classify import bar, main
 from pvt_numpy.layers.softmax import softmax
 from tests import processes
 from tests.checkpoints.checkpoint_files import rewrite
+from tests.pictures.picture_cases import NOISE
 from tests.processes import command
 
 BALL = str(processes.BALL)
@@ -197,3 +198,41 @@ def test_list_models(capsys):
     assert main(["--list-models"]) == 0
     text = capsys.readouterr().out
     assert all(words in text for words in (*VARIANTS, "75.1", "13,229,288"))
+
+
+def test_the_models_that_ship_have_names(capsys):
+    for name, outputs in (("pvt_v2_b0_imagenette", "3,412,330"), ("pvt_v1_nano_imagenette", "1,566,186")):
+        assert main([BALL, "--model", name]) == 0
+        header, _, first, *_ = capsys.readouterr().out.splitlines()
+        assert (f"{outputs} parameters" in header, f"from {name} of " in header) == (True, True)
+        assert first.split()[:2] == ["golf", "ball"]
+        assert main(["--list-models"]) == 0
+        assert f"\n  {name} " in capsys.readouterr().out
+
+
+def test_the_header_says_the_size_that_is_read(capsys):
+    for arguments, said in ((["--image-size", "96x128"], "hf, at 96 x 128"),
+                            (["--recipe", "official", "--image-size", "64"], "official, at 64 x 64"),
+                            (["--model", "pvt_v1_nano_imagenette", "--image-size", "96"],
+                             "hf, at 96 x 96")):  # fmt: skip
+        assert main([BALL, *arguments]) == 0
+        assert capsys.readouterr().out.splitlines()[0].endswith(f"; recipe {said}, as asked for")
+
+
+def test_a_shipped_model_that_is_unsure_says_once_what_it_knows(capsys, tmp_path, changed):
+    for name in ("a.png", "b.png"):
+        Image.fromarray(NOISE).save(tmp_path / name)
+    pictures = [str(tmp_path / name) for name in ("a.png", "b.png")]
+    for model in ("pvt_v2_b0_imagenette", "pvt_v1_nano_imagenette"):
+        assert main([*pictures, BALL, "--model", model]) == 0
+        text = capsys.readouterr().out
+        assert text.count("knows ten things only: tench, English springer, ") == text.count("--model pvt_v2_b2") == 1
+    assert main([BALL]) == main([*pictures, "--model", str(changed(origin={}))]) == 0
+    assert "things" not in capsys.readouterr().out
+    assert len(answers(capsys, *pictures)[0]) == 2  # nothing but JSON
+
+
+def test_a_model_without_a_name_is_refused():
+    for call in (lambda: main([BALL, "--model", ""]), lambda: load_model("")):
+        with pytest.raises(ValueError, match="^the model: found an empty name; expected a file, a folder or the name"):
+            call()

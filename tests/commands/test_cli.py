@@ -306,3 +306,15 @@ def test_a_model_is_named_with_or_without_the_option_and_a_mistake_is_one_line(c
     status, out, err = processes.command(command, *option, "no-such-file.safetensors")
     assert (status, out, err.count("\n")) == (1, "", 1)
     assert err.startswith(f"{command}: error: no-such-file.safetensors: ")
+
+
+@pytest.mark.parametrize(("given", "said"), [
+    (["classify", "my photo.jpg", "--json"], "a dot: python -m pvt_numpy.classify 'my photo.jpg' --json"),
+    (["clasify"], "a dot: python -m pvt_numpy.classify"),
+    (["xyz"], "a dot: python -m pvt_numpy.COMMAND, one of benchmark")])  # fmt: skip
+def test_a_command_after_a_space_is_shown_with_its_dot(capsys, given, said):
+    from pvt_numpy.__main__ import main
+
+    with pytest.raises(SystemExit, match="2"):
+        main(given)
+    assert f"error: found {given[0]!r} after a space; expected {said}" in capsys.readouterr().err

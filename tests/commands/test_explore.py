@@ -16,7 +16,7 @@ from tests.processes import BALL, command, run
     ({"size": 513}, "found 513 x 513 pixels for the model; expected at most 512 on a side"),
     ({"size": (64, 513)}, "found 513 x 64 pixels for the model; expected at most 512 on a side"),
     ({"size": 22.4}, "image size: found 22.4; expected n, (height, width)"),
-    ({"size": 20}, "found 5 x 5; expected at least 8 x 8"),
+    ({"size": 20}, "found 20 x 20 pixels for the model; expected at least 29 x 29"),
     ({"image": "nowhere.jpg"}, "nowhere.jpg: found no such file"),
     ({"image": [BALL, BALL]}, "image: found several pictures; expected one")])  # fmt: skip
 def test_mistakes_are_named(arguments, words):

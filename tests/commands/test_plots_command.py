@@ -26,8 +26,10 @@ def v1_file(tmp_path):
 @pytest.mark.parametrize("name", [name for name in FIGURES if name not in ("class-token", "positions", "difference")])
 def test_every_figure_from_the_shell(name, tmp_path, capsys):
     output = tmp_path / "out.png"
-    image = [BALL] if FIGURES[name][0] else []
-    assert main([name, *image, "--image-size", "64x96", "--query", "40,70", "-o", str(output)]) == 0
+    used = FIGURES[name][0]
+    given = [BALL, "--image-size", "64x96"] if "IMAGE" in used else []
+    given += ["--query", "40,70"] if "--query" in used else []
+    assert main([name, *given, "-o", str(output)]) == 0
     assert capsys.readouterr().out.strip() == str(output)
     with Image.open(output) as picture:
         assert min(picture.size) > 200
@@ -35,9 +37,9 @@ def test_every_figure_from_the_shell(name, tmp_path, capsys):
 
 
 def test_v1_figures_from_the_shell(tmp_path, v1_file):
-    for name in ("class-token", "positions", "rollout"):
+    for name, *image in (("class-token", BALL), ("positions",), ("rollout", BALL)):
         output = tmp_path / f"{name}.svg"
-        assert main([name, BALL, "--model", v1_file, "-o", str(output)]) == 0
+        assert main([name, *image, "--model", v1_file, "-o", str(output)]) == 0
         assert output.read_text(encoding="utf-8").count("<svg") == 1
 
 
@@ -66,6 +68,50 @@ def test_stages_blocks_and_heads_count_from_1(tmp_path, monkeypatch):
             main(["attention", BALL, *wrong])
 
 
+GIVEN = {"--stage": "1", "--block": "1", "--head": "1", "--query": "1,1", "--recipe": "hf", "--image-size": "64"}
+USED = {"attention": "--stage --block --head --query", "stages": "--block --query", "rollout": "--stage --query",
+        "patches": "--query", "positions": "--stage --image-size"}  # fmt: skip
+NO_PICTURE = ("kernels", "positions", "cost")
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_what_a_figure_does_not_use_is_refused(name, tmp_path, capsys):
+    used = USED.get(name, "").split() + ([] if name in NO_PICTURE else ["--recipe", "--image-size"])
+    image = [] if name in NO_PICTURE else [BALL]
+    for flag, value in GIVEN.items():
+        if flag not in used:
+            with pytest.raises(SystemExit, match="2"):
+                main([name, *image, flag, value, "-o", str(tmp_path / "x.png")])
+            assert f"error: {flag}: found it for the figure {name}; expected " in capsys.readouterr().err
+    if name in NO_PICTURE:
+        with pytest.raises(SystemExit, match="2"):
+            main([name, BALL])
+        assert f"error: IMAGE: found it for the figure {name}; expected " in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_needs_a_v1_names_the_one_that_ships(tmp_path):
+    for arguments in (["class-token", BALL], ["positions"]):
+        with pytest.raises(ValueError, match=r"--model pvt_v1_nano_imagenette \(weights/pvt_v1_nano_imagenette.safet"):
+            main(arguments)
+        assert main([*arguments, "--model", "pvt_v1_nano_imagenette", "-o", str(tmp_path / "x.png")]) == 0
+
+
+def test_a_published_name_is_enough_for_the_cost(tmp_path, monkeypatch):
+    from pvt_numpy import VARIANTS, options
+
+    drawn = []
+    monkeypatch.setattr(plots, "cost", drawn.append)
+    monkeypatch.setattr(plots, "save", lambda *_: None)
+    monkeypatch.setattr(options, "load_model", None)  # nothing is loaded, nor downloaded
+    assert main(["cost", "--model", "pvt_v2_b2"]) == 0
+    assert drawn == [VARIANTS["pvt_v2_b2"]]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pvt_v2_b2").mkdir()  # a folder of that name is what the user means
+    with pytest.raises(TypeError):
+        main(["cost", "--model", "pvt_v2_b2"])
+
+
 @pytest.fixture
 def compared(monkeypatch):
     """(labels, title) of every figure of differences that is drawn."""
@@ -82,10 +128,12 @@ def test_difference_with_pytorch_is_live(compared):
                          "difference to PyTorch, layer by layer")]  # fmt: skip
 
 
-def test_difference_without_pytorch_takes_the_golden_numbers(v1_file, monkeypatch, compared):
+def test_difference_without_pytorch_takes_the_golden_numbers(v1_file, monkeypatch, compared, capsys):
     monkeypatch.setitem(sys.modules, "torch", None)  # importing it now raises ImportError
-    assert main(["difference", BALL]) == 0
-    ((labels, title),) = compared
+    assert main(["difference", BALL]) == main(["difference"]) == 0
+    assert capsys.readouterr().err.startswith(f"{BALL} is not used: without torch, golden numbers")
+    assert compared[0] == compared[1]
+    labels, title = compared[0]
     assert labels == ["NumPy, float64", "NumPy, float32"]
     assert ": golden numbers, for torch is not installed\npvt_v2_b0" in title
     with pytest.raises(ValueError, match="found no golden numbers; expected a published architecture, or PyTorch"):

@@ -15,7 +15,8 @@ from pvt_numpy.checkpoints.checkpoint import Model, load_model, save_model
 from pvt_numpy.reference.cases import golden_case
 from pvt_numpy.reference.comparison import TOLERANCES, Difference, differences, first_departure
 from pvt_numpy.reference.golden import seeded_params, seeded_pixels
-from pvt_numpy.reference.mistakes import made
+from pvt_numpy.reference.mistakes import MISTAKES, OF_A_MODEL, made
+from pvt_numpy.reference.mistakes.making import RUN_BY
 from tests import processes
 
 SAMPLE = str(processes.BALL)
@@ -173,8 +174,22 @@ def test_missing_names_and_other_shapes_are_errors():
 
 def test_a_mistake_that_a_model_has_no_room_for_is_said():
     status, _, err = processes.run("-m", "pvt_numpy.validate", "--golden", "--break", "pos")
-    said = "validate: error: mistake pos: found a model that has no add_positions; expected one that runs it\n"
-    assert (status, err) == (1, said)
+    said = "validate: error: mistake pos: found a model that has no add_positions; expected one that runs it, a v1: "
+    assert (status, err.count("\n")) == (1, 1)
+    assert err.startswith(said + "--random pvt_tiny or, with PyTorch, --model pvt_v1_nano_imagenette (weights/")
+    assert validate.main(["--break", "pos", "--golden", "--random", "pvt_tiny"]) == 1
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in OF_A_MODEL if any(MISTAKES[name].layer in layers.split() for layers, _ in RUN_BY)]
+)
+def test_the_variant_that_is_named_has_room_for_the_mistake(name):
+    with pytest.raises(ValueError, match="expected one that runs it.*: --random ") as refused, made(name):
+        pass
+    variant = VARIANTS[str(refused.value).split("--random ")[1].split()[0]]
+    config = replace(variant, depths=(1,) * 4, hidden_sizes=(8, 8, 20, 16), image_size=64, num_labels=3)
+    with made(name):
+        model.forward(seeded_pixels((1, 3, 64, 64), 0, np.float32), seeded_params(config, 1, np.float32), config)
 
 
 def test_a_mistake_is_gone_when_it_is_over():
@@ -195,3 +210,11 @@ def test_json_has_null_where_a_difference_is_no_number():
     case = SimpleNamespace(title="a model", reference="another", golden=False)
     (row,) = validate.as_dict(case, [Difference("logits", np.inf, np.nan, 0.5)], "float32")["layers"]
     assert row == {"name": "logits", "max_abs": None, "mean_abs": None, "relative": 0.5}
+
+
+def test_the_report_says_which_form_of_the_layers_was_run(capsys):
+    said = "\nrun: the formulas of layers/, without the faster twins of fast/\n"
+    for arguments, plain in ((["--golden"], False), (["--golden", "--plain"], True)):
+        assert validate.main(arguments) == 0
+        assert (said in capsys.readouterr().out) == plain
+        assert answer(capsys, *arguments)[1]["plain"] == plain

@@ -13,7 +13,7 @@ from pvt_numpy import RECIPES, VARIANTS
 from pvt_numpy.analysis.rollout import pyramid_rollout
 from pvt_numpy.config import stage_grids
 from pvt_numpy.explorer.pack import BUDGET, Share, Stage, pack, quantise, shares
-from pvt_numpy.explorer.page import as_json, explore, predictions
+from pvt_numpy.explorer.page import as_json, explore
 from pvt_numpy.explorer.picture import shown_picture
 from pvt_numpy.layers.attention import POOLED
 from pvt_numpy.layers.softmax import softmax
@@ -92,16 +92,6 @@ def test_predictions_are_the_forward_pass_s():
     assert [(one["label"], one["logit"]) for one in shown] == expected
     np.testing.assert_allclose([one["probability"] for one in shown], softmax(logits)[best], rtol=1e-12)
     assert shown[0]["label"] == "golf ball"
-
-
-@pytest.mark.parametrize(("problem", "chances"), [
-    ("multi_label_classification", [0.880797078, 0.5]), ("regression", [None, None])])  # fmt: skip
-def test_outputs_that_are_no_choice_are_not_shown_as_one(problem, chances):
-    config = replace(model_of("shipped").config, num_labels=2, problem_type=problem)
-    model = replace(model_of("shipped"), config=config, labels=None)
-    shown = predictions(np.array([0.0, 2.0], np.float32), model)
-    assert [one["label"] for one in shown] == ["LABEL_1", "LABEL_0"]
-    assert [one["probability"] and round(one["probability"], 10) for one in shown] == chances
 
 
 def test_a_model_without_a_head_has_a_page():

@@ -3,6 +3,8 @@
 Skipped if there is no Chromium with chromedriver and selenium; with PVT_REQUIRE_BROWSER=1 it fails there instead.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -328,3 +330,14 @@ def test_a_stage_with_scores_only_says_so(view, monkeypatch):
     assert "8, scores" in text(driver, "#errors")
     point(driver, 0.5, 0.5, press_too=True)
     assert number(rows_of(driver, "#contributions tfoot")[1].text.split()[-1]) == 1
+
+
+def test_a_regression_s_answer_is_its_value(view):
+    model = model_of("v2")
+    driver = view(explore(BALL, replace(model, config=replace(model.config, problem_type="regression"))))
+    best = data_of(driver.page_source)["predictions"][0]
+    assert best["value"] == best["logit"]
+    first = rows_of(driver, "#predictions tbody")[0].text
+    assert text(driver, "#predictions thead").split()[-1].lower() == "value"
+    assert first.count(f"{abs(best['value']):.3f}") == 2
+    assert "%" not in first + text(driver, "#model")

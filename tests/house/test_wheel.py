@@ -55,6 +55,7 @@ def installed(tmp_path_factory):
     (["-m", "pvt_numpy.classify", "photo.jpg"], "golf ball         93.1%"),
     (["-m", "pvt_numpy.classify", *"...", "--json"], '"label": "golf ball"'),  # three pictures: a progress bar
     (["-m", "pvt_numpy.classify", "--list-models"], "pvt_v2_b5"),
+    (["-m", "pvt_numpy.classify", "photo.jpg", "--model", "pvt_v1_nano_imagenette"], "golf ball"),
     (["-m", "pvt_numpy.validate", "--golden"], "all 26 agree"),
     (["-m", "pvt_numpy.explore", "photo.jpg"], "open it in a browser"),
     *((["-c", block], "golf ball") for block in blocks("python"))])  # fmt: skip

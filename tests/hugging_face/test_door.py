@@ -36,6 +36,7 @@ from pvt_numpy.config import config_to_dict
 from pvt_numpy.gradients import loss_and_gradients
 from pvt_numpy.layers.losses import cross_entropy
 from pvt_numpy.parameters import flatten, unflatten
+from pvt_numpy.system.paths import SHIPPED_MODELS
 from tests.pictures.picture_cases import photo
 from tests.processes import run
 
@@ -409,7 +410,7 @@ def test_the_official_epsilons_are_kept_or_their_loss_is_said(tmp_path):
 @pytest.mark.parametrize(("call", "error", "said"), [
     (lambda: PvtModel(V2), TypeError, "expected a PvtConfig; for the other there is PvtV2Model"),
     (lambda: PvtV2Backbone(V1), TypeError, "expected a PvtV2Config; for the other there is pyramid"),
-    (lambda: PvtV2Model.from_pretrained(pvt_numpy.hugging_face.SHIPPED_V1), TypeError, "there is PvtModel"),
+    (lambda: PvtV2Model.from_pretrained(SHIPPED_MODELS["pvt_v1_nano_imagenette"]), TypeError, "there is PvtModel"),
     (lambda: PvtV2Model.from_pretrained(device_map="auto"), TypeError, "device_map: found an unknown option"),
     (lambda: PvtV2Model.from_pretrained(dtype="float16"), ValueError, "found 'float16'; expected float32 or float64"),
     (lambda: PvtV2Model.from_pretrained(depths=(1, 1, 1, 1)), ValueError, r"stages.0.blocks.1"),

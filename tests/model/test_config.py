@@ -8,9 +8,17 @@ from dataclasses import FrozenInstanceError, fields, replace
 import numpy as np
 import pytest
 
-from pvt_numpy import VARIANTS, forward, init_params, parameter_shapes, pyramid
+from pvt_numpy import VARIANTS, forward, init_params, parameter_shapes, parameters, pyramid
 from pvt_numpy.checkpoints.names import file_names
-from pvt_numpy.config import PvtConfig, PvtV2Config, config_from_dict, config_to_dict, stage_grids, variant_name
+from pvt_numpy.config import (
+    PvtConfig,
+    PvtV2Config,
+    config_from_dict,
+    config_to_dict,
+    smallest_side,
+    stage_grids,
+    variant_name,
+)
 from pvt_numpy.gradients import loss_and_gradients
 from pvt_numpy.parameters import flatten, unflatten
 from pvt_numpy.reference.golden import seeded_pixels
@@ -221,10 +229,34 @@ def test_pictures_that_do_not_fit_are_refused(pixels, found):
         forward(pixels, init_params(config, np.random.default_rng(0)), config)
 
 
-def test_a_picture_too_small_for_a_key_is_refused():
-    config = VARIANTS["pvt_v2_b0"]
-    with pytest.raises(ValueError, match="^map: found 6 x 6; expected at least 8 x 8: a larger picture$"):
-        forward(np.zeros((1, 3, 24, 24), np.float32), init_params(config, np.random.default_rng(0)), config)
+@pytest.mark.parametrize("config", [
+    VARIANTS["pvt_tiny"], VARIANTS["pvt_v2_b0"], VARIANTS["pvt_v2_b2_li"], PvtV2Config(sr_ratios=(2, 1, 7, 3)),
+    PvtConfig(patch_sizes=(5, 3, 2, 2), sequence_reduction_ratios=(1, 5, 2, 1)),
+    PvtConfig(strides=(3, 3, 1, 1))])  # fmt: skip
+def test_a_picture_too_small_for_a_key_is_refused_with_the_least_that_will_do(config, monkeypatch):
+    narrow = {
+        "hidden_sizes": (8, 8, 8, 8),
+        "num_attention_heads": (1, 1, 1, 1),
+        "depths": (1, 1, 1, 1),
+        "num_labels": 2,
+    }
+    config = replace(config, **narrow)
+    params, least = init_params(config, np.random.default_rng(0)), smallest_side(config)
+
+    def run(height, width):
+        forward(np.zeros((1, 3, height, width), np.float32), params, config)
+
+    run(least, least)
+    if least == 1:
+        return
+    said = (
+        f"^picture: found 224 x {least - 1} pixels for the model; expected at least {least} x {least}, .*--image-size"
+    )
+    with pytest.raises(ValueError, match=said):
+        run(224, least - 1)
+    monkeypatch.setattr(parameters, "smallest_side", lambda config: 1)
+    with pytest.raises(ValueError, match="^map: found"):  # the layers cannot do with less indeed
+        run(least - 1, 224)
 
 
 @KINDS

@@ -150,6 +150,13 @@ def test_a_part_of_the_model_takes_backward_what_it_takes_forward(part):
     assert [name for name in found if name not in ("middle", "halves")] == ["dy", *wanted]
 
 
+def test_labels_without_a_head_are_refused():
+    config, params, x, _ = case("v2_linear_no_head")
+    for run in (forward, loss_and_gradients):
+        with pytest.raises(ValueError, match=r"^labels: found some for a model without a head \(num_labels 0\)"):
+            run(x, params, config, labels=np.array([0, 1]))
+
+
 def test_label_smoothing_and_float32():
     config, params, x, labels = case("v1")
     loss, _, grads = loss_and_gradients(x, params, config, labels, 0.1)
