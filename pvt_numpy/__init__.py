@@ -5,6 +5,7 @@
     x = pvt_numpy.preprocess("photo.jpg", **model.preprocessing)     # (B, 3, H, W) float32
     out = pvt_numpy.forward(x, model.params, model.config)           # out.logits (B, num_labels)
     maps = pvt_numpy.pyramid(x, model.params, model.config)          # four (B, C, H, W) maps
+    mine = pvt_numpy.finetune("my_photos", freeze="head-only")       # a model for your classes, a sub-folder each
 
 Read `layers/` and `model.py` to understand PVT. Each command is a module: `python -m pvt_numpy.classify --help`.
 """
@@ -28,14 +29,17 @@ from .system.paths import SAMPLE_PICTURE
 __version__ = "1.0.0"
 HUGGING_FACE = ("AutoImageProcessor", "PvtConfig", "PvtForImageClassification", "PvtImageProcessor", "PvtModel",
                 "PvtV2Backbone", "PvtV2Config", "PvtV2ForImageClassification", "PvtV2Model", "pipeline")  # fmt: skip
-__all__ = ["RECIPES", "SAMPLE_PICTURE", "VARIANTS", "Model", "Output", "explore", "forward", "init_params",
-           "load_model", "parameter_shapes", "plain", "preprocess", "pyramid", "save_model", *HUGGING_FACE]  # fmt: skip
+__all__ = ["RECIPES", "SAMPLE_PICTURE", "VARIANTS", "Model", "Output", "explore", "finetune", "forward",
+           "init_params", "load_model", "parameter_shapes", "plain", "preprocess", "pyramid", "save_model",
+           *HUGGING_FACE]  # fmt: skip
 
 
 def __getattr__(name):
-    """What a forward pass does not need, a page and the names of Hugging Face's, is imported when first asked for."""
+    """What a forward pass does not need, a page, training and Hugging Face's names, is imported when asked for."""
     if name == "explore":
         return import_module(".explorer.page", __name__).explore
+    if name == "finetune":
+        return import_module(".training.finetune", __name__).finetune
     if name in HUGGING_FACE:
         return getattr(import_module(".hugging_face", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -62,7 +62,8 @@ def main(argv=None):
             complain("classify", error)
             failed = True
         else:
-            print(as_json(picture, name, predictions) if options.json else as_table(picture, predictions))
+            print(as_json(picture, name, predictions, model.temperature) if options.json
+                  else as_table(picture, predictions))  # fmt: skip
             unsure |= predictions[0].get("probability", 1) < UNSURE
     if unsure and model.origin.get("source") in SHIPPED_MODELS and not options.json:
         print(f"\nUnsure? This model knows ten things only: {', '.join(model.label_names)}.\nOne that knows ImageNet's "
@@ -104,9 +105,10 @@ def classify(picture, model, top_k=5):
     return predictions(logits, model, top_k)
 
 
-def as_json(picture, source, predictions):
-    """One line of JSON."""
-    return json.dumps({"image": picture, "model": source, "predictions": predictions}, allow_nan=False)
+def as_json(picture, source, predictions, temperature=None):
+    """One line of JSON; with the temperature, if the probabilities are calibrated."""
+    said = {} if temperature is None else {"temperature": temperature}
+    return json.dumps({"image": picture, "model": source, "predictions": predictions} | said, allow_nan=False)
 
 
 def as_table(picture, predictions):

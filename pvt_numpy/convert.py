@@ -54,7 +54,12 @@ def main(argv=None):
 
     dtype = options.dtype or _shortest(model)
     if options.to:
-        for remark in EXPORTS[options.to](output, model, dtype):
+        remarks = EXPORTS[options.to](output, model, dtype)
+        if model.temperature is not None:
+            remarks.append(
+                f"the temperature, {model.temperature:.3g}, stays behind: probabilities there are uncalibrated"
+            )
+        for remark in remarks:
             print("note:", remark)
         written = output / "model.safetensors"
     else:

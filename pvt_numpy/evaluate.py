@@ -9,6 +9,7 @@ examples:
   python -m pvt_numpy.evaluate photos/val                             photos/val/golf ball/1.jpg and so on
   python -m pvt_numpy.evaluate imagenet/val --model pvt_v2_b2 --recipe official --limit 5000
   python -m pvt_numpy.evaluate photos/val --confusion confusion.png --pytorch
+  python -m pvt_numpy.evaluate photos/val --model runs/mine/model.safetensors --calibrate
 
 exit status: 0 all pictures counted; 1 some were not, named on stderr; 2 wrong usage
 """
@@ -18,13 +19,16 @@ import warnings
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 
 from . import plots
 from .analysis.answers import answers
+from .analysis.calibration import calibration_error, fit_temperature
 from .analysis.observe import check_finite
-from .checkpoints.checkpoint import describe
+from .checkpoints.checkpoint import describe, is_ours, set_temperature
+from .layers.losses import cross_entropy
 from .model import forward
 from .options import add_model_options, add_picture_options, classifier_from, model_name
 from .pictures.folders import class_folders, passed_over
@@ -50,6 +54,8 @@ def main(argv=None):
     parser.add_argument("--limit", metavar="N", type=whole_number(1), help="only N pictures, spread over the classes")
     parser.add_argument("--confusion", metavar="FILE", help="draw the confusion matrix (.png, .svg, .pdf)")
     parser.add_argument("--pytorch", action="store_true", help="run PyTorch too and name every differing prediction")
+    parser.add_argument("--calibrate", action="store_true", help="store in the model's file the temperature that makes "
+                        "its probabilities honest on these pictures; no answer changes")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="one JSON object, for programs")
     options = parser.parse_args(argv)
 
@@ -58,6 +64,8 @@ def main(argv=None):
         plots.file_kind(options.confusion)
     model = classifier_from(options)
     check_choice(model, model_name(options))
+    if options.calibrate:
+        check_calibration(options, model)
     pictures = labelled_pictures(options.folder, model, options.limit)
     if options.confusion:
         check_writable(options.confusion, *(picture for picture, _ in pictures))
@@ -75,6 +83,8 @@ def main(argv=None):
         logits, truth, names, *theirs = (np.compress(finite, rows, axis=0) for rows in (logits, truth, names, *theirs))
     result = {"model": model_name(options), "folder": options.folder,
               "unreadable": len(pictures) - len(names), **score(logits, truth, model)}  # fmt: skip
+    if options.calibrate:
+        result["calibration"] = calibrate(options.model, logits, truth)
     for other in theirs:
         result["pytorch"] = score(other, truth, model) | {
             "differing": [{"image": names[r], "ours": logits[r].tolist(), "pytorch": other[r].tolist()}
@@ -93,6 +103,30 @@ def check_choice(model, name):
         raise wrong(name, "a regression (problem_type), whose outputs are no classes", "a classifier")
     if model.config.num_labels == 1:
         raise wrong(name, "one output, which is right whatever it says", "a classifier with two or more")
+
+
+def check_calibration(options, model):
+    """Refuses what a temperature cannot be fitted to, or not be stored in."""
+    changed = [flag for flag, value in (("--recipe", options.recipe), ("--image-size", options.image_size)) if value]
+    if changed:
+        raise wrong("--calibrate", f"{changed[0]} beside it", "the model's own recipe, for which the temperature holds")
+    if model.config.problem_type not in (None, "single_label_classification") or model.config.num_labels < 2:
+        kind = model.config.problem_type or "one output"
+        raise wrong("--calibrate", f"a model for {kind}", "one whose labels exclude each other")
+    if not (options.model and Path(options.model).is_file() and is_ours(options.model)):
+        found = f"{options.model}, which is none of our files" if options.model else "no --model"
+        raise wrong("--calibrate", found, "--model with a file that train or convert has written, to store it in")
+    check_writable(options.model)
+
+
+def calibrate(path, logits, truth):
+    """Fits the temperature, stores it in the file, and returns it with what it changes on these pictures."""
+    temperature = fit_temperature(logits, truth)
+    set_temperature(path, temperature)
+    exact = logits.astype(np.float64)
+    before, after = ({"error": calibration_error(z, truth), "loss": float(cross_entropy(z, truth))}
+                     for z in (exact, exact / temperature))  # fmt: skip
+    return {"temperature": temperature, "before": before, "after": after}
 
 
 def labelled_pictures(folder, model, limit=None):
@@ -227,6 +261,12 @@ def as_text(result, model):
         lines.append(f"multi-label: the sub-folder's label gets 50 % or more in {result['given']:.2%} of the pictures")
     lines.append("")
     lines += [f"  {share:>7.1%}  {printable(name)}" for name, share in result["per_class"].items()]
+    if "calibration" in result:
+        found = result["calibration"]
+        lines += ["", f"temperature {found['temperature']:.3f}, stored in the model; on these pictures, to which it is "
+                  "fitted, it changes no answer, but"]  # fmt: skip
+        lines += [f"  {what}: {found['before'][key]:.4f} before, {found['after'][key]:.4f} now"
+                  for what, key in (("expected calibration error", "error"), ("cross-entropy", "loss"))]  # fmt: skip
     if "pytorch" in result:
         other = result["pytorch"]
         lines += ["", f"PyTorch: top-1 {other['top1']:.2%}, top-5 {other['top5']:.2%}; largest difference of a logit "

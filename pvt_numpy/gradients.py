@@ -52,7 +52,7 @@ def loss_and_gradients(pixel_values, params, config, labels, label_smoothing=0.0
         arguments = logits, labels, config.problem_type
         return loss(*arguments), loss_backward(1.0, *arguments)
 
-    value, logits, _, grads = _there_and_back(measure, pixel_values, params, config, seed)
+    value, logits, _, grads = there_and_back(measure, pixel_values, params, config, seed)
     return value, logits, grads
 
 
@@ -61,24 +61,28 @@ def model_backward(dlogits, pixel_values, params, config, seed=None):
 
     Returns dpixels (B, num_channels, H, W) and grads, nested and shaped as params.
     """
-    _, _, dpixels, grads = _there_and_back(lambda logits: (None, dlogits), pixel_values, params, config, seed)
+    _, _, dpixels, grads = there_and_back(lambda logits: (None, dlogits), pixel_values, params, config, seed)
     return dpixels, grads
 
 
-def _there_and_back(measure, pixel_values, params, config, seed):
-    """Forward, then `measure(logits) -> (value, dlogits)`, then backward: value, logits, dpixels, grads."""
+def there_and_back(measure, pixel_values, params, config, seed=None, lowest=0):
+    """Forward, then `measure(logits) -> (value, dlogits)`, then backward, down to the stage `lowest` and no further.
+
+    Returns value, logits, the gradient of what that stage was given (the pixels, if lowest is 0), as (B, C, H, W), and
+    grads, nested as params, but with {} for each stage below.
+    """
     halves, run = Only(HALVES), start(config, seed)
     tokens, maps = trunk(pixel_values, params, config, run._replace(watchers=(halves,)))
     logits, _ = classify(tokens, params, config)
     value, dlogits = measure(logits)
 
     dy, grads = classify_backward(dlogits, tokens, params, config)
-    grads["stages"] = []
-    for i in reversed(range(len(maps))):
+    grads["stages"] = [{}] * lowest
+    for i in reversed(range(lowest, len(maps))):
         x = (maps[i - 1] if i else pixel_values).transpose(0, 2, 3, 1)
         dx, dstage = stage_backward(dy, x, **params["stages"][i], config=config, i=i, run=run.at(f"stages.{i}"),
                                     halves=halves)  # fmt: skip
-        grads["stages"].insert(0, dstage)
+        grads["stages"].insert(lowest, dstage)
         dy = dx.reshape(len(dx), -1, dx.shape[-1])
     return value, logits, channels_first(dx), grads
 

@@ -1,12 +1,17 @@
-"""`python -m pvt_numpy.train DATA -o FOLDER`: trains a small PVT v1 from nothing, in NumPy alone.
+"""`python -m pvt_numpy.train DATA -o FOLDER`: teaches a PVT your classes, in NumPy alone.
 
 DATA is a folder with one sub-folder of pictures per class, or the word `shapes`: coloured shapes, drawn as they are
-needed. The output folder gets checkpoint.safetensors (all that --resume needs, after every epoch), log.csv, curve.png
-and at the end model.safetensors, which every other command reads. Ctrl-C saves and stops.
+needed. With --model it starts from a model that already sees, whose head is kept for the classes that it knows by name
+and drawn for the others; without, from nothing. The output folder gets checkpoint.safetensors (all that --resume needs,
+after every epoch), log.csv and at the end model.safetensors, which every other command reads, with curve.png,
+confusion.png and worst.png, the worst mistakes. Ctrl-C saves and stops.
 
 examples:
   python -m pvt_numpy.train shapes -o runs/shapes --image-size 32 --epochs 8
   python -m pvt_numpy.train photos/train --val photos/val -o runs/photos
+  python -m pvt_numpy.train my_photos --val-split 0.2 --model weights/pvt_v2_b0_imagenette.safetensors \
+      --freeze head-only -o runs/mine
+  python -m pvt_numpy.train photos/train --val photos/val --variant pvt_v2_b0 --image-size 128 -o runs/b0
   python -m pvt_numpy.train --resume runs/photos
   python -m pvt_numpy.train --benchmark --threads 1
 
@@ -17,19 +22,19 @@ import argparse
 import shlex
 import sys
 import time
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 from . import plots
-from .analysis.cost import memory
-from .checkpoints.checkpoint import Model, save_model
-from .config import PvtConfig
-from .parameters import unflatten
+from .analysis.calibration import wilson_interval
+from .checkpoints.checkpoint import load_model, save_model
+from .checkpoints.strict_json import parse_json
+from .config import VARIANTS, PvtConfig, config_from_dict
 from .system import stopping
+from .system.checks import wrong
 from .system.cli import LARGEST_SIDE, command_parser, result_is_a_file, run, whole_number
-from .system.memory import check_memory
 from .timing import training_step
-from .training import data, loop, report, state
+from .training import assess, data, loop, report, start, state
 
 NANO = {"hidden_sizes": (32, 64, 128, 192), "depths": (2, 2, 2, 2), "num_attention_heads": (1, 2, 4, 4),
         "mlp_ratios": (4, 4, 4, 4), "sequence_reduction_ratios": (4, 2, 1, 1), "patch_sizes": (4, 2, 2, 1),
@@ -38,13 +43,19 @@ NANO = {"hidden_sizes": (32, 64, 128, 192), "depths": (2, 2, 2, 2), "num_attenti
 STOPPING = (
     "train: stopping after this step, to save it; Ctrl-C or SIGTERM again ends at once, with the last epoch saved"
 )
-WRITTEN = ("checkpoint.safetensors", "log.csv", "model.safetensors", "curve.png")
+WRITTEN = ("checkpoint.safetensors", "log.csv", "model.safetensors", "worse.safetensors", "curve.png", "confusion.png",
+           "worst.png")  # fmt: skip
 
 
 SIDE, COUNT = whole_number(1, LARGEST_SIDE), whole_number(0)  # `Settings` knows the limits of each
 OPTIONS = (  # the setting, its option, what stands behind it, how that is read, what it is
     ("output", "--output", "FOLDER", str, "the folder to write into; made if it is missing"),
     ("resume", "--resume", "FOLDER", str, "go on with the training in this folder, with its settings and classes"),
+    ("model", "--model", "SOURCE", str, "start from this model instead of from nothing: a file, a folder, a name"),
+    ("freeze", "--freeze", "WHAT", str, "what does not learn: head-only (all but the head), or stages=1,2"),
+    ("split", "--val-split", "X", float, "without --val: the share of each class that is kept back to measure with"),
+    ("config", "--config", "FILE", str, "the same from a JSON file, as Hugging Face's config.json"),
+    ("variant", "--variant", "NAME", str, "without --model: what is trained, nano or a published name (default nano)"),
     ("validation", "--val", "FOLDER", str, "pictures to measure with, never trained on; a sub-folder a class"),
     ("image_size", "--image-size", "N", SIDE, "the model reads N x N pixels"),
     ("epochs", "--epochs", "N", COUNT, "times that every picture is seen"),
@@ -57,6 +68,11 @@ OPTIONS = (  # the setting, its option, what stands behind it, how that is read,
     ("clip", "--clip", "X", float, "a longer gradient is shortened to this length"),
     ("smoothing", "--label-smoothing", "X", float, "share of the truth spread over all labels, against overconfidence"),
     ("averaging", "--averaging", "X", float, "how much of the averaged weights stays at each step"),
+    ("mixup", "--mixup", "ALPHA", float, "mix two pictures, by Beta(ALPHA, ALPHA): the authors' 0.8; 0 is off"),
+    ("cutmix", "--cutmix", "ALPHA", float, "paste a part of one picture into another: the authors' 1; 0 is off"),
+    ("mixed", "--mixed", "X", float, "share of the batches that are mixed, if one of these two is on"),
+    ("erasing", "--erasing", "X", float, "share of the pictures of which a part is painted over: the authors' 0.25"),
+    ("views", "--views", "N", COUNT, "with head-only: epochs whose pictures are drawn anew, before they come again"),
     ("drop_path", "--drop-path", "X", float, "how often the last block is skipped; earlier blocks less often"),
     ("smallest_crop", "--smallest-crop", "X", float, "least share of a picture's area that a crop aims at"),
     ("jitter", "--jitter", "X", float, "how much brightness, contrast and saturation vary"),
@@ -94,31 +110,50 @@ def main(argv=None):
         folder = Path(options["resume"])
         training = state.read_state(folder / "checkpoint.safetensors")
         state.check_labels(training, data.labels_of(training.settings.data))
-        check_room(training.settings, training.config, threads)
-        task = make_task(training.settings, training.config.image_size)
+        task = start.task_of(training, threads)
     else:
-        if not (source and options.get("output")):
-            parser.error("DATA: found too little; expected either DATA with --output FOLDER, or --resume FOLDER")
-        folder = Path(options.pop("output"))
-        for name in WRITTEN:
-            if (folder / name).exists():
-                raise ValueError(f"{folder}: found a training already ({name}); expected an empty folder, or --resume")
-        if source == "shapes" and "validation" in options:
-            parser.error("--val: found it beside shapes, which are measured on shapes; expected a folder as DATA")
-        image_size, drop_path = options.pop("image_size", 64), options.pop("drop_path", 0.1)
-        try:
-            settings = state.Settings(source, **options)
-            config = nano_config(image_size, 2, drop_path)  # refused before pictures are read
-        except ValueError as error:  # it names the setting; the user knows the option
-            name, _, reason = str(error).partition(":")
-            raise ValueError(f"{FLAGS.get(name.replace('drop_path_rate', 'drop_path'), name)}:{reason}") from None
-        check_room(settings, config, threads)
-        task = make_task(settings, image_size)
-        training = state.fresh(settings, nano_config(image_size, len(task.labels), drop_path))
-        folder.mkdir(parents=True, exist_ok=True)
+        training, task, folder = begin(parser, source, options, threads)
     for change in state.enter(training, task):
         print("note:", change)
     return work(training, task, folder, threads)
+
+
+def begin(parser, source, options, threads):
+    """A training that has not begun, its task and its folder, from what was given."""
+    if not (source and options.get("output")):
+        parser.error("DATA: found too little; expected either DATA with --output FOLDER, or --resume FOLDER")
+    folder = Path(options.pop("output"))
+    for name in WRITTEN:
+        if (folder / name).exists():
+            raise ValueError(f"{folder}: found a training already ({name}); expected an empty folder, or --resume")
+    if source == "shapes" and "validation" in options:
+        parser.error("--val: found it beside shapes, which are measured on shapes; expected a folder as DATA")
+    shapes = [name for name in ("model", "variant", "config") if name in options]
+    if len(shapes) > 1:
+        parser.error(f"{FLAGS[shapes[0]]}: found {FLAGS[shapes[1]]} beside it; expected one of them")
+    if "freeze" in options and "model" not in options:
+        parser.error("--freeze: found no --model beside it; expected one, for what is drawn by chance has to learn")
+    learned = load_model(options["model"]) if "model" in options else None
+    shape = shape_of(options.pop("variant", "nano"), options.pop("config", None))
+    try:
+        training, task = start.begin(source, learned, shape, threads, **options)
+    except ValueError as error:  # it names the setting; the user knows the option
+        name, _, reason = str(error).partition(":")
+        raise ValueError(f"{FLAGS.get(name.replace('drop_path_rate', 'drop_path'), name)}:{reason}") from None
+    folder.mkdir(parents=True, exist_ok=True)
+    return training, task, folder
+
+
+def shape_of(variant, file):
+    """The configuration of what is trained from nothing: a published name, nano, or what a JSON file says."""
+    if file is not None:
+        try:
+            return config_from_dict(parse_json(Path(file).read_text(encoding="utf-8")))
+        except ValueError as error:
+            raise ValueError(f"{file}: {error}") from None
+    if variant != "nano" and variant not in VARIANTS:
+        raise wrong("--variant", variant, f"nano, {', '.join(VARIANTS)}")
+    return nano_config(64, 2) if variant == "nano" else VARIANTS[variant]
 
 
 def make_parser():
@@ -130,31 +165,21 @@ def make_parser():
     parser.add_argument("--threads", type=whole_number(1, 256), metavar="N", default=2,
                         help="pieces of a batch computed side by side (default 2); "
                              "set OPENBLAS_NUM_THREADS=1 beside it")  # fmt: skip
-    defaults = {f.name: f.default for f in fields(state.Settings)} | {"image_size": 64, "drop_path": 0.1}
+    defaults = {f.name: f.default for f in fields(state.Settings)} | start.USES["from nothing"]
+
+    def said(name):
+        """The default from nothing and, if they are others, of a model and of a head that learns alone."""
+        with_model, head = (start.USES[use].get(name, defaults[name]) for use in ("fine-tuning", "the head alone"))
+        others = f"; with --model {with_model}, for the head alone {head}" * ({with_model, head} != {defaults[name]})
+        return f"(default {defaults[name]})" + ("; with --model the recipe's" if name == "image_size" else others)
+
     for name, flag, metavar, read, text in OPTIONS:
-        shown = text if defaults.get(name) is None else f"{text} (default {defaults[name]})"
+        shown = text if defaults.get(name) is None else f"{text} {said(name)}"
         parser.add_argument(*["-o"] * (name == "output"), flag, dest=name, metavar=metavar, type=read,
                             default=argparse.SUPPRESS, help=shown)  # fmt: skip
     parser.add_argument("--skip-unreadable", action="store_true", default=argparse.SUPPRESS,
                         help="leave out pictures that cannot be read; they are named in either case")  # fmt: skip
     return parser
-
-
-def make_task(settings, image_size):
-    """The data that the settings name."""
-    if settings.data == "shapes":
-        return data.shapes_task(image_size, settings.seed, settings.drawn)
-    return data.folder_task(settings.data, settings.validation, image_size, settings.keep_size,
-                            settings.smallest_crop, settings.jitter, settings.skip_unreadable)  # fmt: skip
-
-
-def check_room(settings, config, threads):
-    """Refuses pictures too large for the memory there is: before the first one is drawn or read."""
-    H, W = config.image_hw
-    there_and_back, there = (memory(config, (H, W), training) for training in (True, False))
-    pictures = (3 * settings.batch + data.DRAWN * (settings.data == "shapes")) * 12 * H * W
-    needed = pictures + threads * settings.microbatch * max(there_and_back, loop.MEASURED * there)
-    check_memory("--image-size", f"{H} x {W} pixels", needed, "; --microbatch-size 1 and --threads 1 need less")
 
 
 def work(training, task, folder, threads):
@@ -186,27 +211,49 @@ def work(training, task, folder, threads):
     with stopping.patient(STOPPING) as asked:
         save(training)  # what cannot be written is better known now
         print(f"{count:,} parameters, {len(task.labels)} classes, {task.size:,} pictures an epoch; writing to {folder}",
-              flush=True)  # fmt: skip
+              *report.opening(training, task), sep="\n", flush=True)  # fmt: skip
         complete = loop.train(training, task, threads, lambda: bool(asked), after_step, after_epoch)
         save(training)
     if not complete:
         print(f"\nstopped after step {training.step}, saved; go on with: python -m pvt_numpy.train --resume "
               f"{shlex.quote(str(folder))}")  # fmt: skip
         return 130
-    finish(training, task, folder)
+    finish(training, task, folder, threads)
     return 0
 
 
-def finish(training, task, folder):
-    """Writes the averaged model and the curve."""
-    origin = {"format": "pvt_numpy.train", "recipe": "hf"}  # called by its file's name, whatever that will be
-    model = Model(training.config, unflatten(training.arrays["average"]), task.labels, task.recipe, origin)
-    save_model(folder / "model.safetensors", model)
+def finish(training, task, folder, threads):
+    """Measures the averaged model, says how it went, and writes it and its figures."""
+    model = start.trained(training, task)
+    pixels, labels = task.validation or (None, None)
+    logits = None if labels is None else assess.logits_of(model, pixels, threads, loop.at_a_time(training.settings))
+    name, worse = "model.safetensors", logits is not None and worse_than_before(training.history, len(labels))
+    if logits is not None:
+        model = replace(model, origin=model.origin | {"measured": assess.measured(logits, labels)})
+        print(assess.as_text(logits, labels, task.labels))
+    if worse:
+        name = "worse.safetensors"
+    save_model(folder / name, model)
     try:
         plots.save(plots.curves(training.history), folder / "curve.png", dpi=110)
+        if logits is not None:
+            print("drawn:", ", ".join(["curve.png", *assess.draw(folder, logits, pixels, labels, model)]))
     except ImportError:
-        print("curve.png: found no matplotlib to draw it with; pip install matplotlib (the extra [plots])")
-    print(f"done: {folder / 'model.safetensors'}")
+        print("figures: found no matplotlib to draw them with; pip install matplotlib (the extra [plots])")
+    if worse:
+        raise ValueError(worse + f"; written as {folder / name}, not as model.safetensors")
+    print(f"done: {folder / name}")
+
+
+def worse_than_before(history, pictures):
+    """What to say if the model knew more before the training, by more than chance explains; None if not."""
+    if history[0]["epoch"] or "val_accuracy" not in history[-1]:
+        return None
+    before, after = history[0]["val_accuracy"], history[-1]["val_accuracy"]
+    if after >= wilson_interval(round(before * pictures), pictures)[0]:
+        return None
+    return (f"the trained model: found {after:.1%} right, and {before:.1%} before the training; expected no less (a "
+            "lower --learning-rate, fewer --epochs or --freeze head-only change less)")  # fmt: skip
 
 
 if __name__ == "__main__":

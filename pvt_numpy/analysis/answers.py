@@ -7,6 +7,7 @@ import numpy as np
 
 from ..layers.activations import sigmoid
 from ..layers.softmax import softmax
+from .calibration import calibrated
 
 
 def answers(logits, config):
@@ -34,11 +35,12 @@ def answers(logits, config):
 def predictions(logits, model, top_k=5):
     """The `top_k` largest of one picture's logits (num_labels,), the largest first; [] for a model without a head.
 
-    Dicts with index, label, logit, and what `answers` makes of it under that name: "probability" or "value".
+    Dicts with index, label, logit, and what `answers` makes of it under that name: "probability" or "value". If the
+    model has been calibrated, it makes it of the logits over the model's temperature.
     """
     if not model.config.num_labels:
         return []
-    name, numbers = answers(logits, model.config)
+    name, numbers = answers(calibrated(logits, model), model.config)
     order = np.argsort(-logits, kind="stable")[:top_k]
     return [{"index": int(i), "label": model.label_names[i], "logit": float(logits[i]), name: float(numbers[i])}
             for i in order]  # fmt: skip

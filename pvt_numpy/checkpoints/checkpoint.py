@@ -1,8 +1,9 @@
 """Models in and out of files: strict loading of every public format, and our own self-contained safetensors file.
 
 Our file holds float32 or float16 arrays under our names, and in its metadata (texts, JSON) the keys `pvt_numpy.format`,
-`config`, `labels`, `preprocessing` and `origin`: nothing else is needed to run the model. `sources` opens files,
-`safetensors_file` reads and writes them, `names` and `identify` know other people's, `hub` downloads them.
+`config`, `labels`, `preprocessing` and `origin`: nothing else is needed to run the model; `temperature`, if it has been
+calibrated. `sources` opens files, `safetensors_file` reads and writes them, `names` and `identify` know other people's,
+`hub` downloads them.
 Left out: parts of a model, such as a backbone's parameters without the head that its configuration has.
 """
 
@@ -15,13 +16,13 @@ import numpy as np
 from ..config import PvtConfig, PvtV2Config, config_from_dict, config_to_dict, variant_name
 from ..parameters import channels_last, flatten, parameter_shapes, unflatten
 from ..pictures.recipes import RECIPES, check_options, for_channels
-from ..system.checks import counted, one_of, wrong
+from ..system.checks import counted, is_number, one_of, rule, wrong
 from ..system.files import check_not_dangling
 from ..system.paths import SHIPPED, SHIPPED_MODELS
 from .identify import Identity, asked_for, identify, known_variant, our_shapes
 from .inside import choose, without_class_row
 from .names import file_names
-from .safetensors_file import write_safetensors
+from .safetensors_file import read_safetensors, write_safetensors
 from .sources import FOLDER_FILES, FORMAT_KEY, open_source
 from .strict_json import parse_json
 
@@ -40,6 +41,7 @@ class Model:
     labels         the class names in the order of the logits, or None
     preprocessing  the arguments for `preprocess`
     origin         its history, for people: format, source, recipe and what its makers wrote down
+    temperature    softmax(logits / temperature) are calibrated probabilities; None: not calibrated
     """
 
     config: PvtConfig | PvtV2Config
@@ -47,6 +49,7 @@ class Model:
     labels: tuple[str, ...] | None = None
     preprocessing: dict = field(default_factory=dict)
     origin: dict[str, str] = field(default_factory=dict)
+    temperature: float | None = None
 
     @property
     def label_names(self):
@@ -84,7 +87,8 @@ def load_model(source=None, dtype=np.float32, local_files_only=False, recipe=Non
         origin = {"source": short_name} | origin
     if remark:
         origin = origin | {"recipe": origin.get("recipe", "not recorded") + remark}
-    return Model(found.config, params, found.labels, preprocessing, origin)
+    temperature = _read_temperature(opened.metadata, name) if ours else None
+    return Model(found.config, params, found.labels, preprocessing, origin, temperature)
 
 
 def save_model(path, model, dtype="float32"):
@@ -100,8 +104,23 @@ def save_model(path, model, dtype="float32"):
         raise wrong("the model", counted(len(labels), "label"), f"num_labels = {model.config.num_labels}")
     values = {"config": config_to_dict(model.config), "labels": labels}
     values |= {"preprocessing": model.preprocessing, "origin": model.origin}
+    values |= {} if model.temperature is None else {"temperature": model.temperature}
     metadata = {FORMAT_KEY: FORMAT} | {key: json.dumps(value, ensure_ascii=False) for key, value in values.items()}
     write_safetensors(path, {name: flat[name] for name in _expected(model.config, flat)}, metadata, dtype)
+
+
+def is_ours(path):
+    """Whether this is a file that `save_model` has written; ValueError if it is damaged."""
+    return str(path).endswith(".safetensors") and FORMAT_KEY in read_safetensors(path)[0]
+
+
+def set_temperature(path, temperature):
+    """Writes the temperature into one of our files, which stays otherwise as it is, to the last bit."""
+    metadata, shapes, read = read_safetensors(path)
+    arrays = {name: read(name) for name in shapes}
+    del read  # it holds the file open, which Windows would not replace then
+    dtype = "float16" if all(array.dtype == np.float16 for array in arrays.values()) else "float32"
+    write_safetensors(path, arrays, metadata | {"temperature": json.dumps(temperature)}, dtype)
 
 
 def describe(model):
@@ -125,6 +144,7 @@ def describe(model):
     return (
         f"{variant_name(config) or config.model_type}, {count:,} parameters, {outputs}; "
         f"from {source}{more}; layer norm eps {eps}; recipe {origin.get('recipe', 'not recorded')}"
+        + (f"; probabilities calibrated (temperature {model.temperature:.3g})" if model.temperature else "")
     )
 
 
@@ -177,6 +197,16 @@ def _read_metadata(metadata, name, recipe):
         raise wrong(f"{name}: the metadata's 'labels'", counted(len(labels), "label"), f"{config.num_labels} texts")
     origin = {key: str(value) for key, value in values["origin"].items()}
     return Identity("ours", False, config, None if labels is None else tuple(labels), values["preprocessing"], origin)
+
+
+def _read_temperature(metadata, name):
+    """The temperature that one of our own files states, or None."""
+    try:
+        temperature = parse_json(metadata.get("temperature", "null"))
+        rule(lambda T: T is None or is_number(T, 0.01, 100), "a number from 0.01 to 100")("'temperature'", temperature)
+    except ValueError as error:
+        raise ValueError(f"{name}: the metadata's {error}") from None
+    return temperature
 
 
 def _read_params(opened, name, found, dtype):

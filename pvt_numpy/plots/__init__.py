@@ -13,6 +13,7 @@
     plots.cost(config)                                     # full attention against SRA
     plots.difference(lines)                                # against PyTorch, layer by layer
     plots.confusion(counts, names)                         # which classes are taken for which
+    plots.mistakes(photos, captions)                       # what a model was most surely wrong about
     plots.curves(history)                                  # a training's loss and accuracy
     plots.overlay(photo, {"title": map}, label="…")        # any maps of your own over the photo
 
@@ -28,6 +29,7 @@ from .cost import attention_cost, cost
 from .curves import curves
 from .difference import difference
 from .figures import file_kind, save
+from .mistakes import mistakes
 from .overlay import overlay
 from .patches import kernels, patches, seen_pixels
 from .photo import photo_of
@@ -36,5 +38,6 @@ from .pyramid import pca_colours, pyramid
 from .rollout import rollout
 
 __all__ = ["attention", "attention_cost", "attention_stages", "class_attention", "confusion", "cost", "curves",
-           "difference", "file_kind", "key_boxes", "kernels", "overlay", "patches", "pca_colours", "photo_of",
-           "position_similarity", "positions", "pyramid", "rollout", "save", "seen_pixels", "statistics"]  # fmt: skip
+           "difference", "file_kind", "key_boxes", "kernels", "mistakes", "overlay", "patches", "pca_colours",
+           "photo_of", "position_similarity", "positions", "pyramid", "rollout", "save", "seen_pixels",
+           "statistics"]  # fmt: skip

@@ -32,6 +32,7 @@ class Task(NamedTuple):
     validation  pixel_values (n, 3, H, W), labels (n,); None without any
     recipe      the arguments for `preprocess` that a user of the trained model needs
     files       "training" and, if there are any, "validation" -> what `listed` says of their files; {} if drawn
+    counts      how many pictures of each class there are to learn from; () if they are drawn
     """
 
     labels: tuple[str, ...]
@@ -40,34 +41,41 @@ class Task(NamedTuple):
     validation: tuple[np.ndarray, np.ndarray] | None
     recipe: dict
     files: dict
+    counts: tuple[int, ...] = ()
 
 
-def folder_task(train, validation, image_size, keep_size=None, smallest=0.35, jitter=0.3, skip_unreadable=False):
+def folder_task(train, validation, image_size, keep_size=None, smallest=0.35, jitter=0.3, skip_unreadable=False,
+                recipe=RECIPES["hf"], split=0.0, seed=0):  # fmt: skip
     """The pictures in train/CLASS/*, and those in validation/CLASS/* (or None) for measuring.
 
-    Those that cannot be read are all named on stderr; then they are left out if that is allowed, else refused.
+    Those that cannot be read are all named on stderr; then they are left out if that is allowed, else refused. Those
+    measured with are prepared by the recipe; those learnt from share its mean and deviation, and are squashed.
+
+    split  instead of a validation folder: the share of each class that is measured with, and not learnt from
     """
     keep = {"height": keep_size or image_size * 3 // 2, "width": keep_size or image_size * 3 // 2}
-    recipe = at_size(RECIPES["hf"], (image_size, image_size))
+    recipe = at_size(recipe, (image_size, image_size))
     files, labels, names = list_folder(train)
     val_files, val_labels, val_names = ([], labels[:0], names) if validation is None else list_folder(validation)
     if val_names != names:
         raise wrong(validation, f"the classes {', '.join(val_names)}", ", ".join(names))
+    if split:
+        files, labels, val_files, val_labels = hold_back(files, labels, split, seed)
     as_bytes = {"do_rescale": False, "do_normalize": False, "data_format": "channels_last"}
     pictures, good = decode(files, np.uint8, skip_unreadable, size=keep, **as_bytes)
     measured, val_good = decode(val_files, np.float32, skip_unreadable, **recipe)
     check_readable(train, names, labels, good, skip_unreadable)  # now, when all that cannot be read are named
-    check_readable(validation, names, val_labels, val_good, skip_unreadable)
+    check_readable(validation or train, names, val_labels, val_good, skip_unreadable)
     files, labels = [files[i] for i in good], labels[good]
     lists = {"training": listed(train, files)}
-    if validation is not None:
+    if validation or split:
         measured = measured, val_labels[val_good]
-        lists["validation"] = listed(validation, [val_files[i] for i in val_good])
+        lists["validation"] = listed(validation or train, [val_files[i] for i in val_good])
 
     def batch(indices, rng):
         return to_pixel_values(augment(pictures[indices], image_size, rng, smallest, jitter), recipe), labels[indices]
 
-    return Task(labels_of(train), len(files), batch, measured, recipe, lists)
+    return Task(labels_of(train), len(files), batch, measured, recipe, lists, tuple(np.bincount(labels).tolist()))
 
 
 def labels_of(source):
@@ -85,6 +93,19 @@ def listed(folder, files):
         "count": len(files),
         "sha256": hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest(),
     }
+
+
+def hold_back(files, labels, share, seed):
+    """A share of every class's files, at least one and never all, drawn by the seed: the others and their labels, and
+    those held back and theirs."""
+    rng, back = np.random.default_rng(seed), np.zeros(len(files), bool)
+    for label in range(labels.max() + 1):
+        places = rng.permutation(np.flatnonzero(labels == label))
+        if len(places) < 2:
+            raise wrong(files[places[0]].parent, "1 picture", "2 or more, to hold one back to measure with")
+        back[places[: min(len(places) - 1, max(1, round(share * len(places))))]] = True
+    kept, held = ([f for f, b in zip(files, back, strict=True) if b == which] for which in (False, True))
+    return kept, labels[~back], held, labels[back]
 
 
 def decode(files, dtype, skip, **recipe):
@@ -141,6 +162,10 @@ def shapes_task(image_size, seed, size=4096, validation=DRAWN):
 
 
 def to_pixel_values(pictures, recipe):
-    """(B, H, W, 3) in 0..1 -> (B, 3, H, W), as `preprocess` ends: less the mean, over the deviation."""
-    normal = normalize(pictures, recipe["image_mean"], recipe["image_std"])
+    """(B, H, W, 3) in 0..1 -> (B, 3, H, W), as `preprocess` ends: rescaled, less the mean, over the deviation."""
+    recipe = at_size(recipe)
+    scale = 255 * (recipe["rescale_factor"] if recipe["do_rescale"] else 1)
+    normal = pictures if abs(scale - 1) < 1e-6 else pictures * np.float32(scale)
+    if recipe["do_normalize"]:
+        normal = normalize(normal, recipe["image_mean"], recipe["image_std"])
     return np.ascontiguousarray(normal.transpose(0, 3, 1, 2))

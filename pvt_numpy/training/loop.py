@@ -7,19 +7,60 @@ threads, each NumPy call being free of Python's lock; their gradients are always
 
 import math
 import time
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 
-from ..gradients import loss_and_gradients
-from ..layers.losses import cross_entropy
+from ..analysis.observe import place
+from ..gradients import there_and_back
+from ..layers.linear import linear
+from ..layers.losses import cross_entropy, cross_entropy_backward
 from ..model import forward
 from ..parameters import flatten, unflatten
 from ..system.checks import wrong
+from .freeze import HEAD_ONLY, frozen, head_there_and_back, lowest_stage
+from .mixing import erase, mix
 from .optimizer import adamw_step, clip_by_norm, follow, learning_rate
 
 MEASURED = 4  # times as many pictures at a time as there and back, which takes more memory
-ORDER, PICTURES, NOISE = range(3)  # what random numbers are drawn for
+ORDER, PICTURES, NOISE, MIXING = range(4)  # what random numbers are drawn for
+BEGINNING = {"epoch": 0, "step": 0, "seconds": 0.0, "learning_rate": 0.0}
+RECENT, HOPELESS = 20, 3  # steps; times the loss of guessing
+
+
+class Batch(NamedTuple):
+    """What one step learns from.
+
+    inputs    pixel_values (B, 3, H, W); if only the head learns, the features (B, C) that the rest makes of them
+    labels    (B,)
+    partners  (B,), the labels of the pictures mixed in; None: nothing is mixed
+    share     how much of each picture is its own, 1 if nothing is mixed
+    """
+
+    inputs: np.ndarray
+    labels: np.ndarray
+    partners: np.ndarray | None = None
+    share: float = 1.0
+
+    def part(self, cut):
+        """A slice of it."""
+        partners = None if self.partners is None else self.partners[cut]
+        return self._replace(inputs=self.inputs[cut], labels=self.labels[cut], partners=partners)
+
+    def loss(self, logits, smoothing):
+        """Cross-entropy against both pictures' labels, each for its share; and its gradient for the logits."""
+        truths = [(self.labels, self.share)]
+        if self.partners is not None:
+            truths.append((self.partners, 1 - self.share))
+        value = sum(share * cross_entropy(logits, labels, smoothing) for labels, share in truths)
+        return value, sum(cross_entropy_backward(share, logits, labels, smoothing) for labels, share in truths)
+
+    def right(self, logits):
+        """How many logits are largest at the label of which there is more."""
+        truth = self.labels if self.share >= 0.5 else self.partners
+        return int((logits.argmax(axis=-1) == truth).sum())
 
 
 def train(state, task, threads=1, stop=lambda: False, after_step=lambda state: None, after_epoch=lambda state: None):
@@ -27,22 +68,38 @@ def train(state, task, threads=1, stop=lambda: False, after_step=lambda state: N
 
     Returns whether the training is complete. Raises ValueError if the loss or a gradient is not finite.
     """
-    settings = state.settings
+    settings, drawn, recent = state.settings, {}, deque(maxlen=RECENT)
     steps = max(1, task.size // settings.batch)  # an epoch; the pictures left over wait for the next shuffle
     with ThreadPoolExecutor(threads) as pool:
+        if settings.freeze == HEAD_ONLY and task.validation is not None:
+            pixels, labels = task.validation
+            task = task._replace(validation=(features_of(pixels, state, pool), labels))
+        if not state.step and state.start.get("known") == len(task.labels) and task.validation is not None:
+            loss, right = measure(state.arrays["average"], state.config, *task.validation, pool, at_a_time(settings))
+            state.history.append(BEGINNING | {"val_loss": loss, "val_accuracy": right})
+            after_epoch(state)
         while (progress := progress_of(state, steps)) < 1:
             started = time.perf_counter()
             rate = learning_rate(progress, settings.rate, settings.warmup)
-            epoch, place = divmod(state.step, steps)
-            order = np.random.default_rng([settings.seed, ORDER, epoch]).permutation(task.size)
-            indices = order[place * settings.batch : (place + 1) * settings.batch]
-            pixels, labels = task.batch(indices, np.random.default_rng([settings.seed, PICTURES, state.step]))
-            loss, right = step(state, pixels, labels, rate, pool)
-            for k, value in enumerate((loss * len(labels), right, len(labels))):
+            if settings.freeze == HEAD_ONLY:  # the same pictures come again after some epochs: drawn, and seen, once
+                at = state.step % (settings.views * steps)
+                if at not in drawn:
+                    batch = next_batch(settings, task, steps, at)
+                    drawn[at] = batch._replace(inputs=features_of(batch.inputs, state, pool))
+                batch = drawn[at]
+            else:
+                batch = next_batch(settings, task, steps, state.step)
+            loss, right = step(state, batch.inputs, batch.labels, rate, pool, batch.partners, batch.share)
+            recent.append(loss)
+            if diverges(recent, len(task.labels)):
+                found = f"a loss of {loss:.3g} that rises, where guessing costs {math.log(len(task.labels)):.3g}"
+                where = largest_output(batch.inputs, unflatten(state.arrays["params"]), state.config)
+                raise wrong(f"step {state.step}", f"{found}; {where}", f"a falling loss: {advice(rate)}")
+            for k, value in enumerate((loss * len(batch.labels), right, len(batch.labels))):
                 state.sums[k] += value
             state.seconds += time.perf_counter() - started
             after_step(state)
-            if place == steps - 1:
+            if state.step % steps == 0:
                 finish_epoch(state, task, steps, pool)
                 after_epoch(state)
             if stop() and progress_of(state, steps) < 1:
@@ -60,39 +117,102 @@ def progress_of(state, steps):
     return by_steps if settings.minutes is None else max(by_steps, state.seconds / (60 * settings.minutes))
 
 
-def step(state, pixels, labels, rate, pool):
-    """One AdamW step on one batch; returns the loss and how many answers were right."""
-    settings, params = state.settings, state.arrays["params"]
-    pieces = math.ceil(len(labels) / settings.microbatch)
-    cuts = [slice(len(labels) * k // pieces, len(labels) * (k + 1) // pieces) for k in range(pieces)]
-    nested = unflatten(params)
+def next_batch(settings, task, steps, at):
+    """The `Batch` of step `at`, of an epoch of so many steps: pictures drawn, some painted over, some mixed."""
+    epoch, place = divmod(at, steps)
+    order = np.random.default_rng([settings.seed, ORDER, epoch]).permutation(task.size)
+    indices = order[place * settings.batch : (place + 1) * settings.batch]
+    pixels, labels = task.batch(indices, np.random.default_rng([settings.seed, PICTURES, at]))
+    rng = np.random.default_rng([settings.seed, MIXING, at])
+    pixels = erase(pixels, rng, settings.erasing)
+    pixels, partners, share = mix(pixels, rng, settings.mixup, settings.cutmix, settings.mixed)
+    return Batch(pixels, labels, None if partners is None else labels[partners], share)
+
+
+def step(state, inputs, labels, rate, pool, partners=None, share=1.0):
+    """One AdamW step on what makes one `Batch`; returns the loss and how many answers were right."""
+    settings, params, size = state.settings, state.arrays["params"], len(labels)
+    batch = Batch(inputs, labels, partners, share)
+    pieces = math.ceil(size / settings.microbatch)
+    cuts = [slice(size * k // pieces, size * (k + 1) // pieces) for k in range(pieces)]
+    nested, learnt = unflatten(params), [name for name in params if not frozen(name, settings.freeze)]
 
     def piece(k):
-        seed = settings.seed, NOISE, state.step, k
+        part, seed = batch.part(cuts[k]), (settings.seed, NOISE, state.step, k)
         with np.errstate(all="ignore"):  # what is not finite is reported below, in words
-            loss, logits, grads = loss_and_gradients(pixels[cuts[k]], nested, state.config, labels[cuts[k]],
-                                                     settings.smoothing, seed)  # fmt: skip
-        return float(loss), int((logits.argmax(axis=-1) == labels[cuts[k]]).sum()), flatten(grads)
+            measure, lowest = (lambda logits: part.loss(logits, settings.smoothing)), lowest_stage(settings.freeze)
+            if settings.freeze == HEAD_ONLY:
+                loss, logits, _, grads = head_there_and_back(measure, part.inputs, nested)
+            else:
+                loss, logits, _, grads = there_and_back(measure, part.inputs, nested, state.config, seed, lowest)
+        return float(loss), part.right(logits), flatten(grads)
 
     results = list(pool.map(piece, range(pieces)))
-    shares = [(cut.stop - cut.start) / len(labels) for cut in cuts]
-    grads = {name: sum(g[name] * share for (_, _, g), share in zip(results, shares, strict=True)) for name in params}
+    shares = [(cut.stop - cut.start) / size for cut in cuts]
+    grads = {name: sum(g[name] * share for (_, _, g), share in zip(results, shares, strict=True)) for name in learnt}
     loss = sum(piece_loss * share for (piece_loss, _, _), share in zip(results, shares, strict=True))
     norm = clip_by_norm(grads, settings.clip)
     if not math.isfinite(loss) or not math.isfinite(norm):
-        found = f"NaN or infinity, first in {first_not_finite(pixels, nested, state.config, grads)}"
-        raise wrong(f"step {state.step + 1}", found, "finite numbers (a lower learning rate may help)")
+        found = f"NaN or infinity, first in {first_not_finite(batch.inputs, nested, state.config, grads)}"
+        raise wrong(f"step {state.step + 1}", found, f"finite numbers: {advice(rate)}")
     state.step += 1
     adamw_step(params, grads, state.arrays["means"], state.arrays["squares"], state.step, rate, settings.decay)
     follow(state.arrays["average"], params, state.step, settings.averaging)
     return loss, sum(right for _, right, _ in results)
 
 
-def first_not_finite(pixels, nested, config, grads):
-    """The first array with NaN or infinity, in words: of the parameters, of the way forward or of the way back."""
+def features_of(pixels, state, pool):
+    """What the head reads of each picture, (B, C), without noise: the logits of the same model without a head."""
+    headless = {part: value for part, value in unflatten(state.arrays["params"]).items() if part != "head"}
+    return in_pieces(
+        lambda piece: forward(piece, headless, state.config).logits, pixels, pool, at_a_time(state.settings)
+    )
+
+
+def at_a_time(settings):
+    """How many pictures go forward at a time."""
+    return min(64, MEASURED * settings.microbatch)
+
+
+def in_pieces(compute, inputs, pool, size):
+    """compute(inputs), so many of the first axis at a time, side by side."""
+    starts = range(0, len(inputs), size)
+    return np.concatenate(list(pool.map(lambda start: compute(inputs[start : start + size]), starts)))
+
+
+def diverges(recent, classes):
+    """Whether the last losses, `RECENT` of them, cost several times what guessing does, and rise."""
+    half = len(recent) // 2
+    earlier, later = sum(list(recent)[:half]), sum(list(recent)[half:])
+    return len(recent) == RECENT and earlier + later > RECENT * HOPELESS * math.log(classes) and later > earlier
+
+
+def advice(rate):
+    """What to do about it."""
+    return f"begin again with a lower --learning-rate (now {rate:.2g}; a third of it, say) or a longer --warmup"
+
+
+def look(inputs, nested, config):
+    """Everything that the model computes of these inputs, by name."""
+    if inputs.ndim == 2:  # features: the head alone learns
+        return {"features": inputs, "logits": linear(inputs, **nested["head"])}
     trace = {}
+    forward(inputs, nested, config, trace=trace)
+    return {name: array for name, array in trace.items() if not name.endswith("grid")}
+
+
+def largest_output(inputs, nested, config):
+    """Where the largest number of a forward pass is, in words."""
+    sizes = {name: float(np.abs(array).max()) for name, array in look(inputs[:8], nested, config).items()}
+    name = max(sizes, key=sizes.get)
+    where = f" ({place(name)})" if place(name) else ""
+    return f"the largest number of its forward pass is {sizes[name]:.2g}, in the output of {name}{where}"
+
+
+def first_not_finite(inputs, nested, config, grads):
+    """The first array with NaN or infinity, in words: of the parameters, of the way forward or of the way back."""
     with np.errstate(all="ignore"):
-        forward(pixels, nested, config, trace=trace)
+        trace = look(inputs, nested, config)
     back = {name: grads[name] for name in reversed(list(grads))}
     for what, arrays in (("the parameter", flatten(nested)), ("the output of", trace), ("the gradient of", back)):
         for name, array in arrays.items():
@@ -110,15 +230,16 @@ def finish_epoch(state, task, steps, pool):
            "train_loss": loss / pictures, "train_accuracy": right / pictures}  # fmt: skip
     if task.validation is not None and (last or epoch % settings.measure_every == 0):
         row["val_loss"], row["val_accuracy"] = measure(state.arrays["average"], state.config, *task.validation, pool,
-                                                     min(64, MEASURED * settings.microbatch))  # fmt: skip
+                                                     at_a_time(settings))  # fmt: skip
     state.history.append(row)
     state.sums = [0.0, 0, 0]
 
 
-def measure(flat, config, pixels, labels, pool, pieces_of=64):
-    """Loss and share of right answers of the model with these parameters on these pictures."""
+def measure(flat, config, inputs, labels, pool, pieces_of=64):
+    """Loss and share of right answers of the model with these parameters on these pictures, or on their features."""
     nested = unflatten(flat)
-    starts = range(0, len(labels), pieces_of)
-    logits = np.concatenate(list(pool.map(
-        lambda start: forward(pixels[start : start + pieces_of], nested, config).logits, starts)))  # fmt: skip
+    if inputs.ndim == 2:
+        logits = linear(inputs, **nested["head"])
+    else:
+        logits = in_pieces(lambda piece: forward(piece, nested, config).logits, inputs, pool, pieces_of)
     return float(cross_entropy(logits, labels)), float((logits.argmax(axis=-1) == labels).mean())

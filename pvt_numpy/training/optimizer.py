@@ -35,14 +35,14 @@ def clip_by_norm(grads, limit):
 
 
 def adamw_step(params, grads, means, squares, step, rate, decay):
-    """One step, in place. `step` counts from 1; means and squares start as zeros.
+    """One step, in place, of the parameters in grads. `step` counts from 1; means and squares start as zeros.
 
     The step is the running mean of the gradient over the root of the running mean of its square, both corrected for
     having started at 0: every parameter moves by about `rate`, however steep or flat its own direction is.
     """
     mean_correction, square_correction = 1 - BETA1**step, 1 - BETA2**step
-    for name, p in params.items():
-        g, mean, square = grads[name], means[name], squares[name]
+    for name, g in grads.items():
+        p, mean, square = params[name], means[name], squares[name]
         if decays(name, p):
             p *= 1 - rate * decay
         mean += (1 - BETA1) * (g - mean)

@@ -15,8 +15,10 @@ from ..checkpoints.safetensors_file import read_safetensors, write_safetensors
 from ..checkpoints.strict_json import parse_json
 from ..config import config_from_dict, config_to_dict
 from ..parameters import flatten, init_params, parameter_shapes
+from ..pictures.recipes import RECIPES, check_options
 from ..system.checks import is_number, is_whole, rule, wrong
 from ..system.files import check_not_dangling
+from .freeze import frozen_stages
 
 GROUPS = ("params", "means", "squares", "average")  # four arrays for every parameter
 
@@ -24,12 +26,10 @@ LIMITS = {
     "epochs": (1, 1e6), "minutes": (0.001, 1e6), "batch": (1, 1e5), "microbatch": (1, 1e5), "rate": (0, 10),
     "warmup": (0, 1), "decay": (0, 10), "clip": (1e-9, 1e9), "smoothing": (0, 0.999), "averaging": (0, 0.999999),
     "smallest_crop": (0.01, 1), "jitter": (0, 0.999), "measure_every": (1, 1e6), "drawn": (1, 1e9),
-    "seed": (0, 2**32 - 2),
+    "seed": (0, 2**32 - 2), "mixup": (0, 100), "cutmix": (0, 100), "mixed": (0, 1), "erasing": (0, 1),
+    "views": (1, 1e6), "split": (0, 0.9),
 }  # fmt: skip
 FILES = rule(lambda listed: is_whole(listed["count"]) and isinstance(listed["sha256"], str), "a count and a hash")
-
-
-LATER = {"skip_unreadable"}  # settings that a training begun before there were these lacks: it has their defaults
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,26 @@ class Settings:
     measure_every: int = 1  # epochs
     drawn: int = 4096  # pictures an epoch of the drawing task
     seed: int = 0
-    skip_unreadable: bool = False  # leave out pictures that cannot be read; came later, as LATER says
+    # What came later: a training begun before these goes on with their defaults, which change nothing.
+    model: str | None = None  # what it starts from; None: from nothing
+    freeze: str | None = None  # what does not learn: see `freeze`
+    mixup: float = 0.0  # alpha
+    cutmix: float = 0.0  # alpha
+    mixed: float = 1.0  # share of the batches, by one or the other
+    erasing: float = 0.0  # share of the pictures
+    views: int = 8  # epochs whose pictures are drawn anew, if the head alone learns
+    split: float = 0.0  # share of each class's pictures kept back to measure with
+    skip_unreadable: bool = False  # leave out pictures that cannot be read
 
     def __post_init__(self):
         for name, (low, high) in LIMITS.items():
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
                 raise wrong(name, value, f"{low:g} to {high:g}")
+        frozen_stages(self.freeze)
+
+
+LATER = {"model", "freeze", "mixup", "cutmix", "mixed", "erasing", "views", "split", "skip_unreadable"}
 
 
 @dataclass
@@ -72,6 +85,8 @@ class State:
     seconds  spent training so far, over all pieces
     sums     of this epoch so far: loss, right answers, pictures
     history  one dict for each finished epoch
+    start    of the model that it started from, its "origin" and "preprocessing", and how many of the classes it has
+             "known"; {} if from nothing
     labels   the class names, in the order of their numbers
     files    which pictures are learnt from, as in a `data.Task`
 
@@ -85,23 +100,24 @@ class State:
     seconds: float = 0.0
     sums: list = field(default_factory=lambda: [0.0, 0, 0])
     history: list = field(default_factory=list)
+    start: dict = field(default_factory=dict)
     labels: tuple[str, ...] | None = None
     files: dict | None = None
 
 
-def fresh(settings, config):
-    """A training that has not begun, with parameters drawn from its seed."""
-    params = flatten(init_params(config, np.random.default_rng(settings.seed)))
+def fresh(settings, config, params=None, start=None):
+    """A training that has not begun, with these parameters (nested) or else those drawn from its seed."""
+    params = flatten(params or init_params(config, np.random.default_rng(settings.seed)))
     zeros = {group: {name: np.zeros_like(p) for name, p in params.items()} for group in ("means", "squares")}
     average = {name: p.copy() for name, p in params.items()}
-    return State(settings, config, {"params": params, "average": average} | zeros)
+    return State(settings, config, {"params": params, "average": average} | zeros, start=start or {})
 
 
 def write_state(path, state):
     """The state as one file, whole or not at all."""
     progress = {"step": state.step, "seconds": state.seconds, "sums": state.sums, "history": state.history}
     texts = {"settings": asdict(state.settings), "config": config_to_dict(state.config), "progress": progress}
-    texts |= {"labels": state.labels, "files": state.files}
+    texts |= {"labels": state.labels, "files": state.files, "start": state.start}
     arrays = {f"{group}/{name}": a for group in GROUPS for name, a in state.arrays[group].items()}
     write_safetensors(path, arrays, {key: json.dumps(value) for key, value in texts.items()}, "float32")
 
@@ -146,10 +162,13 @@ def read_state(path):
             labels = tuple(labels)
         for what, listed in (files or {}).items():
             FILES(f"its {what} pictures", listed)
+        if start := texts.get("start", {}):
+            check_options(RECIPES["hf"] | start["preprocessing"])
+            start["origin"] = {key: str(value) for key, value in start["origin"].items()}
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise wrong(path, f"no checkpoint of a training ({reason})", "one that this version has written") from None
-    return State(settings, config, arrays, **progress, labels=labels, files=files)
+    return State(settings, config, arrays, **progress, start=start, labels=labels, files=files)
 
 
 def check_labels(state, labels):

@@ -262,7 +262,7 @@ def test_help_of_every_command(command):
     status, out, err = processes.command(command, "--help")
     assert (status, err) == (0, "")
     assert f"pvt_numpy.{command}" in out
-    assert ("--model SOURCE" in out) == (command not in ("benchmark", "practice", "train"))  # these need none
+    assert ("--model SOURCE" in out) == (command not in ("benchmark", "practice"))  # these need none
 
 
 def test_the_list_of_commands_is_not_empty():

@@ -1,5 +1,6 @@
 """The command `python -m pvt_numpy.train`, as a user runs it: from nothing to a model, stopped, killed and resumed."""
 
+import json
 import math
 import os
 import signal
@@ -9,13 +10,17 @@ import time
 import pytest
 from PIL import Image
 
-from pvt_numpy.checkpoints.checkpoint import load_model
+from pvt_numpy import classify, config, evaluate, summary
+from pvt_numpy.checkpoints.checkpoint import load_model, save_model
 from pvt_numpy.config import stage_grids
 from pvt_numpy.parameters import parameter_shapes
-from pvt_numpy.train import STOPPING, main, nano_config
+from pvt_numpy.system.paths import SHIPPED
+from pvt_numpy.train import STOPPING, main, nano_config, worse_than_before
 from pvt_numpy.training.shapes import SHAPES
 from pvt_numpy.training.state import read_state
 from tests.processes import ROOT, command, start
+from tests.training.test_finetune import model_of
+from tests.training.test_training import V2, write_photos
 
 SMALL = ["shapes", "--image-size", "16", "--drawn", "64", "--seed", "3", "--batch-size", "32",
          "--microbatch-size", "16"]  # fmt: skip
@@ -97,7 +102,18 @@ def test_resuming_a_finished_training_changes_nothing(whole):
     ([], 2, "expected either DATA with --output FOLDER, or --resume FOLDER"),
     (["shapes", "--output", "x", "--learning-rate", "-1"], 1, "--learning-rate: found -1.0; expected"),
     (["shapes", "--output", "x", "--drop-path", "2"], 1, "--drop-path: found 2.0; expected"),
-    (["shapes", "--output", "x", "--image-size", "8"], 1, "which leave stage 3 without a patch")])  # fmt: skip
+    (["shapes", "--output", "x", "--image-size", "8"], 1, "which leave stage 3 without a patch"),
+    (["shapes", "--output", "x", "--variant", "pvt_v2_b0", "--image-size", "16"], 1, "--image-size: found 16, which"),
+    (["shapes", "--output", "x", "--variant", "pvt_v3"], 1, "--variant: found pvt_v3; expected nano, pvt_tiny"),
+    (["shapes", "--output", "x", "--variant", "nano", "--model", "y"], 2, "--model: found --variant beside it"),
+    (["shapes", "--output", "x", "--config", "nowhere.json"], 1, "nowhere.json"),
+    (["shapes", "--output", "x", "--config", "pyproject.toml"], 1, "pyproject.toml: "),
+    (["shapes", "--output", "x", "--freeze", "head-only"], 2, "--freeze: found no --model beside it"),
+    (["shapes", "--output", "x", "--model", SHIPPED, "--freeze", "stages=5"], 1, "--freeze: found stages=5; expected"),
+    (["shapes", "--output", "x", "--val-split", "0.2"], 1, "--val-split: found 0.2 beside pictures"),
+    (["shapes", "--output", "x", "--mixup", "-1"], 1, "--mixup: found -1.0; expected 0 to 100"),
+    (["shapes", "--output", "x", "--model", "nowhere.safetensors"], 1, "nowhere.safetensors: found no such file"),
+])  # fmt: skip
 def test_mistakes_are_one_line(arguments, status, said):
     found, _, err = train(*arguments)
     assert (found, said in err, "Traceback" in err) == (status, True, False), err
@@ -194,3 +210,86 @@ def test_a_training_whose_classes_have_changed_does_not_go_on_and_one_with_other
     status, said, err = train("--resume", out)
     assert (status, err) == (0, "")
     assert said.startswith("note: 3 training pictures, not the same as the 2 before\n")
+
+
+FAST = ["--learning-rate", "0.05"]  # for the head of a model that has not learnt to see
+
+
+def test_a_model_learns_new_classes_and_works_in_every_command(tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    photos, source = write_photos(tmp_path / "photos", ("cat", "owl"), each=10), tmp_path / "small.safetensors"
+    save_model(source, model_of(V2))
+    folder = tmp_path / "mine"
+    status, out, err = train(
+        photos, "--val-split", "0.3", "--model", source, "--freeze", "head-only", "-o", folder, *FAST
+    )
+    assert (status, err) == (0, "")
+    assert f"from {source}, the head alone learns: 16 x 16 pixels, 40 epochs, batches of 16, learning rate 0.05" in out
+    assert "note: cat: found 7 pictures to learn from; expected 10 or more" in out
+    assert "right 100.0 % of 6 pictures (95 % interval: 61.0 to 100.0 %)" in out
+    assert "  100.0%  3 of 3  owl" in out
+    assert "expected calibration error" in out
+    assert (folder / "confusion.png").is_file()
+    assert not (folder / "worst.png").exists(), "there is no mistake to draw"
+    path, owl = folder / "model.safetensors", next((photos / "owl").iterdir())
+    model = load_model(path)
+    assert (model.labels, model.preprocessing["size"]) == (("cat", "owl"), {"height": 16, "width": 16})
+    assert model.origin["started from"] == "small of a test"
+    assert {"training", "history", "measured"} <= set(model.origin)
+    assert classify.classify(str(owl), model)[0]["label"] == "owl"
+    assert evaluate.main([str(photos), "--model", str(path), "--calibrate"]) == 0
+    assert summary.main(["--model", str(path)]) == 0
+    assert "2 outputs" in capsys.readouterr().out
+    # and on from there: both classes are known now, and what was learnt is measured before it starts
+    again = tmp_path / "again"
+    arguments = [photos, "--val", photos, "--model", path, "--epochs", "1", "-o", again]
+    status, out, err = train(*arguments)
+    assert (status, err) == (0, "")
+    assert "head: 2 of 2 classes" in out
+    assert "before it  validation 100.0 %" in out
+
+
+def test_a_model_that_knew_more_before_is_not_written_over(tmp_path):
+    photos, source = write_photos(tmp_path / "photos", ("cat", "owl"), each=10), tmp_path / "mine"
+    save_model(tmp_path / "small.safetensors", model_of(V2))
+    assert (
+        train(photos, "--model", tmp_path / "small.safetensors", "--freeze", "head-only", "-o", source, *FAST)[0] == 0
+    )
+    swapped = tmp_path / "swapped"
+    swapped.mkdir()
+    for name, other in (("cat", "owl"), ("owl", "cat")):
+        (photos / name).rename(swapped / other)
+    (tmp_path / "val").mkdir()
+    write_photos(tmp_path / "val", ("cat", "owl"), each=10)
+    status, _, err = train(swapped, "--val", tmp_path / "val", "--model", source / "model.safetensors", "-o",
+                           tmp_path / "worse", "--learning-rate", "0.01", "--averaging", "0")  # fmt: skip
+    assert status == 1
+    assert "the trained model: found 0.0% right, and 100.0% before the training; expected no less" in err
+    assert not (tmp_path / "worse" / "model.safetensors").exists()
+    assert load_model(tmp_path / "worse" / "worse.safetensors").labels == ("cat", "owl")
+
+
+def test_a_little_worse_may_be_chance():
+    history = [{"epoch": 0, "val_accuracy": 0.95}, {"epoch": 1, "val_accuracy": 0.92}]
+    assert worse_than_before(history, 100) is None
+    assert "found 92.0% right, and 95.0% before" in worse_than_before(history, 1000)
+    assert worse_than_before(history[1:], 1000) is None
+
+
+@pytest.mark.parametrize("arguments", [["--variant", "pvt_v2_b0", "--image-size", "32"], ["--config", "linear.json"]])
+def test_any_variant_learns_from_nothing(tmp_path, arguments):
+    linear = {"depths": [1, 1], "hidden_sizes": [8, 12], "num_attention_heads": [1, 2], "mlp_ratios": [2, 2],
+              "num_encoder_blocks": 2, "patch_sizes": [7, 3], "strides": [4, 2], "sr_ratios": [2, 1],
+              "linear_attention": True, "model_type": "pvt_v2"}  # fmt: skip
+    (tmp_path / "linear.json").write_text(json.dumps(linear))
+    arguments = [tmp_path / part if part.endswith("json") else part for part in arguments]
+    status, _, err = train(
+        "shapes", "--drawn", "16", "--epochs", "1", "--batch-size", "8", "-o", tmp_path / "out", *arguments
+    )
+    assert (status, err) == (0, "")
+    model = load_model(tmp_path / "out" / "model.safetensors")
+    assert model.labels == SHAPES
+    if "--variant" in arguments:
+        assert config.variant_name(model.config) == "pvt_v2_b0"
+    else:
+        assert (model.config.linear_attention, model.config.image_size) == (True, 64)

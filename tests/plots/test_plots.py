@@ -32,6 +32,16 @@ def test_photo_of_undoes_the_normalisation():
     np.testing.assert_array_equal(plots.photo_of(np.moveaxis(photo, -1, 0)[None], do_normalize=False), photo)
 
 
+def test_mistakes_are_photos_under_what_was_said_of_them():
+    photos = np.random.default_rng(0).random((5, 4, 4, 3))
+    figure = plots.mistakes(list(photos), [f"cat,\ntaken for $dog_{n}" for n in range(5)])
+    drawn = [axes for axes in figure.axes if axes.images]
+    assert [axes.get_title() for axes in drawn] == [f"cat,\ntaken for $dog_{n}" for n in range(5)]
+    for axes, photo in zip(drawn, photos, strict=True):
+        np.testing.assert_array_equal(axes.images[0].get_array(), photo)
+    assert as_bytes(figure), "a dollar began a formula"
+
+
 def test_pyramid_is_to_scale():
     photo, _, x, params = traced(V2)
     maps = pyramid(x, params, V2)

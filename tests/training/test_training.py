@@ -459,7 +459,9 @@ NUMBERS = [  # setting, its default, the least and the greatest that is taken, a
     ("smoothing", 0.1, 0, 0.999, (-0.001, 1)), ("averaging", 0.998, 0, 0.999999, (-0.001, 1)),
     ("smallest_crop", 0.35, 0.01, 1, (0, 1.001)), ("jitter", 0.3, 0, 0.999, (-0.001, 1)),
     ("measure_every", 1, 1, 1e6, (0, 1e6 + 1)), ("drawn", 4096, 1, 1e9, (0, 1e9 + 1)),
-    ("seed", 0, 0, 2**32 - 2, (-1, 2**32 - 1)),
+    ("seed", 0, 0, 2**32 - 2, (-1, 2**32 - 1)), ("mixup", 0.0, 0, 100, (-0.001, 100.1)),
+    ("cutmix", 0.0, 0, 100, (-0.001, 100.1)), ("mixed", 1.0, 0, 1, (-0.001, 1.001)),
+    ("erasing", 0.0, 0, 1, (-0.001, 1.001)), ("views", 8, 1, 1e6, (0, 1e6 + 1)), ("split", 0.0, 0, 0.9, (-0.001, 0.91)),
 ]  # fmt: skip
 
 
@@ -478,7 +480,8 @@ def test_no_setting_is_forgotten():
     others = asdict(Settings("shapes"))
     for name, *_ in NUMBERS:
         others.pop(name)
-    assert others == {"data": "shapes", "validation": None, "keep_size": None, "skip_unreadable": False}
+    assert others == {"data": "shapes", "validation": None, "keep_size": None, "model": None, "freeze": None,
+                      "skip_unreadable": False}  # fmt: skip
 
 
 HISTORY = [
