@@ -133,10 +133,11 @@ def read_state(path):
         known = {f.name for f in fields(Settings)}
         if unlike := (known ^ set(texts["settings"])) - (LATER - set(texts["settings"])):
             raise wrong("its settings", ", ".join(sorted(unlike)), "those of this version")
-        for one in fields(Settings):
+        for one in [one for one in fields(Settings) if one.name in texts["settings"]]:
             value, types = texts["settings"][one.name], one.type | int if isinstance(1.5, one.type) else one.type
-            if isinstance(value, bool) or not isinstance(value, types):
-                raise wrong(one.name, reprlib.repr(value), "a text" if isinstance("", one.type) else "a number")
+            if isinstance(value, bool) != (one.type is bool) or not isinstance(value, types):
+                kind = "true or false" if one.type is bool else "a text" if isinstance("", one.type) else "a number"
+                raise wrong(one.name, reprlib.repr(value), kind)
         settings = Settings(**texts["settings"])
         arrays = {group: {} for group in GROUPS}
         for name in flat:
