@@ -2,8 +2,7 @@
 
 Source: Szegedy et al., "Going Deeper with Convolutions" (2015) for the random resized crop; the colour jitter is
 `torchvision.transforms.ColorJitter`'s brightness, contrast and saturation, in this fixed order.
-Left out: mixing of pictures (mixup, CutMix) and RandAugment, which pay in trainings longer than these; ColorJitter's
-clipping between the three.
+What is done to a whole batch is in `mixing`. Left out: RandAugment; ColorJitter's clipping between the three.
 """
 
 import math

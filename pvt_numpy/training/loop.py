@@ -66,7 +66,8 @@ class Batch(NamedTuple):
 def train(state, task, threads=1, stop=lambda: False, after_step=lambda state: None, after_epoch=lambda state: None):
     """Goes on with `state` (which it changes) until the schedule is done, or until `stop()` is true after a step.
 
-    Returns whether the training is complete. Raises ValueError if the loss or a gradient is not finite.
+    Returns whether the training is complete. Raises ValueError if the loss or a gradient is not finite, or if the loss
+    has risen far above what guessing costs.
     """
     settings, drawn, recent = state.settings, {}, deque(maxlen=RECENT)
     steps = max(1, task.size // settings.batch)  # an epoch; the pictures left over wait for the next shuffle
