@@ -1,4 +1,4 @@
-"""Would the tests notice? Random small changes, one at a time, in a copy of the project, before the tests of their file.
+"""Would the tests notice? Random small changes, one at a time, in a copy of the project, before the tests of its file.
 
     python tests/robustness/mutate.py layers pictures --count 40 --log mutants.txt
 
@@ -105,8 +105,8 @@ def tried(tree, tests, marked, limit):
     """ "caught", "slow" or "UNSEEN": what pytest finds in the tree. Whatever it started ends with it."""
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(tree)}
     arguments = ["-x", "-q", "-p", "no:cacheprovider", "-m", marked, *tests]
-    process = subprocess.Popen([sys.executable, "-m", "pytest", *arguments], cwd=tree, env=environment,
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
+    process = subprocess.Popen([sys.executable, "-m", "pytest", *arguments], cwd=tree, env=environment, **silent)
     try:
         return "UNSEEN" if process.wait(limit) in (0, 5) else "caught"  # 5: no test is so marked
     except subprocess.TimeoutExpired:
