@@ -119,8 +119,9 @@ def read_state(path):
             raise wrong("its settings", ", ".join(sorted(unlike)), "those of this version")
         for one in fields(Settings):
             value, types = texts["settings"][one.name], one.type | int if isinstance(1.5, one.type) else one.type
-            if isinstance(value, bool) or not isinstance(value, types):
-                raise wrong(one.name, reprlib.repr(value), "a text" if isinstance("", one.type) else "a number")
+            if isinstance(value, bool) != (one.type is bool) or not isinstance(value, types):
+                expected = "true or false" if one.type is bool else "a text" if isinstance("", one.type) else "a number"
+                raise wrong(one.name, reprlib.repr(value), expected)
         settings = Settings(**texts["settings"])
         arrays = {group: {} for group in GROUPS}
         for name in flat:
