@@ -26,7 +26,7 @@ if "OPENBLAS_NUM_THREADS" not in os.environ:
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-collect_ignore = ["robustness/fuzz.py", "robustness/kill.py"]  # scripts, not modules
+collect_ignore = ["robustness/fuzz.py", "robustness/kill.py", "robustness/mutate.py"]  # scripts, not modules
 
 
 # Whatever runs a layer or a model is tested both ways: with the twins of fast/, and with the formulas of layers/.

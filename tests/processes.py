@@ -9,7 +9,6 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 BALL = ROOT / "notebooks" / "golf_ball.jpg"
-PHOTOS = ROOT.parent / "shared" / "imagenette160" / "val"  # real ones, which are not part of the repository
 COMMANDS = sorted(
     path.stem if path.parent.name == "pvt_numpy" else path.parent.name
     for path in [*ROOT.glob("pvt_numpy/*.py"), *ROOT.glob("pvt_numpy/*/__main__.py")]
@@ -22,6 +21,18 @@ def do_without(what, reason):
     if os.environ.get(f"PVT_REQUIRE_{what}") == "1":
         pytest.fail(f"PVT_REQUIRE_{what}=1, and {reason}", pytrace=False)
     pytest.skip(reason)
+
+
+def shared(path):
+    """What lies at this path in ../shared, which is too large for the repository, or another's."""
+    if not (found := ROOT.parent / "shared" / path).exists():
+        do_without("SHARED", f"../shared/{path} is not here")
+    return found
+
+
+def photos():
+    """Real photos: a folder with a sub-folder per class."""
+    return shared("imagenette160/val")
 
 
 def start(*arguments, cwd=ROOT, env=None, **options):

@@ -78,8 +78,7 @@ def open_image(source, do_convert_rgb=True):
     try:
         file = _read(source, name, most * MOST_BYTES_PER_PIXEL)
     except FileNotFoundError:
-        found = "a link that leads nowhere" if os.path.islink(name) else "no such file"
-        raise FileNotFoundError(f"{name}: found {found}; expected a picture") from None
+        raise FileNotFoundError(f"{name}: found no such file; expected a picture") from None
     except UnicodeDecodeError:
         raise wrong(name, "a file opened as text", "binary mode") from None
     except (OSError, ValueError) as error:  # ValueError for a name that no file can have, or from below

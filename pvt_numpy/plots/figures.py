@@ -38,12 +38,18 @@ def new_figure(width, height, title=None):
 
 
 def as_bytes(figure, kind="png", dpi=None):
-    """The Figure as the bytes of a file. No date or version goes in, so equal figures are equal files."""
+    """The Figure as the bytes of a file. No date or version goes in, so equal figures are equal files; but matplotlib
+    always writes the time into PostScript and .svgz."""
     import matplotlib
 
-    options = {"jpeg": {"pil_kwargs": {"quality": 90, "subsampling": 0}}, "png": {"metadata": {"Software": None}}}
+    options = {
+        "jpeg": {"pil_kwargs": {"quality": 90, "subsampling": 0}},
+        "png": {"metadata": {"Software": None}},
+        "pdf": {"metadata": {"CreationDate": None, "Creator": None, "Producer": None}},
+        "svg": {"metadata": {"Date": None, "Creator": None}},
+    }
     buffer = io.BytesIO()
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(STYLE | {"svg.hashsalt": "pvt_numpy"}):  # the names of clips, otherwise random
         figure.savefig(buffer, format=kind, dpi=dpi or figure.dpi, **options.get(kind, {}))
     return buffer.getvalue()
 

@@ -20,8 +20,7 @@ from pvt_numpy.pictures.recipes import RECIPES
 from tests import processes
 from tests.checkpoints.checkpoint_files import refused, rewrite, rewrite_config, write_json, write_raw
 from tests.checkpoints.models import SMALL_V1, SMALL_V2, assert_same, make_model, retyped, state_dict
-
-HF_FOLDER = Path(__file__).parents[3] / "shared" / "checkpoints" / "pvt_v2_b0_imagenette"
+from tests.processes import photos, shared
 
 
 @pytest.fixture
@@ -116,13 +115,10 @@ def test_the_shipped_model():
 
 def test_the_shipped_model_is_the_trained_one():
     """Parameters: the Hugging Face folder's, rounded to float16 once. Predictions: the same on real photos."""
-    if not HF_FOLDER.is_dir():
-        pytest.skip("the trained Hugging Face folder is not at hand; it is too large for the repository")
-    shipped, trained = load_model(), load_model(HF_FOLDER)
+    shipped, trained = load_model(), load_model(shared("checkpoints/pvt_v2_b0_imagenette"))
     assert_same(shipped.params, retyped(trained.params, np.float16, np.float32))
     assert replace(shipped, params={}, origin={}) == replace(trained, params={}, origin={})
-    photos = sorted((HF_FOLDER.parents[1] / "imagenette160" / "val").glob("*/*.jpg"))[::300]
-    pixels = preprocess(photos, **shipped.preprocessing)
+    pixels = preprocess(sorted(photos().glob("*/*.jpg"))[::300], **shipped.preprocessing)
     ours, theirs = (forward(pixels, model.params, model.config).logits for model in (shipped, trained))
     np.testing.assert_array_equal(ours.argmax(-1), theirs.argmax(-1))
     assert len(set(ours.argmax(-1))) > 5

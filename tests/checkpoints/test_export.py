@@ -9,7 +9,7 @@ import pytest
 
 from pvt_numpy import convert
 from pvt_numpy.checkpoints.checkpoint import describe, load_model, save_model
-from pvt_numpy.checkpoints.export import export_hf, export_timm
+from pvt_numpy.checkpoints.export import _timm_recipe, export_hf, export_timm
 from pvt_numpy.checkpoints.names import our_names
 from pvt_numpy.config import VARIANTS, config_from_dict
 from pvt_numpy.parameters import flatten, unflatten
@@ -58,6 +58,77 @@ def test_what_hugging_face_cannot_say(tmp_path):
         with pytest.raises(ValueError, match=inexpressible):
             export_hf(tmp_path / "no", make_model(replace(SMALL_V1, image_size=size, strides=(4, 2, 2, 1))))
     assert [path.name for path in tmp_path.iterdir()] == ["hf"]
+
+
+HF_KEYS = """depths hidden_act hidden_sizes initializer_range layer_norm_eps mlp_ratios model_type num_attention_heads
+    num_channels num_encoder_blocks num_labels patch_sizes qkv_bias strides id2label label2id architectures dtype
+    image_size drop_path_rate hidden_dropout_prob attention_probs_dropout_prob"""
+V1_KEYS, V2_KEYS = "sequence_reduction_ratios", "sr_ratios linear_attention"
+PROCESSOR_KEYS = """image_processor_type do_resize size resample do_center_crop crop_size do_rescale rescale_factor
+    do_normalize image_mean image_std"""
+
+
+@pytest.mark.parametrize(("config", "own", "name"), [(SMALL_V1, V1_KEYS, "Pvt"), (SMALL_V2, V2_KEYS, "PvtV2")])
+def test_keys_of_hugging_faces_folder(tmp_path, config, own, name):
+    """As transformers' documentation of PvtConfig, PvtV2Config and PvtImageProcessor has them, and no others."""
+    labels = ("a", "b", "b", "d")
+    export_hf(tmp_path / "hf", make_model(config, labels=labels, preprocessing=RECIPES["official"]), "float16")
+    assert sorted(path.name for path in (tmp_path / "hf").iterdir()) == [
+        "config.json", "model.safetensors", "preprocessor_config.json"]  # fmt: skip
+    values, processor = (json.loads((tmp_path / "hf" / file).read_text()) for file in
+                         ("config.json", "preprocessor_config.json"))  # fmt: skip
+    assert values.keys() - {"problem_type"} == {*HF_KEYS.split(), *own.split()}
+    assert values["architectures"] == [f"{name}ForImageClassification"]
+    assert (values["dtype"], values["num_labels"], values["image_size"]) == ("float16", 4, config.image_size)
+    assert values["id2label"] == {"0": "a", "1": "b", "2": "b", "3": "d"}
+    assert values["label2id"] == {"a": 0, "b": 2, "d": 3}
+    assert processor.keys() <= set(PROCESSOR_KEYS.split())
+    assert processor["image_processor_type"] == "PvtImageProcessor"
+    with (tmp_path / "hf" / "model.safetensors").open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    assert header["__metadata__"]["format"] == "pt"  # without it transformers refuses the file
+    assert {entry["dtype"] for key, entry in header.items() if key != "__metadata__"} == {"F16"}
+    headless = make_model(replace(config, num_labels=0))
+    export_hf(tmp_path / "headless", headless)
+    values = json.loads((tmp_path / "headless" / "config.json").read_text())
+    assert (values["architectures"], values["num_labels"]) == ([f"{name}Model"], 0)
+    assert not {"id2label", "label2id"} & values.keys()
+
+
+def test_keys_of_timms_folder(tmp_path):
+    """As timm's `save_for_hf` writes them; the words for the recipe are those of timm's pretrained_cfg."""
+    config = replace(VARIANTS["pvt_v2_b2_li"], num_labels=3)
+    export_timm(tmp_path / "timm", make_model(config, labels=("a", "b", "c"), preprocessing=RECIPES["timm"]))
+    values = json.loads((tmp_path / "timm" / "config.json").read_text())
+    told = values.pop("pretrained_cfg")
+    assert values == {"architecture": "pvt_v2_b2_li", "num_classes": 3, "num_features": 512,
+                      "label_names": ["a", "b", "c"]}  # fmt: skip
+    assert told == {"num_classes": 3, "first_conv": "patch_embed.proj", "classifier": "head", "crop_pct": 0.9,
+                    "crop_mode": "center", "input_size": [3, 224, 224], "interpolation": "bicubic",
+                    "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}  # fmt: skip
+
+
+@pytest.mark.parametrize("changed", [
+    {"do_resize": False}, {"do_rescale": False}, {"do_normalize": False}, {"rescale_factor": 1 / 256},
+    {"do_center_crop": False},  # the short side alone
+    {"size": {"height": 256, "width": 256}}, {"crop_size": {"height": 224, "width": 192}},
+    {"size": {"height": 224, "width": 224}, "do_center_crop": True, "crop_size": {"height": 200, "width": 200}},
+], ids=str)  # fmt: skip
+def test_recipes_that_timm_cannot_say_are_left_out_and_that_is_said(tmp_path, changed):
+    """timm rescales by 1/255 and normalises always, and crops squares out of what the short side made."""
+    model = make_model(replace(VARIANTS["pvt_v2_b0"], num_labels=3), preprocessing=RECIPES["official"] | changed)
+    assert "timm cannot say this model's recipe; config.json leaves it out" in export_timm(tmp_path / "timm", model)
+    told = json.loads((tmp_path / "timm" / "config.json").read_text())["pretrained_cfg"]
+    assert told.keys() == {"num_classes", "first_conv", "classifier"}
+
+
+def test_every_crop_that_timm_can_say_comes_back(tmp_path):
+    """timm resizes the short side to floor(crop / crop_pct)."""
+    for edge in range(200, 260, 7):
+        for side in (64, 160, 199, 200):
+            sizes = {"size": {"shortest_edge": edge}, "crop_size": {"height": side, "width": side}}
+            told = _timm_recipe(RECIPES["official"] | sizes)
+            assert (told["input_size"], int(side / told["crop_pct"])) == ([3, side, side], edge)
 
 
 @pytest.mark.parametrize("recipe", [*RECIPES, "none"])

@@ -2,15 +2,14 @@
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 
 from pvt_numpy.checkpoints.names import file_names, our_names, recognise
 from pvt_numpy.config import VARIANTS
 from pvt_numpy.parameters import parameter_shapes
+from tests.processes import shared
 
-REFERENCE = Path(__file__).parents[3] / "shared" / "reference" / "key_names.json"
 KINDS = {name: ("official", "timm", "hf-v2") if "v2" in name else ("official", "hf-v1") for name in VARIANTS}
 
 # Names as the public checkpoints print them, one of every row of the table, or "-" if a maker has no such layer.
@@ -88,9 +87,7 @@ def test_both_directions_lose_nothing(variant):
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_public_state_dicts(variant):
     """Every name and shape of the real state dicts of the official code, Hugging Face and timm."""
-    if not REFERENCE.is_file():
-        pytest.skip(f"the table of the public names is not at hand ({REFERENCE.name}); PRINTED above stands in for it")
-    rows = json.loads(REFERENCE.read_text(encoding="utf-8"))[variant]
+    rows = json.loads(shared("reference/key_names.json").read_text(encoding="utf-8"))[variant]
     columns = {"official": "official", "timm": "timm", "hf-v1": "hf", "hf-v2": "hf"}
     for kind in KINDS[variant]:
         public = {}

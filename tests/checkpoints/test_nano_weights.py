@@ -4,11 +4,10 @@ import csv
 import re
 
 import numpy as np
-import pytest
 
 import pvt_numpy
 from pvt_numpy.train import nano_config
-from tests.processes import BALL, PHOTOS, ROOT
+from tests.processes import BALL, ROOT, photos
 
 WEIGHTS = ROOT / "weights"
 FILE, LOG = WEIGHTS / "pvt_v1_nano_imagenette.safetensors", WEIGHTS / "pvt_v1_nano_imagenette.csv"
@@ -49,12 +48,11 @@ def test_it_sees_the_golf_ball():
     assert model.labels[int(pvt_numpy.forward(x, model.params, model.config).logits.argmax())] == "golf ball"
 
 
-@pytest.mark.skipif(not PHOTOS.is_dir(), reason="the photos of ../shared/imagenette160 are not here")
 def test_the_accuracy_is_what_the_readme_says():
     from pvt_numpy.training.data import list_folder
 
     model = pvt_numpy.load_model(FILE)
-    files, labels, _ = list_folder(PHOTOS)  # the folders' order is the labels'
+    files, labels, _ = list_folder(photos())  # the folders' order is the labels'
     right = 0
     for start in range(0, len(files), 128):
         x = pvt_numpy.preprocess(files[start : start + 128], **model.preprocessing)

@@ -5,6 +5,7 @@ with what the real Hub states, and the logits of the eleven real checkpoints wit
 1.5 GB, kept in huggingface_hub's cache). No other test needs the internet.
 """
 
+import math
 import re
 from pathlib import Path
 
@@ -14,9 +15,9 @@ import pytest
 import pvt_numpy
 from pvt_numpy.checkpoints import hub
 from pvt_numpy.config import VARIANTS
+from pvt_numpy.parameters import parameter_shapes
 from pvt_numpy.pictures.recipes import RECIPES
-
-REFERENCE = Path(__file__).resolve().parents[3] / "shared" / "reference" / "README.md"
+from tests.processes import shared
 
 
 def test_unknown_name():
@@ -42,16 +43,24 @@ def test_table_is_complete_and_follows_the_reference():
     assert [name for name in hub.PUBLISHED if "/" not in name] == list(VARIANTS) == list(hub.OFFICIAL_TOP1)
     v2 = [f"timm/{name}.in1k" for name in VARIANTS if name.startswith("pvt_v2")]
     assert [name for name in hub.PUBLISHED if "/" in name] == v2
-    if not REFERENCE.is_file():
-        pytest.skip("the notes that the table was typed from are not here")
-    text = REFERENCE.read_text(encoding="utf-8")
+    text = shared("reference/README.md").read_text(encoding="utf-8")  # from which the table was typed
     for row in hub.PUBLISHED.values():
         noted = re.search(rf"^\| {row.repository}\b[^|]*\| (\S+)[^|]*\| (\S+) \|$", text, re.MULTILINE)
-        if noted:
-            size = f"{row.megabytes:g}" if row.megabytes else "-"
-            assert (size, row.sha256 or "-") == noted.groups(), row.repository
+        size = f"{row.megabytes:g}" if row.megabytes else "-"
+        assert (size, row.sha256 or "-") == (noted.groups() if noted else ("-", "-")), row.repository
     for name, top1 in hub.OFFICIAL_TOP1.items():
         assert re.search(rf"^\| {name}\b.*\| {top1} \|$", text, re.MULTILINE)
+
+
+def megabytes(name):
+    """What that model's weights take in float32."""
+    shapes = parameter_shapes(VARIANTS[name.removeprefix("timm/").removesuffix(".in1k")])
+    return 4e-6 * sum(map(math.prod, shapes.values()))
+
+
+def test_the_noted_sizes_are_those_of_the_parameters():
+    noted = [row for row in hub.PUBLISHED.values() if row.megabytes is not None]
+    assert [row.megabytes for row in noted] == [pytest.approx(megabytes(row.name), rel=0.01) for row in noted]
 
 
 def test_listing():
@@ -70,13 +79,14 @@ def test_listing():
 @pytest.mark.network
 @pytest.mark.parametrize("name", hub.PUBLISHED)
 def test_pins_on_the_real_hub(name):
-    """`pytest -m network`: what the Hub states today is what is pinned. Downloads nothing."""
+    """`pytest -m network`: what the Hub states today is what is pinned, and of every row a whole model. No download."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
     row = hub.PUBLISHED[name]
     stated = get_hf_file_metadata(hf_hub_url(row.repository, hub.WEIGHTS))
-    assert row.sha256 in (None, stated.etag), f"{row.repository} states {stated.etag}"
-    assert row.megabytes is None or abs(stated.size / 1e6 / row.megabytes - 1) < 0.01
+    assert re.fullmatch("[0-9a-f]{64}", stated.etag)
+    assert stated.etag == (row.sha256 or stated.etag), row.repository
+    assert stated.size / 1e6 == pytest.approx(megabytes(name), rel=0.01)
 
 
 PUBLISHED_LOGITS = {

@@ -9,7 +9,7 @@ from PIL import Image
 
 from pvt_numpy import evaluate, load_model
 from pvt_numpy.evaluate import label_index, main, score
-from tests.processes import BALL, PHOTOS
+from tests.processes import BALL, photos
 
 
 def answer(capsys, folder, *arguments, status=1):
@@ -89,6 +89,64 @@ def test_one_picture_whose_outputs_are_not_finite_costs_that_picture_alone(folde
     assert f"{folder / 'n03445777' / '2.png'}: found outputs of the model that are not finite" in said
 
 
+def test_the_text_says_the_numbers():
+    model = load_model()
+    result = {"images": 7, "folder": "here", "unreadable": 2, "top1": 0.125, "top5": 0.875, "given": 0.375,
+              "per_class": {"tench": 0.0, "golf ball": 0.0625}}  # fmt: skip
+    lines = evaluate.as_text(result, model).splitlines()
+    told = ["", "7 pictures of here", "2 more could not be read, or not be run", "top-1 12.50%   top-5 87.50%",
+            "multi-label: the sub-folder's label gets 50 % or more in 37.50% of the pictures", "",
+            "     0.0%  tench", "     6.2%  golf ball"]  # fmt: skip
+    assert lines[-len(told) :] == told
+    del result["given"]
+    whole = evaluate.as_text(result | {"unreadable": 0}, model).splitlines()
+    assert whole == [line for line in lines if "multi-label" not in line and "2 more" not in line]
+
+
+def test_a_run_of_pytorch_that_differs_is_told(folder, capsys, monkeypatch):
+    """Of three pictures the second has every logit the other way round."""
+
+    def pytorch(model):
+        def predict(x):
+            logits = evaluate.forward(x, model.params, model.config).logits
+            return np.concatenate([logits[:1], -logits[1:2], logits[2:]])
+
+        return predict
+
+    monkeypatch.setattr(evaluate, "pytorch", pytorch)
+    result, _ = answer(capsys, folder, "--pytorch")
+    (case,) = result["pytorch"]["differing"]
+    assert case["image"] == str(folder / "n03445777" / "2.png")
+    assert case["pytorch"] == [-number for number in case["ours"]]
+    assert (result["top1"], result["pytorch"]["top1"]) == (pytest.approx(2 / 3), pytest.approx(1 / 3))
+    assert result["pytorch"]["largest_difference"] == pytest.approx(2 * max(map(abs, case["ours"])))
+    assert main([str(folder), "--pytorch"]) == 1
+    text = capsys.readouterr().out.splitlines()
+    assert "top-1 66.67%   top-5 " in text[4]
+    assert text[-2].startswith("PyTorch: top-1 33.33%, top-5 ")
+    assert f"a logit {result['pytorch']['largest_difference']:.1e}; predictions that differ: 1" in text[-2]
+    ours, theirs = ([round(sign * number, 4) for number in case["ours"]] for sign in (1, -1))
+    name, _, numbers = text[-1].partition(": ours ")
+    assert (name.strip(), json.loads(f"[{numbers.replace('PyTorch ', '')}]")) == (case["image"], [ours, theirs])
+
+
+@pytest.mark.torch
+def test_pytorch_predicts_the_same(folder, capsys):
+    result, _ = answer(capsys, folder, "--pytorch")
+    theirs = result["pytorch"]
+    assert theirs["differing"] == []
+    assert 0 < theirs["largest_difference"] < 1e-4  # float32, added up in another order
+    for name in ("top1", "top5", "per_class", "confusion", "images"):
+        assert theirs[name] == result[name]
+
+
+def test_pytorch_is_missed_before_the_work(folder, monkeypatch):
+    monkeypatch.setattr(evaluate, "missing_packages", lambda: ["torch", "transformers"])
+    monkeypatch.setattr(evaluate, "run_all", None)
+    with pytest.raises(ValueError, match=r"^--pytorch: found no torch and no transformers; expected both: pip install"):
+        main([str(folder), "--pytorch"])
+
+
 def test_batches_workers_and_limits_do_not_change_the_answer(folder, capsys):
     one, three = (answer(capsys, folder, "--batch-size", n, "--workers", n) for n in (1, 3))
     assert one == three
@@ -155,7 +213,6 @@ def test_a_picture_that_cannot_be_written_is_refused_before_the_work(folder, mon
         main([str(folder), "--confusion", str(folder / name)])
 
 
-@pytest.mark.skipif(not PHOTOS.is_dir(), reason="needs the photos in ../shared/imagenette160")
 def test_shipped_model_on_real_photos(capsys):
-    result, _ = answer(capsys, PHOTOS, "--limit", 60, status=0)
+    result, _ = answer(capsys, photos(), "--limit", 60, status=0)
     assert (result["images"], result["top1"] >= 0.75) == (60, True)

@@ -1,6 +1,7 @@
 """`python -m pvt_numpy.plots`: every figure from the shell, and every refusal."""
 
 import sys
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
@@ -66,6 +67,43 @@ def test_stages_blocks_and_heads_count_from_1(tmp_path, monkeypatch):
                         (["--head", "-1"], "--head: found -1; expected 1 to 1")):  # fmt: skip
         with pytest.raises(ValueError, match=f"^{said}$"):
             main(["attention", BALL, *wrong])
+
+
+@pytest.mark.parametrize(("name", "function", "given", "expected"), [
+    ("attention", "attention", "--stage 2 --block 1 --head 2", {"stage": 1, "block": 0, "head": 1}),
+    ("stages", "attention_stages", "--block 2 --query 3,9", {"block": 1, "pixel": (3, 9)}),
+    ("stages", "attention_stages", "--block -1", {"block": -1}),
+    ("rollout", "rollout", "--stage 2 --query 3,9", {"stage": 1, "pixel": (3, 9)}),
+    ("patches", "patches", "--query 3,9", {"pixel": (3, 9)}), ("pyramid", "pyramid", "", {}),
+    ("statistics", "statistics", "", {}),
+])  # fmt: skip
+def test_what_is_given_is_what_is_drawn(monkeypatch, name, function, given, expected):
+    drawn = []
+    monkeypatch.setattr(plots, function, lambda *parts, **options: drawn.append((parts, options)))
+    monkeypatch.setattr(plots, "save", lambda *_: None)
+    assert main([name, BALL, "--image-size", "64x96", *given.split()]) == 0
+    ((parts, options),) = drawn
+    assert options == expected
+    photos = [part.shape for part in parts if isinstance(part, np.ndarray)]
+    assert photos == ([] if name == "statistics" else [(64, 96, 3)])
+    grids = [part["stages.0.grid"] for part in parts if isinstance(part, Mapping) and "stages.0.grid" in part]
+    assert grids == ([] if name in ("patches", "pyramid") else [(16, 24)])
+    if name == "pyramid":
+        assert [features.shape[2:] for features in parts[1]] == [(16, 24), (8, 12), (4, 6), (2, 3)]
+
+
+def test_positions_are_of_the_stage_and_for_the_size_that_are_given(monkeypatch, v1_file):
+    drawn = []
+    monkeypatch.setattr(plots, "positions", lambda *parts, title: drawn.append((*parts, title)))
+    monkeypatch.setattr(plots, "save", lambda *_: None)
+    for given in ([], ["--stage", "3", "--image-size", "64x128"]):
+        assert main(["positions", "--model", v1_file, *given]) == 0
+    tables = [stage["pos_embed"] for stage in init_params(V1, np.random.default_rng(0))["stages"]]
+    first, third = drawn
+    np.testing.assert_array_equal(first[0], tables[0])
+    np.testing.assert_array_equal(third[0], tables[2])
+    assert first[1:] == ((16, 16), (16, 24), "position table of stage 1")  # by half as wide, if nothing is said
+    assert third[1:] == ((4, 4), (4, 8), "position table of stage 3")
 
 
 GIVEN = {"--stage": "1", "--block": "1", "--head": "1", "--query": "1,1", "--recipe": "hf", "--image-size": "64"}

@@ -1,6 +1,7 @@
 """`python -m pvt_numpy.summary` against the published counts of all eleven variants."""
 
 import json
+import re
 import tracemalloc
 from functools import cache
 from pathlib import Path
@@ -67,6 +68,29 @@ def test_text_ends_in_the_totals(capsys):
     assert all(words in text for words in ("13,229,288 parameters, 1.933 GMACs", "0.076 GMACs"))
     totals = [line.split(" in all")[0] for line in text.splitlines() if " in all " in line]
     assert totals == [f"stage {i + 1} (stages.{i})" for i in range(4)]
+
+
+def test_every_line_of_the_text_says_its_row(capsys):
+    """The table read back: a row's own numbers, and below each stage and all the sums of the rows above."""
+    assert main(["pvt_v2_b2", "--image-size", "96x64", "--compare-attention"]) == 0
+    text = capsys.readouterr().out
+    result = summarise(VARIANTS["pvt_v2_b2"], (96, 64))
+    assert text.startswith("pvt_v2_b2, one picture of 96 x 64 pixels, float32\n")
+    lines = re.findall(r"^(\S.*?)  +(\d[\d x]*\d|\d|) +([\d,]+) +([\d,.]+) +([\d.]+)$", text, re.MULTILINE)
+    read = {name: (output, *(float(n.replace(",", "")) for n in numbers)) for name, output, *numbers in lines}
+    groups = {row["name"]: [row] for row in result["layers"]} | {"in all": result["layers"]}
+    for i in range(4):
+        own = [row for row in result["layers"] if row["name"].startswith(f"stages.{i}.")]
+        groups[f"stage {i + 1} (stages.{i}) in all"] = own
+    assert read.keys() == groups.keys()
+    for name, rows in groups.items():
+        sums = [sum(row[key] for row in rows) for key in ("parameters", "macs", "bytes")]
+        output = " x ".join(map(str, rows[0]["output"])) if name == rows[0]["name"] else ""
+        assert read[name] == (output, sums[0], *(pytest.approx(n / 1e6, abs=0.0051) for n in sums[1:])), name
+    # by hand: 384 tokens of stage 1 look at 3 x 2 keys, 96 of stage 2 with two heads too, 24 with five and 6 with eight
+    tables = [1 * 384 * 6, 2 * 96 * 6, 5 * 24 * 6, 8 * 6 * 6], [1 * 384**2, 2 * 96**2, 5 * 24**2, 8 * 6**2]
+    reduced, full = (max(numbers) * 4 / 1e6 for numbers in tables)
+    assert f"largest score table: {reduced:.2f} MB; with every token as a key {full:.2f} MB" in text
 
 
 @pytest.mark.parametrize(("name", "side", "training"), [

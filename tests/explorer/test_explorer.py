@@ -246,8 +246,19 @@ def as_file(uri):
 def test_arrays_and_grey_pictures_are_shown_as_they_are():
     fractions = np.linspace(0, 1, 300 * 200 * 3).reshape(200, 300, 3).astype(np.float32)
     model = replace(model_of("v2"), preprocessing=pages.RECIPE | {"do_rescale": False})
-    picture = np.asarray(Image.open(as_file(data_of(explore(fractions, model).html)["picture"]["src"])))
+    ramp = np.arange(200, dtype=np.uint8)[:, None].repeat(300, axis=1)
+    alpha = Image.merge("LA", [Image.fromarray(ramp), Image.new("L", (300, 200), 255)])
+
+    def shown(picture, model):
+        return np.asarray(Image.open(as_file(data_of(explore(picture, model).html)["picture"]["src"])), float)
+
+    picture = shown(fractions, model)
     assert picture[:10].mean() < 15 < 240 < picture[-10:].mean()
+    for grey in (Image.fromarray(ramp), ramp, alpha, Image.fromarray(ramp.astype(np.uint16) * 257)):
+        picture = shown(grey, model_of("v2"))
+        np.testing.assert_allclose(picture, picture[..., :1].repeat(3, axis=-1), atol=3)  # JPEG
+        rows = np.linspace(0, 199, len(picture))[:, None, None]
+        np.testing.assert_allclose(picture, np.broadcast_to(rows, picture.shape), atol=6)
 
 
 def test_the_largest_size_stays_below_6_mb():
