@@ -23,7 +23,7 @@ MANIFEST, FORMAT = "manifest.json", "pvt_numpy dump 1"
 LABEL = 0  # the class whose cross-entropy the gradients are of
 LEGEND = {
     "B": "pictures", "H": "rows", "W": "columns", "C": "channels", "C'": "channels that come out", "d": "C / heads",
-    "N": "query tokens, row by row over the map", "M": "key tokens", "heads": "attention heads", "k": "side of a kernel",
+    "N": "query tokens, row by row of the map", "M": "key tokens", "heads": "attention heads", "k": "side of a kernel",
     "hidden": "channels inside the MLP", "labels": "classes", "N'": "rows of a position table, a class token's first",
     "1": "an axis of length 1",
 }  # fmt: skip
