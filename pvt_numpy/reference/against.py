@@ -117,12 +117,14 @@ def mistakes_that_give(first, names, row, config, params, pixels):
         return [row for row in rows if not row.departs]
 
     found = {}
-    for mistake in [name for name in MISTAKES if (name in OF_A_MODEL) != backward]:
-        # made everywhere, or only from the last place on that is right: the other program may make it here alone
-        for since in {None, *noted[-1:]}:
+    # made from the last place on that is right, for the other program may make it here alone; else everywhere
+    for since in [*noted[-1:], None]:
+        for mistake in [name for name in MISTAKES if (name in OF_A_MODEL) != backward]:
             agreed = agreeing(mistake, since, upto, None if backward else first.name)
             if len(agreed) == len(upto) and agreed[-1].relative * CLEARLY <= first.relative:
-                found[mistake] = max(found.get(mistake, 0), len(agreeing(mistake, since, names)))
+                found[mistake] = max(len(agreeing(mistake, start, names)) for start in {since, None})
+        if found:
+            break
     return [(mistake, count) for mistake, count in found.items() if count == max(found.values())]
 
 

@@ -65,11 +65,9 @@ def operations(name, size=224):
     for array in [one for one in trace if not one.endswith(".grid")]:
         what, stage = kind(array)
         step = step_of(array, config)
-        # one row for all stages and blocks
-        shapes = rows.setdefault((what, stage is None), (step, [""] * 4))[1]
-        shapes[3 if what in ("norm", "pooled", "logits") and stage is None else stage or 0] = " × ".join(
-            map(str, trace[array].shape[1:])
-        )
+        shapes = rows.setdefault((what, stage is None), (step, [""] * 4))[1]  # one row for all stages and blocks
+        column = stage if stage is not None else 0 if what == "pixel_values" else 3
+        shapes[column] = " × ".join(map(str, trace[array].shape[1:]))
     return table(["array", "operation", "formula, in stage 1", *(f"stage {i}" for i in range(1, 5))],
                  ([f"`{what or 'stages.i'}`", step.operation, step.formula, *shapes]
                   for (what, _), (step, shapes) in rows.items()))  # fmt: skip
@@ -87,7 +85,8 @@ class Ranges(dict):
 def rounded(x, way, axis=None):
     """x rounded to float16, or to the 255 numbers of int8 (with a scale for each index of `axis`), in x's type."""
     if way == "float16":
-        return x.astype(np.float16).astype(x.dtype)
+        with np.errstate(over="ignore"):  # it becomes infinity, which the outputs show
+            return x.astype(np.float16).astype(x.dtype)
     others = None if axis is None else tuple(k for k in range(x.ndim) if k != axis)
     scale = np.abs(x).max(axis=others, keepdims=True) / 127
     return np.round(x / np.where(scale, scale, 1)).astype(x.dtype) * scale
