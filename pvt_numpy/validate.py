@@ -9,13 +9,19 @@ itself is `reference/cases.py`.
 float64 unless asked otherwise, for float32's rounding hides the smaller mistakes: a wrong epsilon, for instance.
 `--plain` checks the formulas of `layers/` themselves, without the faster twins of `fast/`.
 
+For a port to another language, `--dump` writes every number of a pass into a folder of files, and `--against` compares
+a folder that the port wrote, named in the same way, whole or in part: it names the first array that departs and the
+mistake that gives these very numbers. pvt_numpy/reference/PORTING.md is the page on it.
+
 examples:
   python -m pvt_numpy.validate                                    the model that ships
   python -m pvt_numpy.validate pvt_v2_b2 --image photo.jpg        a published model (downloads it on first use)
   python -m pvt_numpy.validate --random pvt_tiny --break pos      what a misread position table looks like
   python -m pvt_numpy.validate --variants                         the table in pvt_numpy/reference/README.md
+  python -m pvt_numpy.validate --dump numbers --toy v2            every number of a tiny model, as files
+  python -m pvt_numpy.validate --against my_port --toy v2         what a port made of them
 
-exit status: 0 every layer agrees; 1 one departs, or something failed, said on stderr; 2 wrong usage
+exit status: 0 every layer agrees, or all is written; 1 one departs, or something failed, said on stderr; 2 wrong usage
 """
 
 import contextlib
@@ -35,12 +41,17 @@ from .model import forward
 from .options import add_model_options, model_from
 from .pictures.processor import preprocess
 from .pictures.recipes import PICTURE_CHANNELS, RECIPES
+from .reference import against
 from .reference.cases import compare, golden_case, live_case
 from .reference.comparison import TOLERANCES, first_departure
-from .reference.golden import seeded_params, seeded_pixels
-from .reference.mistakes import MISTAKES, OF_A_MODEL
+from .reference.dump import write_dump
+from .reference.golden import params_hash, seeded_params, seeded_pixels
+from .reference.mistakes import MISTAKES, OF_A_MODEL, made
 from .reference.pytorch import missing_packages
+from .reference.toys import TOYS, toy
+from .system.checks import wrong
 from .system.cli import command_parser, printable, run, say_working
+from .system.files import atomic_folder
 from .system.paths import SAMPLE_PICTURE
 
 MISTAKE_WIDTH = max(map(len, OF_A_MODEL))
@@ -55,6 +66,7 @@ def main(argv=None):
     one_of = add_model_options(parser, positional=True)
     one_of.add_argument("--random", metavar="VARIANT", choices=VARIANTS, help="random weights of a published variant "
                         "instead: " + ", ".join(VARIANTS))  # fmt: skip
+    one_of.add_argument("--toy", choices=TOYS, help="for --dump and --against: a tiny model with random weights")
     parser.add_argument("--image", metavar="FILE", help="default: the sample picture (golden or random: noise)")
     parser.add_argument("--dtype", choices=TOLERANCES, help="default: float64")
     parser.add_argument("--break", dest="mistake", choices=OF_A_MODEL, metavar="NAME",
@@ -62,15 +74,61 @@ def main(argv=None):
     parser.add_argument("--golden", action="store_true", help="check the golden numbers even with PyTorch installed")
     one_of.add_argument("--variants", action="store_true", help="a Markdown table of all eleven variants, with random "
                         "weights, and of the model that ships, each in float64 and in float32")  # fmt: skip
+    files = parser.add_mutually_exclusive_group()
+    files.add_argument(
+        "--dump", metavar="DIR", help="write parameters and intermediates as .npy files into a new folder"
+    )
+    files.add_argument("--against", metavar="DIR", help="compare a folder of arrays that another program wrote; the "
+                       "model may be left out if the manifest of a toy's or --random's dump is there")  # fmt: skip
+    parser.add_argument("--gradients", action="store_true", help="with --dump: one backward pass, too")
+    parser.add_argument("--raw", action="store_true", help="with --dump: little-endian numbers alone, not .npy")
     parser.add_argument("--plain", action="store_true", help="run the formulas of layers/, not their faster twins")
     parser.add_argument("--json", action="store_true", help="one JSON object per model and line, for programs")
     options = parser.parse_args(argv)
     if options.variants and (options.image or options.mistake or options.dtype):
         parser.error("--variants: found --image, --break or --dtype beside it; expected none of them")
+    if (options.gradients or options.raw) and not options.dump:
+        parser.error("--gradients, --raw: found no --dump; expected it beside them")
+    if options.toy and (options.image or not (options.dump or options.against)):
+        parser.error("--toy: expected --dump or --against beside it, and no --image")
+    if (options.dump or options.against) and (options.variants or options.golden):
+        parser.error("--dump, --against: found --variants or --golden; expected a model to run here")
+    if options.against and options.mistake or options.dump and options.json:
+        parser.error("found --against with --break, or --dump with --json; expected one without the other")
     options.dtype = options.dtype or "float64"
 
     with plain() if options.plain else contextlib.nullcontext():
-        return work(options)
+        return dump(options) if options.dump else compare_with(options) if options.against else work(options)
+
+
+def dump(options):
+    """Writes the folder that the options name; returns the exit status."""
+    with atomic_folder(options.dump) as folder:  # refused before the work
+        title, model, pixels = model_and_pixels(options, options.random, options.dtype)
+        say_working("computing")
+        about = {"model": title, "toy": options.toy, "random": options.random, "mistake": options.mistake}
+        with made(options.mistake) if options.mistake else contextlib.nullcontext():
+            count = write_dump(folder, model.config, model.params, pixels, about, options.gradients, options.raw)
+    print(f"{printable(options.dump)}: {count} arrays and a manifest; {printable(title)}")
+    return 0
+
+
+def compare_with(options):
+    """Compares a folder that another program wrote and prints the findings; returns the exit status."""
+    manifest = against.read_manifest(options.against)
+    if not (options.model or options.toy or options.random):
+        options.toy, options.random = manifest.get("toy"), manifest.get("random")
+        if options.toy not in (None, *TOYS) or options.random not in (None, *VARIANTS):
+            raise wrong(options.against, "a manifest of an unknown toy or variant", "one that validate --dump wrote")
+    title, model, pixels = model_and_pixels(options, options.random, options.dtype)
+    if manifest.get("params_sha256", params_hash(model.params)) != params_hash(model.params):
+        raise wrong(
+            options.against, f"the manifest of another model than {title}", "that model: SOURCE, --toy, --random"
+        )
+    say_working("comparing")
+    found = against.examine(options.against, model.config, model.params, pixels, options.dtype)
+    print(json.dumps(against.as_dict(found, title)) if options.json else against.report(found, title))
+    return int(found.first is not None)
 
 
 def work(options):
@@ -98,7 +156,15 @@ def make_case(options, variant, dtype, live):
     """The case of a variant with random weights, or else of the model that the options name."""
     if not live:
         return golden_case(variant or model_from(options, dtype), dtype)
+    return live_case(*model_and_pixels(options, variant, dtype))
+
+
+def model_and_pixels(options, variant, dtype):
+    """(title, `Model`, pixels) of a toy, of a variant with random weights, or of the model that the options name."""
     kind = np.dtype(dtype).type
+    if options.toy:
+        config, params, pixels = toy(options.toy, kind)
+        return f"the toy {options.toy}, random weights; picture: noise", Model(config, params), pixels
     if variant:
         params, title = seeded_params(VARIANTS[variant], SEED, kind), f"{variant}, random weights"
         model = Model(VARIANTS[variant], params, None, RECIPES["hf"])
@@ -111,7 +177,7 @@ def make_case(options, variant, dtype, live):
         pixels, shown = preprocess(picture, **model.preprocessing).astype(dtype), f" {Path(picture).name}"
     else:
         pixels, shown = seeded_pixels((1, model.config.num_channels, *model.config.image_hw), SEED + 1, kind), ": noise"
-    return live_case(f"{title}; picture{shown}", model, pixels)
+    return f"{title}; picture{shown}", model, pixels
 
 
 def as_dict(case, rows, dtype, mistake=None):

@@ -1,4 +1,4 @@
-"""The fenced blocks of the READMEs, for the test that runs them and for continuous integration.
+"""The fenced blocks of the READMEs and of PORTING.md, for the test that runs them and for continuous integration.
 
 `sh` blocks set up a machine: `.ci/run` executes them from empty environments (`readme_blocks.py N` prints
 README.md's Nth). `console` blocks show commands after `$` and what they print; `python` blocks are Python.
@@ -10,7 +10,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]  # not from tests.processes: this is a script as well
 README = ROOT / "README.md"
-READMES = [README, *sorted([*ROOT.glob("[!.]*/README.md"), *ROOT.glob("pvt_numpy/*/README.md")])]
+READMES = [README, *sorted([*ROOT.glob("[!.]*/README.md"), *ROOT.glob("pvt_numpy/*/README.md")]),
+           ROOT / "pvt_numpy" / "reference" / "PORTING.md"]  # fmt: skip
 
 
 def blocks(language, file=README):

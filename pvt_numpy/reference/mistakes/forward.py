@@ -25,7 +25,7 @@ def not_transposed(right, x, weight, bias=None):
 # layer_norm
 
 
-@mistake("eps", "layer_norm", "epsilon is the other one of the two that PVTs have: 1e-5 for 1e-6, or 1e-6")
+@mistake("eps", "layer_norm", "epsilon is the other one of the pair, 1e-5 and 1e-6, as if a model had only one")
 def the_other_eps(right, *arrays, eps, **weights):
     return right(*arrays, eps=1e-5 if eps == 1e-6 else 1e-6, **weights)
 
@@ -156,6 +156,12 @@ def transposed_kernels(right, x, weight, *rest, **options):
 def kernel_layout(right, x, weight, *rest, **options):
     new, C, k, _ = weight.shape
     return right(x, weight.reshape(new, k, k, C).transpose(0, 3, 1, 2), *rest, **options)
+
+
+@mistake("kernel-last", "conv2d", "the kernels are read as (k, k, C, C'), TensorFlow's and JAX's layout")
+def kernel_channels_last(right, x, weight, *rest, **options):
+    new, C, k, _ = weight.shape
+    return right(x, weight.reshape(k, k, C, new).transpose(3, 2, 0, 1), *rest, **options)
 
 
 @mistake("no-padding", "conv2d", "the zeros around the map are forgotten")
@@ -343,6 +349,21 @@ for _name, _layer, _text, _wrong in (
 @mistake("samples", "pooling_matrix", "the map is sampled, not averaged over bins")
 def samples(right, n, m):
     return (np.arange(m)[:, None] * n // m == np.arange(n)).astype(float)
+
+
+@mistake("even-bins", "pooling_matrix", "all bins have one size and one step, n // 7, as average pooling has them")
+def even_bins(right, n, m):
+    step = n // m
+    behind = np.arange(n) - np.arange(m)[:, None] * step  # how far behind the bin's first
+    inside = (behind >= 0) & (behind < n - (m - 1) * step)
+    return inside / inside.sum(axis=1, keepdims=True)
+
+
+@mistake("floor-bins", "pooling_matrix", "the bins do not overlap: each ends where the next one begins")
+def bins_that_do_not_overlap(right, n, m):
+    i, k = np.arange(m)[:, None], np.arange(n)
+    inside = (i * n // m <= k) & (k < np.maximum((i + 1) * n // m, i * n // m + 1))
+    return inside / inside.sum(axis=1, keepdims=True)
 
 
 # dwconv_mlp
