@@ -100,6 +100,8 @@ def trained(training, task):
     if training.start:
         source = " of ".join(began[key] for key in ("source", "format") if key in began)
         origin = {key: text for key, text in began.items() if key != "source"} | origin | {"started from": source}
+        if before := [began[key] for key in ("trained before", "training") if key in began]:
+            origin["trained before"] = "; ".join(before)
     origin |= {"training": settings_line(training.settings, training.config), "history": as_csv(training.history)}
     return Model(training.config, unflatten(training.arrays["average"]), task.labels, task.recipe, origin)
 

@@ -247,6 +247,9 @@ def test_a_model_learns_new_classes_and_works_in_every_command(tmp_path, capsys)
     assert (status, err) == (0, "")
     assert "head: 2 of 2 classes" in out
     assert "before it  validation 100.0 %" in out
+    origin = load_model(again / "model.safetensors").origin
+    assert origin["trained before"] == model.origin["training"] != origin["training"]
+    assert (origin["source"], origin["started from"]) == ("again", "mine of pvt_numpy.train")
 
 
 def test_a_model_that_knew_more_before_is_not_written_over(tmp_path):
