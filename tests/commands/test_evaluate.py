@@ -101,6 +101,10 @@ def test_the_text_says_the_numbers():
     del result["given"]
     whole = evaluate.as_text(result | {"unreadable": 0}, model).splitlines()
     assert whole == [line for line in lines if "multi-label" not in line and "2 more" not in line]
+    other = {"top1": 0.25, "top5": 0.5, "largest_difference": 3.2e-6, "differing": []}
+    assert evaluate.as_text(result | {"pytorch": other}, model).endswith(
+        "\nPyTorch: top-1 25.00%, top-5 50.00%; largest difference of a logit 3.2e-06; predictions that differ: 0"
+    )
 
 
 def test_a_run_of_pytorch_that_differs_is_told(folder, capsys, monkeypatch):

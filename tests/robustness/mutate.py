@@ -10,17 +10,21 @@ unseen change has no effect, or is a missing check: someone has to look. Not par
 
 import argparse
 import ast
+import importlib
+import multiprocessing
 import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 # room -> (its files; the tests that each of them is tried before at first; those after, if nothing was noticed)
@@ -103,18 +107,25 @@ def mutants_of(path):
 
 def tried(tree, tests, marked, limit):
     """ "caught", "slow" or "UNSEEN": what pytest finds in the tree. Whatever it started ends with it."""
-    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(tree)}
-    arguments = ["-x", "-q", "-p", "no:cacheprovider", "-m", marked, *tests]
-    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
-    process = subprocess.Popen([sys.executable, "-m", "pytest", *arguments], cwd=tree, env=environment, **silent)
-    try:
-        return "UNSEEN" if process.wait(limit) in (0, 5) else "caught"  # 5: no test is so marked
-    except subprocess.TimeoutExpired:
+    process = multiprocessing.get_context("fork").Process(target=ask_pytest, args=(tree, tests, marked))
+    process.start()
+    process.join(limit)
+    if process.is_alive():
+        os.killpg(process.pid, signal.SIGKILL)
         return "slow"
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+    return "UNSEEN" if process.exitcode in (0, 5) else "caught"  # 5: no test is so marked
+
+
+def ask_pytest(tree, tests, marked):
+    """The forked process, in which what takes long to import is there already."""
+    os.setsid()
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(nothing, stream)
+    os.chdir(tree)
+    sys.path.insert(0, str(tree))
+    early = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # of a plugin that transformers has imported
+    os._exit(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *early, "-m", marked, *tests]))
 
 
 @cache
@@ -136,6 +147,10 @@ def main():
     if unknown := set(given.rooms) - set(ROOMS):
         parser.error(f"ROOM: found {', '.join(unknown)}; expected some of {', '.join(ROOMS)}")
     print(f"seed {given.seed}", flush=True)
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # before NumPy is there
+    for name in ("numpy", "PIL.Image", "matplotlib.figure", "safetensors.numpy", "torch", "transformers"):
+        with suppress(ImportError):
+            importlib.import_module(name)
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder, "project")
         ours = shutil.ignore_patterns("__pycache__", "runs", ".git", ".venv*", ".ruff_cache", ".pytest_cache")
