@@ -26,8 +26,9 @@ from .pictures.recipes import RECIPES
 from .system.paths import SAMPLE_PICTURE
 
 __version__ = "1.0.0"
-HUGGING_FACE = ("AutoImageProcessor", "PvtConfig", "PvtForImageClassification", "PvtImageProcessor", "PvtModel",
-                "PvtV2Backbone", "PvtV2Config", "PvtV2ForImageClassification", "PvtV2Model", "pipeline")  # fmt: skip
+HUGGING_FACE = ("AutoImageProcessor", "AutoModelForImageClassification", "PvtConfig", "PvtForImageClassification",
+                "PvtImageProcessor", "PvtModel", "PvtV2Backbone", "PvtV2Config", "PvtV2ForImageClassification",
+                "PvtV2Model", "pipeline")  # fmt: skip
 __all__ = ["RECIPES", "SAMPLE_PICTURE", "VARIANTS", "Model", "Output", "explore", "forward", "init_params",
            "load_model", "parameter_shapes", "plain", "preprocess", "pyramid", "save_model", *HUGGING_FACE]  # fmt: skip
 

@@ -15,6 +15,7 @@ Left out: devices, half precision, autograd, uploads, and pictures from an addre
 
 import json
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import FrozenInstanceError, dataclass, field, fields
@@ -30,13 +31,13 @@ from .checkpoints.sources import within
 from .checkpoints.strict_json import read_json
 from .config import PvtConfig as PlainPvtConfig
 from .config import PvtV2Config as PlainPvtV2Config
-from .config import config_from_dict, config_to_dict, variant_name
+from .config import check_seed, config_from_dict, config_to_dict, variant_name
 from .gradients import loss_and_gradients
 from .layers.activations import sigmoid
 from .layers.softmax import softmax
 from .model import forward
 from .parameters import flatten, init_params, parameter_shapes, unflatten
-from .pictures.processor import preprocess
+from .pictures.processor import pad, preprocess
 from .pictures.recipes import OPTIONS, RECIPES, preprocessing_from_hf, size_dict
 from .system.checks import FLAG, is_whole, one_of, rule, wrong
 from .system.files import atomic_file
@@ -59,7 +60,7 @@ class BatchFeature(Named):
 
     def to(self, *targets, device=None, dtype=None):
         """Itself, with its numbers as another type; there is no other device than "cpu"."""
-        for kind in _types((*targets, device, dtype)):
+        for kind in _types(*targets, device, dtype):
             for name, value in self.items():
                 self[name] = [_cast(one, kind) for one in value] if isinstance(value, list) else _cast(value, kind)
         return self
@@ -127,18 +128,22 @@ def _float_type(dtype, place=None):
     return name
 
 
-def _types(targets):
+ONE_DEVICE = "'cpu', the one device that NumPy has"
+DEVICE = rule(lambda device: _type_name(device) in ("None", "cpu"), ONE_DEVICE)
+TARGET = rule(lambda name: name in ("cpu", "float32", "float64"), f"{ONE_DEVICE}, or 'float32' or 'float64'")
+
+
+def _types(*targets):
     """The types among what `.to(…)` was given, which may also name the device that there is."""
     names = [_type_name(target) for target in targets if target is not None]
     for name in names:
-        expected = "'cpu', the one device that NumPy has, or 'float32' or 'float64'"
-        rule(lambda name: name in ("cpu", "float32", "float64"), expected)("to", name)
+        TARGET("to", name)
     return [name for name in names if name != "cpu"]
 
 
 def _array(name, value):
     """A PyTorch tensor as an array, and anything else as it is."""
-    if not hasattr(value, "detach"):
+    if not hasattr(value, "numpy"):
         return value
     try:
         return np.asarray(value)
@@ -169,11 +174,14 @@ class Loss64(np.float64):
 
 # --- files ---
 
+PLACE = rule(lambda one: one is None or isinstance(one, str | os.PathLike), "a folder, a file, a name, or None")
+
 
 def _place(source, model_type, local_files_only=False):
     """Where `source` lies: the model that ships for None, the downloaded folder for a published name or a Hub id."""
     from .checkpoints import hub
 
+    PLACE("source", source)
     if source is None:
         return SHIPPED_MODELS["pvt_v1_nano_imagenette"] if model_type == "pvt" else SHIPPED
     return hub.download(source, local_files_only) if hub.is_hub_name(source) else source
@@ -184,6 +192,12 @@ def _json_at(place, name):
     path = Path(place)
     file = path / name if path.is_dir() else path
     return read_json(within(file)) if file.suffix == ".json" and os.path.lexists(file) else None
+
+
+def _told(place):
+    """The fields of the configuration at `place`: those of its config.json, or of the model that is loaded from it."""
+    values = _json_at(place, "config.json") or {}
+    return values if "model_type" in values else _values(load_model(place))
 
 
 def _json_text(values):
@@ -305,13 +319,13 @@ class _Page(metaclass=_Kind):
 
     @classmethod
     def from_pretrained(cls, source=None, *, local_files_only=False, **changes):
-        """The configuration of a folder, a config.json, or anything that `load_model` takes, and changes to it.
+        """The configuration of a folder, a config.json, or anything that `load_model` takes, and changes to its fields.
 
         Of a published name the whole checkpoint is downloaded.
         """
-        place = _place(source, cls.model_type, local_files_only)
-        values = _json_at(place, "config.json") or {}
-        return cls.from_dict(values if "model_type" in values else _values(load_model(place)), **changes)
+        values = _told(_place(source, cls.model_type, local_files_only))
+        _refuse_unknown(changes, cls.from_dict(values).to_dict())
+        return cls.from_dict(values, **changes)
 
     def to_json_string(self):
         """The text of a config.json for transformers; a ValueError if that cannot express this configuration."""
@@ -364,13 +378,15 @@ class PvtV2Config(_Page, PlainPvtV2Config):
     def __init__(self, **values):
         super().__init__(**values)
         features, indices = (self.others.get(name) for name in ("out_features", "out_indices"))
-        names, stages = self.stage_names, range(-len(self.depths), len(self.depths))
+        names, stages = self.stage_names, len(self.depths)
+        for name, value in (("out_features", features), ("out_indices", indices)):
+            rule(lambda value: value is None or isinstance(value, list | tuple | range), "a list")(name, value)
         if features is not None and list(features) != [name for name in names if name in features]:
             raise wrong("out_features", features, f"some of {names}, each once and in this order")
         if indices is not None:
-            places = [i % len(names) for i in indices if is_whole(i, stages[0], stages[-1])]
+            places = [i % stages for i in indices if is_whole(i, -stages, stages - 1)]
             if len(places) < len(indices) or places != sorted(set(places)):
-                raise wrong("out_indices", indices, f"some of {list(range(len(names)))}, each once and in this order")
+                raise wrong("out_indices", indices, f"some of {list(range(stages))}, each once and in this order")
             if features is not None and list(features) != [names[i] for i in places]:
                 raise wrong("out_indices", indices, f"the same stages as out_features, {features}, or one of the two")
 
@@ -438,7 +454,7 @@ class PvtImageProcessor:
         for name in ("size", "crop_size", "pad_size"):
             if options[name] is not None:
                 square = name != "size" or options["default_to_square"]
-                options[name] = Named(size_dict("size" if name == "size" else "crop_size", options[name], square))
+                options[name] = Named(size_dict(name, options[name], square))
         for name in ("image_mean", "image_std"):
             if isinstance(options[name], list | np.ndarray):
                 options[name] = tuple(np.asarray(options[name]).tolist())
@@ -455,7 +471,7 @@ class PvtImageProcessor:
         _refuse_unknown(options, DEFAULTS)
         options = self._standard(vars(self) | options)
         one_of(None, "np", "pt")("return_tensors", options["return_tensors"])
-        _types([options["device"]])
+        DEVICE("device", options["device"])
         recipe = {name: options[name] for name in OPTIONS if name in options}
         for name in ("do_resize", "do_rescale", "do_normalize", "do_center_crop"):
             recipe[name] = False if recipe[name] is None else recipe[name]
@@ -466,7 +482,7 @@ class PvtImageProcessor:
         if options["return_tensors"] is None or options["do_pad"]:
             batch = [preprocess(picture, **recipe)[0] for picture in pictures]
             if options["do_pad"]:
-                batch = _padded(batch, options["pad_size"], recipe["data_format"] == "channels_first")
+                batch = pad(batch, options["pad_size"], recipe["data_format"])
             batch = batch if options["return_tensors"] is None else np.stack(batch)
         else:
             batch = preprocess(pictures, **recipe)
@@ -483,11 +499,12 @@ class PvtImageProcessor:
     @classmethod
     def from_dict(cls, image_processor_dict, **options):
         """An image processor from the dict of a preprocessor_config.json, and options to change. Another one's, as
-        ConvNext's, is translated; unknown options are kept."""
+        ViT's, is translated, with its own defaults; of PVT's unknown options are kept."""
         _refuse_unknown(options, DEFAULTS)
-        recipe = preprocessing_from_hf(image_processor_dict)  # which also refuses what has no meaning
-        other = "ConvNext" in str(image_processor_dict.get("image_processor_type"))
-        return cls(**(recipe if other else image_processor_dict) | options)
+        told = image_processor_dict
+        is_pvt = str(told.get("image_processor_type") or told.get("feature_extractor_type") or "Pvt").startswith("Pvt")
+        recipe = preprocessing_from_hf(told | {"do_pad": None} if is_pvt else told)  # which refuses what has no meaning
+        return cls(**(told | {"resample": recipe["resample"]} if is_pvt else recipe) | options)
 
     def to_dict(self):
         """Every option that is set, and what was given beside them."""
@@ -530,24 +547,8 @@ def _pictures(images, name="images", grey=False):
 
 
 def _refuse_address(picture):
-    if isinstance(picture, str) and picture.startswith(("http://", "https://")):
-        raise wrong(picture, "an address", "a path: pictures are not downloaded here, save it first")
-
-
-def _padded(batch, size, channels_first):
-    """Pictures with zeros below and on the right, up to `size` or to the largest of them."""
-    axes = (1, 2) if channels_first else (0, 1)
-    wanted = [size[side] if size else max((one.shape[axis] for one in batch), default=0)
-              for side, axis in zip(("height", "width"), axes, strict=True)]  # fmt: skip
-    padded = []
-    for one in batch:
-        missing = [(0, 0)] * 3
-        for axis, length in zip(axes, wanted, strict=True):
-            if length < one.shape[axis]:
-                raise wrong("pad_size", f"{wanted[0]} x {wanted[1]} for a picture of {one.shape}", "a larger one")
-            missing[axis] = (0, length - one.shape[axis])
-        padded.append(np.pad(one, missing))
-    return padded
+    if isinstance(picture, str) and re.match(r"\w{2,}://|data:image", picture):
+        raise wrong(picture[:80], "an address", "a path: pictures are not downloaded here, save it first")
 
 
 def _tensor(array):
@@ -606,7 +607,7 @@ class _Pretrained:
                         local_files_only=False, **changes):  # fmt: skip
         """The model in anything that `load_model` takes: a folder, a file, a published name; None: the one that ships.
 
-        config                   takes the place of the source's own
+        config                   takes the place of the source's own: a configuration, or where there is one
         dtype                    float32 or float64; "auto": as config.json says, float32 for any other
         ignore_mismatched_sizes  parameters of another shape, as a classifier for other labels, are drawn with `seed`
         changes                  fields of the configuration: num_labels, id2label, output_attentions, …
@@ -620,7 +621,11 @@ class _Pretrained:
     @classmethod
     def _of(cls, loaded, place, config=None, seed=0, ignore_mismatched_sizes=False, **changes):
         cls._own(loaded.config)
-        values = _values(loaded, _json_at(place, "config.json")) if config is None else config.to_dict()
+        if config is None:
+            values = _values(loaded, _json_at(place, "config.json"))
+        else:
+            is_place = isinstance(config, str | os.PathLike)
+            values = (cls.config_class.from_pretrained(config) if is_place else cls._own(config)).to_dict()
         config = cls.config_class.from_dict(values)
         _refuse_unknown(changes, config.to_dict())
         model = cls.__new__(cls)
@@ -665,7 +670,8 @@ class _Pretrained:
         """From now on dropout and drop path act, in each call otherwise, and the same again after the same `seed`."""
         if seed is False:  # PyTorch's train(False)
             return self.eval()
-        self._noise = (int(seed), 0)
+        self._noise = (0 if seed is True else seed, 0)
+        check_seed(self._noise)
         return self
 
     def eval(self):
@@ -694,7 +700,7 @@ class _Pretrained:
 
     def to(self, *targets, device=None, dtype=None):
         """Itself, its parameters as another type; there is no other device than "cpu"."""
-        for kind in _types((*targets, device, dtype)):
+        for kind in _types(*targets, device, dtype):
             self.params = unflatten({name: array.astype(kind) for name, array in flatten(self.params).items()})
         return self
 
@@ -789,11 +795,26 @@ class PvtV2Backbone(_Pretrained):
     channels = property(lambda self: [self.num_features[i] for i in self.out_indices])
 
 
+CLASSIFIERS = {"pvt": PvtForImageClassification, "pvt_v2": PvtV2ForImageClassification}
+
+
+class AutoModelForImageClassification:
+    """The classifier of the generation that the source is of: `from_pretrained` as that of the two above."""
+
+    @classmethod
+    def from_pretrained(cls, source=None, *, local_files_only=False, **options):
+        place = _place(source, "pvt_v2", local_files_only)
+        return CLASSIFIERS[_told(place)["model_type"]].from_pretrained(place, **options)
+
+
 # --- pipelines ---
 
 
+WITHOUT_EFFECT = ("timeout", "batch_size")  # nothing is waited for, and a list is answered picture by picture
+
+
 class _Pipeline:
-    known = ()  # the options of `answer`
+    known = WITHOUT_EFFECT  # and the options of `answer`
 
     def __init__(self, task, model, image_processor, options):
         _refuse_unknown(options, self.known)
@@ -803,11 +824,13 @@ class _Pipeline:
         """What `answer` makes of one picture: a Pillow image, a path, an array; of a list: a list of that."""
         if inputs is None:
             raise wrong("inputs", "nothing", "a picture, a path, or a list of them")
-        if isinstance(inputs, list | tuple | Iterator):
+        several = isinstance(inputs, list | tuple | Iterator) and not hasattr(inputs, "read")  # an open file is one
+        if several:
             answers = (self(one, **options) for one in inputs)
             return answers if isinstance(inputs, Iterator) else list(answers)
         _refuse_unknown(options, self.known)
-        return self.answer(inputs, **self.options | options)
+        told = self.options | {name: value for name, value in options.items() if value is not None}
+        return self.answer(inputs, **{name: value for name, value in told.items() if name not in WITHOUT_EFFECT})
 
     def outputs(self, picture, **options):
         pixels = self.image_processor(picture, return_tensors="np", **options).to(self.model.dtype)
@@ -819,7 +842,7 @@ class _Pipeline:
 class ImageClassificationPipeline(_Pipeline):
     """One picture's labels with scores, [{"label", "score"}, …], the highest first."""
 
-    known = ("top_k", "function_to_apply")
+    known = ("top_k", "function_to_apply", *WITHOUT_EFFECT)
 
     def answer(self, picture, top_k=None, function_to_apply=None):
         """top_k: how many, by default 5. function_to_apply: "softmax", "sigmoid" or "none" instead of what fits the
@@ -833,7 +856,7 @@ class ImageClassificationPipeline(_Pipeline):
 class ImageFeatureExtractionPipeline(_Pipeline):
     """One picture's last hidden state as nested lists, the axis of the batch first."""
 
-    known = ("return_tensors", "pool", "image_processor_kwargs")
+    known = ("return_tensors", "pool", "image_processor_kwargs", *WITHOUT_EFFECT)
 
     def answer(self, picture, return_tensors=None, pool=None, image_processor_kwargs=None):
         """return_tensors: the array itself. image_processor_kwargs: options of the image processor."""
@@ -853,10 +876,9 @@ def _scores(logits, config, function_to_apply):
 
 
 TASKS = {
-    "image-classification": (
-        ImageClassificationPipeline, {"pvt": PvtForImageClassification, "pvt_v2": PvtV2ForImageClassification}),
+    "image-classification": (ImageClassificationPipeline, CLASSIFIERS),
     "image-feature-extraction": (ImageFeatureExtractionPipeline, {"pvt": PvtModel, "pvt_v2": PvtV2Model}),
-}  # fmt: skip
+}
 
 
 def pipeline(task, model=None, image_processor=None, *, device=None, dtype=None, **options):
@@ -873,6 +895,7 @@ def pipeline(task, model=None, image_processor=None, *, device=None, dtype=None,
     'golf ball'
     """
     one_of(*TASKS)("task", task)
+    DEVICE("device", None if device == -1 else device)
     kind, classes = TASKS[task]
     if not isinstance(model, _Pretrained):
         place = _place(model, "pvt_v2")
@@ -886,4 +909,4 @@ def pipeline(task, model=None, image_processor=None, *, device=None, dtype=None,
         )
     if not callable(image_processor):
         image_processor = PvtImageProcessor.from_pretrained(image_processor)
-    return kind(task, model.to(None if device == -1 else device), image_processor, options)
+    return kind(task, model, image_processor, options)

@@ -5,7 +5,7 @@ Inside, a picture is an array (H, W, C); `preprocess` gives (B, C, H, W), as in 
 
 Source: transformers' `PvtImageProcessorPil` and the evaluation transform of the official PVT repository (torchvision's
 Resize and CenterCrop). If the two disagree there is an option, and `recipes` names the published combinations.
-Left out: padding to a common size.
+Left out of `preprocess`: padding to a common size, which `pad` does with its results.
 """
 
 import os
@@ -145,6 +145,25 @@ def normalize(pixels, mean, std):
         if np.size(values) not in (1, channels):
             raise wrong(name, f"{np.size(values)} values", f"1 or {channels}, one per channel")
     return (pixels.astype(np.float32) - np.float32(mean)) / np.float32(std)
+
+
+def pad(pictures, size=None, data_format="channels_first"):
+    """Pictures (C, H, W), or (H, W, C), with zeros below and on the right: all of one size, by default the largest.
+
+    >>> [one.shape for one in pad([np.ones((3, 2, 5)), np.ones((3, 4, 1))])]
+    [(3, 4, 5), (3, 4, 5)]
+    """
+    axes = (0, 1) if data_format == "channels_last" else (1, 2)
+    sizes = [[one.shape[axis] for axis in axes] for one in pictures]
+    wanted = [size["height"], size["width"]] if size else np.max(sizes, axis=0, initial=0)
+    padded = []
+    for one, (height, width) in zip(pictures, sizes, strict=True):
+        if height > wanted[0] or width > wanted[1]:
+            raise wrong("pad_size", f"{wanted[0]} x {wanted[1]} for a picture of {height} x {width}", "a larger one")
+        missing = [(0, 0)] * 3
+        missing[axes[0]], missing[axes[1]] = (0, wanted[0] - height), (0, wanted[1] - width)
+        padded.append(np.pad(one, missing))
+    return padded
 
 
 # From a picture in any form to an array (H, W, C)
