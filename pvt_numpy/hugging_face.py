@@ -174,9 +174,7 @@ class Loss64(np.float64):
 
 # --- files ---
 
-PLACE = rule(
-    lambda one: one is None or isinstance(one, str | os.PathLike), "a folder, a file, a published name, or None"
-)
+PLACE = rule(lambda one: one is None or isinstance(one, str | os.PathLike), "a folder, a file, a name, or None")
 
 
 def _place(source, model_type, local_files_only=False):
@@ -549,7 +547,7 @@ def _pictures(images, name="images", grey=False):
 
 
 def _refuse_address(picture):
-    if isinstance(picture, str) and re.match(r"\w+://|data:image", picture):
+    if isinstance(picture, str) and re.match(r"\w{2,}://|data:image", picture):
         raise wrong(picture[:80], "an address", "a path: pictures are not downloaded here, save it first")
 
 

@@ -148,7 +148,7 @@ def normalize(pixels, mean, std):
 
 
 def pad(pictures, size=None, data_format="channels_first"):
-    """Pictures (C, H, W), or (H, W, C), with zeros below and on the right: of one size, by default the largest there is.
+    """Pictures (C, H, W), or (H, W, C), with zeros below and on the right: all of one size, by default the largest.
 
     >>> [one.shape for one in pad([np.ones((3, 2, 5)), np.ones((3, 4, 1))])]
     [(3, 4, 5), (3, 4, 5)]

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import pvt_numpy
 from pvt_numpy import VARIANTS, validate
 from pvt_numpy.__main__ import commands as listed_commands
 from pvt_numpy.analysis.cost import summarise
-from pvt_numpy.checkpoints.export import export_hf
+from pvt_numpy.checkpoints.export import export_hf, renamed
 from pvt_numpy.checkpoints.hub import OFFICIAL_TOP1
 from pvt_numpy.classify import classify
 from tests.house.readme_blocks import README, READMES, blocks, commands
@@ -97,27 +98,33 @@ def rows_from_transformers(folder):
         yield theirs.strip("`"), ours.strip("`"), public | names | {"classify": classify}
 
 
-def test_what_transformers_users_find_here(tmp_path):
-    for _, ours, names in rows_from_transformers(tmp_path):
-        eval(ours, names)
+def numbers(result):
+    """Of a result of either column, in either library: arrays, maps, scores, or a model's parameters."""
+    if hasattr(result, "state_dict"):
+        result = {name: np.asarray(array) for name, array in result.state_dict().items()}
+    elif hasattr(result, "params"):
+        result = renamed(result.params, "hf-v1" if result.config.model_type == "pvt" else "hf-v2")
+    parts = [result[name] for name in sorted(result)] if isinstance(result, dict) else result
+    parts = parts if isinstance(parts, list | tuple) else [parts]
+    if isinstance(parts[0], dict):
+        parts = [row.get("score", row.get("probability")) for row in parts]
+    return np.concatenate([np.ravel(part) for part in parts])
+
+
+def test_both_columns_for_transformers_users_run_here(tmp_path):
+    for theirs, ours, names in rows_from_transformers(tmp_path):
+        with Image.open(names["path"]) as names["picture"]:
+            left = numbers(eval(theirs.replace('"pt"', '"np"'), dict(names)))
+        np.testing.assert_allclose(numbers(eval(ours, names)), left, atol=1e-6, err_msg=theirs)
 
 
 @pytest.mark.torch
 def test_what_transformers_users_find_here_is_what_they_had(tmp_path):
     import torch
     import transformers
-    from PIL import Image
-
-    def numbers(result):
-        result = getattr(result, "config", result)
-        result = getattr(result, "depths", result)
-        parts = result if isinstance(result, list | tuple) else [result]
-        if isinstance(parts[0], dict):
-            parts = [row.get("score", row.get("probability")) for row in parts]
-        return np.concatenate([np.ravel(part) for part in parts])
 
     for theirs, ours, names in rows_from_transformers(tmp_path):
-        found = numbers(eval(ours, names))
+        found = numbers(eval(ours, dict(names)))
         names |= {name: getattr(transformers, name) for name in re.findall(r"Pvt\w+|pipeline", theirs)}
         names["PvtImageProcessor"] = transformers.PvtImageProcessorPil  # what that name means without torchvision
         names |= {name: torch.from_numpy(names[name]) for name in "xy"}

@@ -64,8 +64,9 @@ label = model.config.id2label[outputs.logits.argmax(-1).item()]
 """
 
 
-@pytest.mark.parametrize("model", ["PvtForImageClassification", "PvtV2ForImageClassification"])
-@pytest.mark.parametrize("processor", ["PvtImageProcessor", "AutoImageProcessor"])
+@pytest.mark.parametrize(("model", "processor"), [
+    ("PvtForImageClassification", "PvtImageProcessor"), ("AutoModelForImageClassification", "AutoImageProcessor")
+])  # fmt: skip
 def test_the_pages_example_runs_with_the_models_that_ship(model, processor, tmp_path):
     with Image.open(SAMPLE_PICTURE) as image:
         names = {"image": image}
@@ -203,7 +204,10 @@ def test_pictures_of_other_colours_are_read():
 @pytest.mark.parametrize(("call", "error", "said"), [
     (lambda: PvtImageProcessor()(photo(), input_data_format="none"), ValueError, "as input_data_format"),
     (lambda: PvtImageProcessor()("https://example.org/cat.jpg"), ValueError, "found an address"),
-    (lambda: PvtImageProcessor()(photo(), device="cuda"), ValueError, "found 'cuda'; expected 'cpu'"),
+    (lambda: PvtImageProcessor()(photo(), device="cuda"), ValueError, "device: found 'cuda'; expected 'cpu'"),
+    (lambda: PvtImageProcessor()(photo(), device="float64"), ValueError, "device: found 'float64'; expected 'cpu'"),
+    (lambda: PvtImageProcessor()("data:image/png;base64,iVBORw0KGgo="), ValueError, "found an address"),
+    (lambda: PvtImageProcessor()(photo(), do_pad=True, pad_size=0), ValueError, "pad_size: found 0"),
     (lambda: PvtImageProcessor()(photo(), data_format="first"), ValueError, "data_format: found"),
     (lambda: PvtImageProcessor()([photo(), {}]), TypeError, r"images\[1\]: found dict"),
     (lambda: PvtImageProcessor()(photo()).to("cuda:0"), ValueError, "found 'cuda:0'"),
@@ -244,8 +248,13 @@ def test_the_recipe_of_a_file_of_ours_comes_with_it(tmp_path):
     )
     found = PvtImageProcessor.from_pretrained(tmp_path / "model")(photo(300, 401), return_tensors="np").pixel_values
     assert (found == preprocess(photo(300, 401), **RECIPES["official"])).all()
-    (tmp_path / "preprocessor_config.json").write_text(json.dumps({"image_processor_type": "ConvNextImageProcessor"}))
-    assert PvtImageProcessor.from_pretrained(tmp_path).size == {"height": 384, "width": 384}
+    for told, name, expected in [  # what another processor means by what it does not say; and a filter by its name
+        ({"image_processor_type": "ConvNextImageProcessor"}, "size", {"height": 384, "width": 384}),
+        ({"feature_extractor_type": "ViTFeatureExtractor"}, "image_mean", (0.5, 0.5, 0.5)),
+        ({"resample": "PILImageResampling.LANCZOS"}, "resample", 1),
+    ]:
+        (tmp_path / "preprocessor_config.json").write_text(json.dumps(told))
+        assert getattr(PvtImageProcessor.from_pretrained(tmp_path), name) == expected
 
 
 # models
@@ -340,8 +349,7 @@ def test_training_has_its_noise_and_gradients(config):
     assert np.isclose(before, cross_entropy(quiet, labels))
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@BOTH
+@pytest.mark.parametrize(("config", "dtype"), [(V1, "float64"), (V2, "float32")], ids=["v1", "v2"])
 def test_a_folder_comes_back_bit_for_bit(config, dtype, tmp_path):
     model = classifier(replace(config, my_own=1, output_attentions=True), dtype=dtype)
     PvtImageProcessor(size=32).save_pretrained(tmp_path)
@@ -418,13 +426,16 @@ def test_the_official_epsilons_are_kept_or_their_loss_is_said(tmp_path):
     (lambda: PvtV2Model(V2).cuda(), AttributeError, "PvtV2Model.cuda: .*gradients come from loss_and_gradients"),
     (lambda: PvtV2Model(V2).parameters(), AttributeError, "loss_and_gradients"),
     (lambda: classifier(V2)(X, [1, 2]).loss.backward(), AttributeError, "Loss32.backward: .*loss_and_gradients"),
+    (lambda: PvtV2Model(V2).train(-1), ValueError, r"seed: found \(-1, 0\)"),
+    (lambda: PvtV2Config.from_pretrained(revision="v2"), TypeError, "revision: found an unknown option"),
+    (lambda: PvtV2Model.from_pretrained(config=load_model), TypeError, "found a function; expected a PvtV2Config"),
     (lambda: PvtConfig.from_dict([1]), ValueError, r"config_dict: found \[1\]; expected a dict"),
     (lambda: pipeline("image-classification", use_fast=True), TypeError, "use_fast: found an unknown option"),
     (lambda: pipeline("image-classification", device=-1)(photo(), n=3), TypeError, "n: found .*; expected top_k"),
     (lambda: PvtV2Model(V2)(X.tolist()), ValueError, "pixel_values: found list"),
     (lambda: PvtV2Model(V2).save_pretrained(__file__), NotADirectoryError, "found a file"),
     (lambda: pipeline("image-classification")("http://example.org/cat.jpg"), ValueError, "found an address"),
-    (lambda: pipeline("image-classification", device="cuda:0"), ValueError, "found 'cuda:0'"),
+    (lambda: pipeline("image-classification", device="cuda:0"), ValueError, "device: found 'cuda:0'"),
     (lambda: pipeline("image-classification")(photo()[None].repeat(2, 0)), ValueError, "a batch of 2; expected a list"),
 ])  # fmt: skip
 def test_what_a_model_cannot_do(call, error, said):
@@ -446,9 +457,9 @@ def test_models_are_copied_with_all_that_they_have():
 
 def test_pipelines_answer_pictures_paths_and_lists():
     name = pipeline("image-classification", top_k=2)
-    with Image.open(SAMPLE_PICTURE) as picture:
-        answers = name([SAMPLE_PICTURE, str(SAMPLE_PICTURE), picture, np.asarray(picture)])
-    assert [[one["label"] for one in answer] for answer in answers] == [["golf ball", "cassette player"]] * 4
+    with Image.open(SAMPLE_PICTURE) as picture, SAMPLE_PICTURE.open("rb") as file:
+        answers = [*name([SAMPLE_PICTURE, str(SAMPLE_PICTURE), picture, np.asarray(picture)]), name(file)]
+    assert [[one["label"] for one in answer] for answer in answers] == [["golf ball", "cassette player"]] * 5
     assert abs(sum(one["score"] for one in name(SAMPLE_PICTURE, top_k=10)) - 1) < 1e-6
     features = pipeline("image-feature-extraction")(SAMPLE_PICTURE, return_tensors=True)
     assert features.shape == (1, 256, 7, 7)

@@ -6,6 +6,7 @@ pictures, and the results are compared: keys and their order, shapes, values.
 
 from collections.abc import Mapping
 from functools import cache
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 
 import numpy as np
@@ -31,8 +32,8 @@ FOLDERS = {  # name: (class, fields of its configuration)
     "number": ("PvtV2ForImageClassification", NARROW | {"num_labels": 1, "problem_type": "regression"}),
     "one": ("PvtV2ForImageClassification", NARROW | {"num_labels": 1}),
 }  # fmt: skip
-NAMES = ("PvtConfig", "PvtV2Config", "PvtModel", "PvtForImageClassification", "PvtV2Model",
-         "PvtV2ForImageClassification", "PvtV2Backbone", "pipeline")  # fmt: skip
+NAMES = ("AutoModelForImageClassification", "PvtConfig", "PvtV2Config", "PvtModel", "PvtForImageClassification",
+         "PvtV2Model", "PvtV2ForImageClassification", "PvtV2Backbone", "pipeline")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -76,10 +77,17 @@ def both(tmp_path_factory):
         known = {name: getattr(library, name) for name in NAMES} | {"PvtImageProcessor": processor, **given}
         known |= {name: convert(array) for name, array in arrays.items()}
         tensor = torch.from_numpy(photo(40, 50).transpose(2, 0, 1).copy())
-        return known | {"tensor": tensor, "torch": torch, "load": load}
+        return known | {"tensor": tensor, "torch": torch, "load": load, "saved": saved}
 
     return SimpleNamespace(theirs=names(transformers, PvtImageProcessorPil, torch.from_numpy),
                            ours=names(pvt_numpy, pvt_numpy.PvtImageProcessor, np.copy))  # fmt: skip
+
+
+def saved(one, kind):
+    """What `one` becomes on its way through a folder."""
+    with TemporaryDirectory() as folder:
+        one.save_pretrained(folder)
+        return kind.from_pretrained(folder)
 
 
 def run(call, names):
@@ -115,32 +123,33 @@ def check(call, both, tolerance=1e-10):
     assert_same(run(call, both.ours), run(call, both.theirs), tolerance)
 
 
-# models; M stands for load("PvtModel", v1) and its like
+# models; M stands for load("PvtModel", v1) and its like, R, S and L for three results of it, so that they are made once
 
-FORMS = ["", "output_attentions=True", "output_hidden_states=True", "output_attentions=True, output_hidden_states=True",
+RESULTS = {"R": "M(x)", "S": "M(x, output_hidden_states=True)", "L": "M(x, labels=y)"}
+FORMS = ["output_attentions=True, output_hidden_states=True",
+         "output_attentions=True, output_hidden_states=True, return_dict=False", "output_attentions=True",
          "return_dict=False", "output_hidden_states=True, return_dict=False",
-         "output_attentions=True, output_hidden_states=True, return_dict=False",
          "output_attentions=False, output_hidden_states=None, return_dict=True"]  # fmt: skip
 OF_ALL = [f"M(x, {form})" for form in FORMS] + [
-    "M(**{'pixel_values': x})", "M(x)[0]", "M(x)[:1]", "M(x)[-1]", "M(x).to_tuple()", "len(M(x))", "list(M(x).keys())",
-    "[name for name in M(x)]", "M(x, output_hidden_states=True)['hidden_states']", "M(x).attentions is None",
-    "'hidden_states' in M(x)", "type(M(x)).__name__", "M(x, output_hidden_states=True).get('hidden_states')[-1]",
-    "M.num_parameters()", "M.training", "M.train().training", "M.train().eval()(x)[0]", "M.to('cpu')(x)[0]",
-    "sorted(M.state_dict())", "{name: M.state_dict()[name] for name in sorted(M.state_dict())}", "type(M).__name__",
+    "R", "S", "M(**{'pixel_values': x})", "R[0]", "R[:1]", "R[-1]", "R.to_tuple()", "len(R)", "list(R.keys())",
+    "[name for name in R]", "S['hidden_states']", "R.attentions is None", "dict(S)", "S[::-1]", "list(S.values())[1]",
+    "'hidden_states' in R", "type(R).__name__", "S.get('hidden_states')[-1]", "R.get('hidden_states', 7)",
+    "M.num_parameters()", "M.training", "M.train().training", "M.train(True).training", "M.train(False).training",
+    "M.train().eval().to('cpu')(x)[0]",
+    "{name: M.state_dict()[name] for name in sorted(M.state_dict())}", "type(M).__name__",
     "M.config.num_labels", "list(M.config.depths)", "M.config.output_attentions", "M.config.return_dict",
     "M.config.model_type", "type(M.config).__name__", "str(M.dtype).split('.')[-1]",
     "str(M.device)", "M.config.problem_type"]  # fmt: skip
-OF_V2 = ["M(wide)", "M(wide, output_attentions=True, output_hidden_states=True)"]
+OF_V2 = ["M(wide, output_attentions=True, output_hidden_states=True)"]
 OF_MODELS = ["M(x, True, True, False)", "M(x, None, True)"]
 OF_CLASSIFIERS = [f"M(x, {form})" for form in [
-    "labels=y", "labels=y, output_attentions=True", "labels=y, return_dict=False", "labels=multi", "y",
+    "labels=multi", "labels=torch.tensor([1, 4, 0])", "labels=y.reshape(3, 1)",
     "labels=y, output_hidden_states=True, return_dict=False", "y, True, True, False", "y, None, True"]] + [
-    "M(x, labels=y).loss.item()", "M(x, labels=y)[0]", "M(x, labels=y)[1]", "M(x, labels=y).to_tuple()[0]",
+    "L", "L.loss.item()", "L[0]", "L[1]", "L.to_tuple()[0]", "dict(L)", "[*L.items()][0]", "R.get('loss')",
     "M.config.id2label[M(x[:1]).logits.argmax(-1).item()]", "M.config.label2id", "M.config.id2label",
-    "M(x).loss is None", "M.num_labels",
-    "M(x).logits.shape[-1]"]  # fmt: skip
+    "R.loss is None", "'loss' in R", "M.num_labels", "R.logits.shape[-1]"]  # fmt: skip
 OF_BACKBONES = ["M.channels", "M.out_features", "M.out_indices", "M.stage_names", "M.out_feature_channels",
-                "list(M.num_features)", "M(x).feature_maps", "len(M(x).feature_maps)"]  # fmt: skip
+                "list(M.num_features)", "R.feature_maps", "len(R.feature_maps)"]  # fmt: skip
 SOURCES = {  # classes and the folders they are opened from
     "PvtModel": ["v1", "bare1"], "PvtForImageClassification": ["v1"], "PvtV2Model": ["v2", "linear", "bare2"],
     "PvtV2ForImageClassification": ["v2", "linear"], "PvtV2Backbone": ["v2", "bare2"]}  # fmt: skip
@@ -148,15 +157,20 @@ SOURCES = {  # classes and the folders they are opened from
 
 def calls_of(kind, source):
     if source != SOURCES[kind][0]:  # another model of the same class
-        return OF_ALL[: len(FORMS)]
+        return OF_ALL[:2]
     own = OF_BACKBONES if "Backbone" in kind else OF_CLASSIFIERS if "Classification" in kind else OF_MODELS
     return OF_ALL + own + OF_V2 * ("V2" in kind)
 
 
 @pytest.mark.parametrize(("kind", "source"), [(kind, source) for kind in SOURCES for source in SOURCES[kind]])
 def test_a_model_answers_as_transformers_does(kind, source, both):
+    sides = []
+    for names in (both.ours, both.theirs):
+        names = names | {"M": run(f"load({kind!r}, {source})", names)}
+        made = {name: run(call, names) for name, call in RESULTS.items() if name != "L" or "Classification" in kind}
+        sides.append(names | made)
     for call in calls_of(kind, source):
-        check(call.replace("M", f"load({kind!r}, {source})"), both)
+        assert_same(*(run(call, names) for names in sides), 1e-10, call)
 
 
 OTHER_CALLS = [  # what the configuration says counts if the call says nothing
@@ -185,6 +199,11 @@ OTHER_CALLS = [  # what the configuration says counts if the call says nothing
     "label2id={name: i for i, name in enumerate('abcde')}).config.label2id",
     "PvtModel.from_pretrained(v1, config=PvtConfig.from_pretrained(v1, output_hidden_states=True), dtype='float64')(x)",
     "str(PvtModel.from_pretrained(v1).dtype).split('.')[-1] in ('float32', 'float64')",
+    "PvtModel.from_pretrained(v1, config=v1, dtype='float64')(x)",
+    "AutoModelForImageClassification.from_pretrained(v1, dtype='auto')(x)",
+    "type(AutoModelForImageClassification.from_pretrained(v2)).__name__",
+    "PvtForImageClassification.from_pretrained(v1, problem_type='regression', dtype='float64')(x, labels=multi)",
+    "PvtV2Backbone.from_pretrained(bare2, out_features=['stage2'], dtype='float64')(x)",
     # from a configuration: fresh weights differ, counts and shapes do not
     "PvtModel(PvtConfig(**narrow)).num_parameters()",
     "PvtForImageClassification(PvtConfig(**narrow, num_labels=7)).num_parameters()",
@@ -217,7 +236,9 @@ CONFIGURATIONS += ["PvtV2Config(out_features=['stage1', 'stage3'])", "PvtV2Confi
                    "PvtV2Config.from_pretrained(v2, num_labels=3)", "PvtV2Config.from_pretrained(bare2)",
                    "PvtV2Config.from_dict({'depths': [1, 1, 1, 1], 'my_own': 3})",
                    "PvtConfig.from_dict({'num_labels': 4, 'id2label': None}, output_attentions=True)",
-                   "PvtConfig.from_pretrained(v1 + '/config.json')"]  # fmt: skip
+                   "PvtConfig.from_pretrained(v1 + '/config.json')",
+                   "saved(PvtV2Config(out_indices=[-4, -1], my_own=1), PvtV2Config)",
+                   "saved(PvtConfig(num_labels=7, return_dict=False), PvtConfig)"]  # fmt: skip
 # of transformers' own machinery; and what its v1 does not know without being told: names that it has no use for
 MACHINERY = {"transformers_version", "architectures", "dtype", "chunk_size_feed_forward", "is_encoder_decoder",
              "_name_or_path"}  # fmt: skip
@@ -263,6 +284,12 @@ PIXELS = [f"PvtImageProcessor()({picture})" for picture in PICTURES] + [
     "PvtImageProcessor()(array.transpose(2, 0, 1), input_data_format='channels_first', return_tensors='np')",
     "PvtImageProcessor()([picture, other], do_resize=False, do_pad=True, return_tensors='np')",
     "PvtImageProcessor()([picture, other], do_resize=False)",
+    "PvtImageProcessor()(array / 255, do_rescale=False, return_tensors='np')",
+    "PvtImageProcessor()(tensor.float() / 255, do_rescale=False, return_tensors='pt')",
+    "PvtImageProcessor()(array > 100, return_tensors='np')", "PvtImageProcessor()([picture, array, path])",
+    "PvtImageProcessor()(picture.convert('RGBA'), do_convert_rgb=True)", "PvtImageProcessor()([])",
+    "saved(PvtImageProcessor(do_pad=True, pad_size=(300, 310)), PvtImageProcessor)([picture, other])",
+    "saved(PvtImageProcessor(size=24, default_to_square=False, image_mean=0.5), PvtImageProcessor)(picture)",
     "PvtImageProcessor()(picture, input_data_format='none', do_convert_rgb=True, return_tensors='np')",
     "PvtImageProcessor()(picture, return_tensors='pt').to('cpu')", "list(PvtImageProcessor()(picture))",
     "'pixel_values' in PvtImageProcessor()(picture)"]  # fmt: skip
@@ -289,15 +316,17 @@ def test_a_processor_says_what_transformers_says(call, both):
 ASKED = ["picture", "[picture, other]", "path", "[path]", "picture, top_k=2", "picture, top_k=99",
     "picture, top_k=None", "[picture, other], top_k=1", "picture, function_to_apply='sigmoid'", "array",
          "picture, function_to_apply='none'", "picture, function_to_apply='softmax'"]  # fmt: skip
-PIPELINES = [f"pipeline('image-classification', model={source})({asked})" for source in ("v1", "v2") for asked in ASKED]
-PIPELINES += [f"pipeline('image-classification', {source})(picture)" for source in ("many", "number", "one",
+PIPELINES = [f"pipeline('image-classification', model=v1)({asked})" for asked in ASKED]
+PIPELINES += [f"pipeline('image-classification', {source})(picture)" for source in ("v2", "many", "number", "one",
     "told")] + [
-    "pipeline('image-classification', model=v2, top_k=2)(picture)",
+    "pipeline('image-classification', model=v2, top_k=2)(picture, top_k=None)",
+    "pipeline(task='image-classification', model=v1, dtype='auto', device=-1)(inputs=picture, batch_size=2, timeout=3)",
     "pipeline('image-classification', model=load('PvtForImageClassification', v1), image_processor=v1)(picture)",
     "pipeline('image-classification', model=v1, image_processor=PvtImageProcessor(size=32, resample=0))(picture)",
     "list(pipeline('image-classification', model=v1)(one for one in [picture, other]))",
-    *(f"pipeline('image-feature-extraction', model={source})({asked})" for source in ("v1", "v2")
-      for asked in ("picture", "[picture, path]", "picture, return_tensors=True", "[picture], return_tensors=True")),
+    *(f"pipeline('image-feature-extraction', model={source})({asked})" for source, asked in (
+      ("v1", "picture, pool=False"), ("v1", "[picture, path]"),
+      ("v2", "picture, return_tensors=True, timeout=3"), ("v2", "[picture], return_tensors=True"))),
     "pipeline('image-feature-extraction', v2, image_processor_kwargs={'size': {'height': 64, 'width': 32}})(picture)",
 ]  # fmt: skip
 
@@ -327,6 +356,9 @@ REFUSED = [
     ("PvtV2Config(out_indices=[3, 1])", ValueError, ValueError),
     ("PvtV2Config(out_indices=[1, 1])", ValueError, ValueError),
     ("PvtV2Config(out_indices=[7])", ValueError, ValueError),
+    ("PvtV2Config(out_indices=-1)", ValueError, Exception), ("PvtV2Config(out_features=3)", ValueError, Exception),
+    ("PvtModel.from_pretrained(3)", ValueError, OSError), ("load('PvtModel', v1).train('x')", ValueError, ValueError),
+    ("PvtModel.from_pretrained(v1, config={'depths': 1})", TypeError, TypeError),
     ("PvtV2Config(out_features=['stage2', 'stage1'])", ValueError, ValueError),
     ("PvtV2Config(out_features=['stage2'], out_indices=[3])", ValueError, ValueError),
     ("PvtConfig(1)", TypeError, ValueError),
@@ -343,6 +375,8 @@ REFUSED = [
     ("PvtImageProcessor(size={'length': 3})", ValueError, ValueError),
     ("PvtImageProcessor()(picture, image_mean=[1.0, 2.0])", ValueError, ValueError),
     ("PvtImageProcessor()(picture, do_pad=True, pad_size=9)", ValueError, ValueError),
+    ("PvtImageProcessor()(picture, do_pad=True, pad_size={'height': 300})", ValueError, ValueError),
+    ("pipeline('image-classification', model=v1)('ftp://example.org/cat.jpg')", ValueError, ValueError),
     ("PvtImageProcessor()([picture, other], do_resize=False, return_tensors='np')", ValueError, ValueError),
     ("PvtImageProcessor.from_pretrained(v1 + '-lost')", OSError, OSError),
     ("PvtImageProcessor()(picture)[0]", KeyError, KeyError),
@@ -369,8 +403,9 @@ def test_what_transformers_refuses_is_refused_in_one_line(call, ours, theirs, bo
 # folders, both ways
 
 
-@pytest.mark.parametrize(("kind", "source"), [(kind, source) for kind in SOURCES for source in SOURCES[kind]])
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(("kind", "source", "dtype"), [
+    *((kind, SOURCES[kind][0], "float64") for kind in SOURCES), ("PvtModel", "bare1", "float32"),
+    ("PvtV2ForImageClassification", "linear", "float32"), ("PvtV2Backbone", "bare2", "float32")])  # fmt: skip
 def test_a_folder_saved_here_opens_in_transformers_with_equal_outputs(kind, source, dtype, both, tmp_path):
     model = getattr(pvt_numpy, kind).from_pretrained(both.ours[source], dtype=dtype)
     model.save_pretrained(tmp_path / "here")
