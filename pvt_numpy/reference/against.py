@@ -123,7 +123,7 @@ def mistakes_that_give(first, names, row, config, params, pixels):
             agreed = agreeing(mistake, since, upto, None if backward else first.name)
             if len(agreed) == len(upto) and agreed[-1].relative * CLEARLY <= first.relative:
                 found[mistake] = max(len(agreeing(mistake, start, names)) for start in {since, None})
-        if found:
+        if max(found.values(), default=0) == len(names):
             break
     return [(mistake, count) for mistake, count in found.items() if count == max(found.values())]
 
@@ -203,8 +203,7 @@ def readings(array, shape, axes):
     >>> [how for _, how in readings(np.zeros((7, 3, 8, 6)), (6, 8, 7, 3), ["B", "C", "H", "W"])]
     ['as H W C B']
     """
-    batch_left_out = axes[0] == "B" and shape[0] == 1 and (array.ndim < 1 or array.shape[0] != 1)
-    for read, without in [(array, "")] + [(array[None], "without B")] * batch_left_out:
+    for read, without in [(array, "")] + [(array[None], "without B")] * (axes[0] == "B" and shape[0] == 1):
         for names, fits, folded in forms(shape, axes):
             for order in permutations(range(read.ndim)) if read.ndim == len(names) else ():
                 if fits(read.transpose(order).shape):

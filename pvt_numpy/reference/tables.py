@@ -17,11 +17,10 @@ import numpy as np
 from ..checkpoints.checkpoint import load_model
 from ..config import VARIANTS
 from ..model import forward
-from ..parameters import flatten, unflatten
+from ..parameters import flatten, parameter_shapes, unflatten
 from ..pictures.folders import find_pictures
 from ..pictures.processor import preprocess
 from ..system.checks import wrong
-from .golden import seeded_params, seeded_pixels
 from .mistakes import in_place
 from .steps import step_of
 
@@ -59,8 +58,9 @@ def kind(name):
 def operations(name, size=224):
     """What the variant of that name computes, in order, with the shapes of each stage for a square picture."""
     config, trace = VARIANTS[name], {}
-    pixels = seeded_pixels((1, config.num_channels, size, size), 0, np.float32)
-    forward(pixels, seeded_params(config, 0, np.float32), config, trace=trace)
+    pixels = np.zeros((1, config.num_channels, size, size), np.float32)
+    params = unflatten({one: np.zeros(shape, np.float32) for one, shape in parameter_shapes(config).items()})
+    forward(pixels, params, config, trace=trace)
     rows = {}
     for array in [one for one in trace if not one.endswith(".grid")]:
         what, stage = kind(array)

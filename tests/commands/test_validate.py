@@ -20,7 +20,7 @@ from pvt_numpy.reference.mistakes.making import RUN_BY
 from tests import processes
 
 SAMPLE = str(processes.BALL)
-GOLDEN = Namespace(json=False, model=None, local_files_only=True)
+GOLDEN = Namespace(json=False, model=None, local_files_only=True, weights=None, prefix=None)
 
 
 def answer(capsys, *arguments):

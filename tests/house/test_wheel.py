@@ -58,6 +58,7 @@ def installed(tmp_path_factory):
     (["-m", "pvt_numpy.classify", "photo.jpg", "--model", "pvt_v1_nano_imagenette"], "golf ball"),
     (["-m", "pvt_numpy.validate", "--golden"], "all 26 agree"),
     (["-m", "pvt_numpy.explore", "photo.jpg"], "open it in a browser"),
+    (["-c", "import pvt_numpy.system.paths as p; print(*(p.PACKAGE / 'reference').glob('toy_dumps/*'))"], "v2_linear"),
     *((["-c", block], "golf ball") for block in blocks("python"))])  # fmt: skip
 def test_it_runs_in_any_folder(installed, arguments, said):
     done = installed[0](arguments)

@@ -12,6 +12,7 @@ from pvt_numpy import validate
 from pvt_numpy.checkpoints.checkpoint import load_model
 from pvt_numpy.model import forward
 from pvt_numpy.parameters import flatten, parameter_shapes, unflatten
+from pvt_numpy.pictures.recipes import at_size
 from pvt_numpy.reference import against, tables
 from pvt_numpy.reference.dump import LEGEND, arrays_of, write_dump
 from pvt_numpy.reference.golden import seeded_params
@@ -299,9 +300,9 @@ def test_a_folder_that_is_there_is_not_written_into(tmp_path):
 # the mistakes
 
 PORTERS = {  # the toy in which they show: what porters do, by its name in the one list
-    "v1": "antialias corners kernel-layout columns pos class-last merge class-token bias",
-    "v2": "same-padding gelu quick-gelu kernel-last flipped grid eps kv norm-axis variance no-proj first-token",
-    "v2_linear": "even-bins floor-bins samples no-relu",
+    "v1": "antialias columns pos kernel-layout",
+    "v2": "same-padding gelu kernel-last grid eps kv",
+    "v2_linear": "even-bins floor-bins no-relu",
 }
 
 
@@ -376,7 +377,7 @@ def test_another_picture_or_another_parameter_is_no_mistake_of_the_model(tmp_pat
         np.save(tmp_path / "theirs" / f"{name}.npy", right[name])
 
 
-@pytest.mark.parametrize("mistake", ["bias-mean", "gelu-slope", "one-path", "diagonal", "dw-turned"])
+@pytest.mark.parametrize("mistake", ["bias-mean", "one-path"])
 def test_a_mistake_in_the_backward_pass_is_named(mistake, tmp_path):
     assert mistake in MISTAKES.keys() - set(OF_A_MODEL)
     with made(mistake):
@@ -404,14 +405,17 @@ def test_the_operations_on_the_page_are_the_models(name):
     assert f"### {name}\n\n{tables.operations(name)}\n" in page
 
 
-def test_the_numbers_on_the_page_have_a_command(tmp_path, capsys):
+def test_the_numbers_on_the_page_have_a_command(tmp_path, monkeypatch):
+    model = load_model()
+    small = replace(model, preprocessing=at_size(model.preprocessing, (64, 64)))
+    monkeypatch.setattr(tables, "load_model", lambda: small)
     shutil.copy(processes.BALL, tmp_path / "ball.jpg")
     ranges, errors = tables.numbers(tmp_path, 1)
     page = (REFERENCE / "PORTING.md").read_text(encoding="utf-8")
     for text in (ranges, errors):
-        lines = [line.split("|")[1:3] for line in text.splitlines()]
-        for first, second in lines:
-            assert any(line.startswith(f"|{first}|") for line in page.splitlines()), (first, second)
+        for line in text.splitlines():
+            title = line.split(" | ")[0] if text is ranges else " | ".join(line.split(" | ")[:2])
+            assert f"\n{title} | " in page
     with pytest.raises(ValueError, match="found 1 pictures; expected at least 2"):
         list(tables.numbers(tmp_path, 2))
 
