@@ -14,8 +14,12 @@ from .checks import wrong
 def check_memory(name, found, needed, way_out=""):
     """Refuses work that needs more memory than there is: before it is asked for, and with both numbers."""
     if needed > (free := free_memory()):
-        more = f"{found}, which need about {needed / 1e9:,.0f} GB of memory"
-        raise wrong(name, more, f"at most the {free / 1e9:,.1f} GB that are free{way_out}")
+        more = f"{found}, which need about {_amount(needed)} of memory"
+        raise wrong(name, more, f"at most the {_amount(free)} that are free{way_out}")
+
+
+def _amount(size):
+    return f"{size / 1e9:,.1f} GB" if size < 1e10 else f"{size / 1e9:,.0f} GB"
 
 
 def free_memory():

@@ -181,7 +181,7 @@ METADATA = {  # the key, and what is wrong: the text that stands there (None: no
         "the metadata's depths[3]: found -1; expected",
     ),
     "labels gone": (None, "the metadata's 'labels': found nothing; expected a JSON text"),
-    "labels too few": ('["a"]', "the metadata's 'labels': found 1 labels; expected 4 texts"),
+    "labels too few": ('["a"]', "the metadata's 'labels': found 1 label; expected 4 texts"),
     "labels no text": ("[1, 2, 3, 4]", "expected 4 texts"),
     "labels dict": ('{"0": "a"}', "the metadata's 'labels': found a JSON dict; expected a list or null"),
     "preprocessing unknown": ('{"do_magic": true}', "the metadata's do_magic: found an unknown option; expected"),

@@ -396,7 +396,7 @@ run(lambda: main({arguments}), "{name}")
 @pytest.mark.parametrize("name", ["classify", "explore"])
 def test_little_memory_is_one_line(name, tmp_path):
     code = LITTLE_MEMORY.format(name=name, arguments=[str(BALL), "--image-size", "512"])
-    assert_one_line(processes.run("-c", code, cwd=tmp_path), name, "Unable to allocate")
+    assert_one_line(processes.run("-c", code, cwd=tmp_path), name, "--image-size: found 512 x 512 pixels, which need")
     assert list(tmp_path.iterdir()) == []
 
 

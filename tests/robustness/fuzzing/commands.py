@@ -89,7 +89,7 @@ def classify_odd_names(folder):
     model.write_bytes(sound_models()[1].raw)
     names, options = odd_folder(folder), ["--json", "--model", model]
     status, out, err = run("classify", folder, *options)
-    assert (status, err) == (0, [])
+    assert (status, [line for line in err if "files are no pictures" not in line]) == (0, [])
     found = sorted(Path(json.loads(line)["image"]).name for line in out)
     assert found == sorted(name for name in names if Path(name).suffix), set(names) ^ set(found)
     status, out, err = run("classify", *options, *(folder / name for name in names))
