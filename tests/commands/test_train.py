@@ -123,9 +123,10 @@ def test_mistakes_are_one_line(arguments, status, said):
 @pytest.mark.parametrize("source", ["shapes", "photos"])
 def test_pictures_that_no_memory_holds_are_refused_before_they_are_drawn_or_read(monkeypatch, source):
     monkeypatch.setattr("pvt_numpy.system.memory.free_memory", lambda: 16e9)
-    monkeypatch.setattr("pvt_numpy.train.make_task", lambda *_: pytest.fail("it was begun"))
+    for make in ("shapes_task", "folder_task"):
+        monkeypatch.setattr(f"pvt_numpy.training.start.{make}", lambda *_: pytest.fail("it was begun"))
     said = (
-        "^--image-size: found 1024 x 1024 pixels, which need about 4[0-9][0-9] GB of memory; expected at most the 16.0 "
+        "^--image-size: found 1024 x 1024 pixels, which need about 4[0-9][0-9] GB of memory; expected at most the 16 "
     )
     with pytest.raises(ValueError, match=said + "GB that are free; --microbatch-size 1 and --threads 1 need less"):
         main([source, "--image-size", "1024", "-o", "x"])
