@@ -123,8 +123,8 @@ def test_mistakes_are_one_line(arguments, status, said):
 @pytest.mark.parametrize("source", ["shapes", "photos"])
 def test_pictures_that_no_memory_holds_are_refused_before_they_are_drawn_or_read(monkeypatch, source):
     monkeypatch.setattr("pvt_numpy.system.memory.free_memory", lambda: 16e9)
-    for make in ("shapes_task", "folder_task"):
-        monkeypatch.setattr(f"pvt_numpy.training.start.{make}", lambda *_: pytest.fail("it was begun"))
+    for task in ("shapes_task", "folder_task"):
+        monkeypatch.setattr(f"pvt_numpy.training.start.{task}", lambda *_: pytest.fail("it was begun"))
     said = (
         "^--image-size: found 1024 x 1024 pixels, which need about 4[0-9][0-9] GB of memory; expected at most the 16 "
     )
