@@ -28,6 +28,7 @@ import contextlib
 import json
 import math
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +67,8 @@ def main(argv=None):
     one_of = add_model_options(parser, positional=True)
     one_of.add_argument("--random", metavar="VARIANT", choices=VARIANTS, help="random weights of a published variant "
                         "instead: " + ", ".join(VARIANTS))  # fmt: skip
-    one_of.add_argument("--toy", choices=TOYS, help="for --dump and --against: a tiny model with random weights")
+    one_of.add_argument("--toy", choices=[*TOYS, "all"], nargs="?", const="all", help="for --dump, --against: a tiny "
+                        "model with random weights; without a name all of them, each in a folder inside")  # fmt: skip
     parser.add_argument("--image", metavar="FILE", help="default: the sample picture (golden or random: noise)")
     parser.add_argument("--dtype", choices=TOLERANCES, help="default: float64")
     parser.add_argument("--break", dest="mistake", choices=OF_A_MODEL, metavar="NAME",
@@ -98,19 +100,32 @@ def main(argv=None):
     options.dtype = options.dtype or "float64"
 
     with plain() if options.plain else contextlib.nullcontext():
-        return dump(options) if options.dump else compare_with(options) if options.against else work(options)
+        if options.against:
+            return max([compare_with(one) for one in each_toy(options)])
+        return dump(options) if options.dump else work(options)
 
 
 def dump(options):
     """Writes the folder that the options name; returns the exit status."""
     with atomic_folder(options.dump) as folder:  # refused before the work
-        title, model, pixels = model_and_pixels(options, options.random, options.dtype)
-        say_working("computing")
-        about = {"model": title, "toy": options.toy, "random": options.random, "mistake": options.mistake}
-        with made(options.mistake) if options.mistake else contextlib.nullcontext():
-            count = write_dump(folder, model.config, model.params, pixels, about, options.gradients, options.raw)
-    print(f"{printable(options.dump)}: {count} arrays and a manifest; {printable(title)}")
+        for one in each_toy(options):
+            title, model, pixels = model_and_pixels(one, one.random, one.dtype)
+            say_working("computing")
+            about = {"model": title, "toy": one.toy, "random": one.random, "mistake": one.mistake}
+            inside = folder if one is options else folder / one.toy
+            inside.mkdir(exist_ok=True)
+            with made(one.mistake) if one.mistake else contextlib.nullcontext():
+                count = write_dump(inside, model.config, model.params, pixels, about, one.gradients, one.raw)
+            print(f"{printable(one.dump)}: {count} arrays and a manifest; {printable(title)}")
     return 0
+
+
+def each_toy(options):
+    """The options, or those for each toy, with its own folder inside, if they name all toys."""
+    if options.toy != "all":
+        return [options]
+    way = "dump" if options.dump else "against"
+    return [Namespace(**vars(options) | {"toy": name, way: str(Path(vars(options)[way]) / name)}) for name in TOYS]
 
 
 def compare_with(options):

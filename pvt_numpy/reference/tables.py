@@ -21,6 +21,7 @@ from ..parameters import flatten, parameter_shapes, unflatten
 from ..pictures.folders import find_pictures
 from ..pictures.processor import preprocess
 from ..system.checks import wrong
+from ..system.cli import run
 from .mistakes import in_place
 from .steps import step_of
 
@@ -139,4 +140,4 @@ def numbers(folder, count):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run(lambda: main(sys.argv[1:]), "tables")

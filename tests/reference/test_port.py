@@ -193,6 +193,13 @@ def test_a_dump_agrees_with_itself(name, capsys):
     assert re.search(r"\nall \d+ arrays agree\n$", capsys.readouterr().out)
 
 
+def test_all_toys_at_once(tmp_path, capsys):
+    assert validate.main(["--against", str(DUMPS), "--toy"]) == 0
+    assert validate.main(["--dump", str(tmp_path / "kv"), "--toy", "all", "--break", "kv"]) == 0
+    assert {path.name for path in (tmp_path / "kv").iterdir()} == set(TOYS)
+    assert validate.main(["--against", str(tmp_path / "kv" / "v1")]) == 1
+
+
 def test_any_layout_is_recognised_and_said(tmp_path):
     right, block, weight = ours("v2"), "stages.1.blocks.0", "stages.0.patch_embed.proj.weight"
     norm1, tokens, keys = right[f"{block}.norm1"], right["stages.0.tokens"], right[f"{block}.attn.k"]
