@@ -181,6 +181,19 @@ def test_grey_arrays_with_and_without_a_channel_axis():
         np.testing.assert_array_equal(raw(array, do_convert_rgb=False), grey)
 
 
+def test_arrays_get_the_channels_that_a_model_of_four_reads():
+    """Grey three times over, colours as they are, and a fourth channel that is opaque; what has four keeps them."""
+    as_it_is = {"do_resize": False, "do_rescale": False, "do_normalize": False, "input_data_format": "channels_last"}
+    given = photo(5, 7)
+    for pixels, opaque in ((given, 255), (given / np.float32(255), 1)):
+        grey, four = pixels[..., :1], np.concatenate([pixels, pixels[..., 1:2]], axis=-1)
+        rgba = np.dstack([pixels, np.full((5, 7), opaque, pixels.dtype)])
+        expected = (pixels, rgba), (grey, np.dstack([grey, grey, grey, rgba[..., 3:]])), (four, four)
+        for array, channels in expected:
+            found = preprocess(array, num_channels=4, **as_it_is)[0]
+            np.testing.assert_array_equal(found, np.moveaxis(channels, -1, 0))
+
+
 def test_input_data_format_settles_what_the_shape_leaves_open():
     array = photo(3, 5, 3)
     np.testing.assert_array_equal(raw(array, input_data_format="channels_last"), array)

@@ -37,7 +37,7 @@ ROOMS = {
     "gradients": ("gradients.py", "model/test_model_gradients.py", "model training"),
     "training": ("training/[!_]*.py", "training", "commands/test_train.py robustness/test_interrupted.py"),
     "checkpoints": ("checkpoints/[!_]*.py", "checkpoints/test_{}.py", "checkpoints"),
-    "pictures": ("pictures/[!_]*.py", "pictures", "commands/test_classify.py"),
+    "pictures": ("pictures/[!_]*.py", "pictures", "commands/test_channels.py commands/test_classify.py"),
 }
 QUICK, SLOWER = "not torch and not browser and not network", "torch and not network"
 OTHER_WAY = {
