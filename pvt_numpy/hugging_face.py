@@ -420,6 +420,10 @@ DEFAULTS = {  # transformers' order, and at the end what is ours: how half a pix
     "pad_size": None, "image_mean": tuple(RECIPES["hf"]["image_mean"]), "image_std": tuple(RECIPES["hf"]["image_std"]),
     "crop_offset": "floor",
 }  # fmt: skip
+UNSAID = dict.fromkeys(name for name, value in DEFAULTS.items() if value is None)  # unless they are otherwise
+UNSAID |= {"default_to_square": True, "crop_offset": "floor"}
+UNSET = dict.fromkeys(("do_resize", "do_rescale", "do_normalize", "do_center_crop"), False) | {  # what None means
+    "do_convert_rgb": True, "data_format": "channels_first", "input_data_format": None}  # fmt: skip
 
 
 class PvtImageProcessor:
@@ -464,7 +468,7 @@ class PvtImageProcessor:
         return self.preprocess(images, **options)
 
     def preprocess(self, images, **options):
-        """The pixel values of one picture or of several, in a `BatchFeature`.
+        """The pixel values of one picture or of several, float32: pixel_values (B, C, H, W), or a list of (C, H, W).
 
         images  a Pillow image, a path, an array or a tensor (a fourth axis in front is a batch), or a list of these
         """
@@ -473,11 +477,9 @@ class PvtImageProcessor:
         one_of(None, "np", "pt")("return_tensors", options["return_tensors"])
         DEVICE("device", options["device"])
         recipe = {name: options[name] for name in OPTIONS if name in options}
-        for name in ("do_resize", "do_rescale", "do_normalize", "do_center_crop"):
-            recipe[name] = False if recipe[name] is None else recipe[name]
-        recipe["do_convert_rgb"] = True if recipe["do_convert_rgb"] is None else recipe["do_convert_rgb"]
-        for name, unset in (("data_format", "channels_first"), ("input_data_format", None)):
-            recipe[name] = unset if recipe[name] in (None, "none") else recipe[name]
+        for name, meaning in UNSET.items():
+            if recipe[name] is None or (recipe[name] == "none" and name.endswith("format")):
+                recipe[name] = meaning
         pictures = list(_pictures(images, grey=options["input_data_format"] == "none"))
         if options["return_tensors"] is None or options["do_pad"]:
             batch = [preprocess(picture, **recipe)[0] for picture in pictures]
@@ -508,9 +510,7 @@ class PvtImageProcessor:
 
     def to_dict(self):
         """Every option that is set, and what was given beside them."""
-        unsaid = {"default_to_square": True, "crop_offset": "floor"}
-        values = {name: value for name, value in self.__dict__.items() if value != unsaid.get(name, DEFAULTS.get(name))
-                  or (value is not None and name not in unsaid)}  # fmt: skip
+        values = {name: value for name, value in vars(self).items() if name not in UNSAID or value != UNSAID[name]}
         return values | {"image_processor_type": type(self).__name__}
 
     def to_json_string(self):
