@@ -19,7 +19,7 @@ import os
 import sys
 from collections import Counter
 
-from .checkpoints.checkpoint import describe
+from .checkpoints.checkpoint import chosen_notes, describe
 from .options import add_model_options, add_picture_options, classifier_from, model_name
 from .pictures.folders import find_pictures, passed_over
 from .system.checks import about
@@ -62,8 +62,7 @@ def main(argv=None):
             complain("classify", error)
             failed = True
         else:
-            print(as_json(picture, name, predictions, model.temperature) if options.json
-                  else as_table(picture, predictions))  # fmt: skip
+            print(as_json(picture, name, predictions, model) if options.json else as_table(picture, predictions))
             unsure |= predictions[0].get("probability", 1) < UNSURE
     if unsure and model.origin.get("source") in SHIPPED_MODELS and not options.json:
         print(f"\nUnsure? This model knows ten things only: {', '.join(model.label_names)}.\nOne that knows ImageNet's "
@@ -105,9 +104,10 @@ def classify(picture, model, top_k=5):
     return predictions(logits, model, top_k)
 
 
-def as_json(picture, source, predictions, temperature=None):
-    """One line of JSON; with the temperature, if the probabilities are calibrated."""
-    said = {} if temperature is None else {"temperature": temperature}
+def as_json(picture, source, predictions, model):
+    """One line of JSON; with which weights of a file were taken, if there was a choice, and the temperature, if the
+    probabilities are calibrated."""
+    said = chosen_notes(model) | ({} if model.temperature is None else {"temperature": model.temperature})
     return json.dumps({"image": picture, "model": source, "predictions": predictions} | said, allow_nan=False)
 
 

@@ -27,7 +27,7 @@ from . import plots
 from .analysis.answers import answers
 from .analysis.calibration import calibration_error, fit_temperature
 from .analysis.observe import check_finite
-from .checkpoints.checkpoint import describe, is_ours, set_temperature
+from .checkpoints.checkpoint import chosen_notes, describe, is_ours, set_temperature
 from .layers.losses import cross_entropy
 from .model import forward
 from .options import add_model_options, add_picture_options, classifier_from, model_name
@@ -81,7 +81,7 @@ def main(argv=None):
         for name in np.compress(~finite, names):
             complain("evaluate", f"{name}: found outputs of the model that are not finite; expected numbers")
         logits, truth, names, *theirs = (np.compress(finite, rows, axis=0) for rows in (logits, truth, names, *theirs))
-    result = {"model": model_name(options), "folder": options.folder,
+    result = {"model": model_name(options), **chosen_notes(model), "folder": options.folder,
               "unreadable": len(pictures) - len(names), **score(logits, truth, model)}  # fmt: skip
     if options.calibrate:
         result["calibration"] = calibrate(options.model, logits, truth)

@@ -901,8 +901,7 @@ def pipeline(task, model=None, image_processor=None, *, device=None, dtype=None,
         place = _place(model, "pvt_v2")
         loaded = load_model(place, _float_type(dtype, place))
         model = classes[loaded.config.model_type]._of(loaded, place)
-        values = _json_at(place, "preprocessor_config.json") or loaded.preprocessing
-        image_processor = image_processor or PvtImageProcessor.from_dict(values)
+        image_processor = image_processor or PvtImageProcessor.from_dict(loaded.preprocessing)  # for its channels
     if image_processor is None:
         raise wrong(
             "image_processor", "none beside a model that is loaded already", "PvtImageProcessor(…), or its folder"

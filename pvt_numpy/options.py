@@ -7,6 +7,7 @@ from pathlib import Path
 
 from .checkpoints.checkpoint import load_model
 from .config import VARIANTS
+from .parameters import flatten, parameter_shapes
 from .pictures.recipes import PICTURE_CHANNELS, RECIPES, at_size
 from .system.checks import wrong
 from .system.cli import image_size
@@ -57,10 +58,20 @@ def model_from(options, dtype="float32"):
     return model
 
 
-def config_from(options):
-    """The configuration of that model; a published name alone needs no weights, and no download."""
-    by_name = None if Path(options.model or "").exists() else VARIANTS.get(options.model)
-    return by_name or model_from(options).config
+def architecture_from(options):
+    """(configuration, dotted name -> shape) of that model; a published name alone needs no weights, and no download."""
+    if not Path(options.model or "").exists() and options.model in VARIANTS:
+        check_weights_unasked(options, options.model)
+        return VARIANTS[options.model], parameter_shapes(VARIANTS[options.model])
+    model = model_from(options)
+    return model.config, {name: array.shape for name, array in flatten(model.params).items()}
+
+
+def check_weights_unasked(options, name):
+    """Refuses --weights and --prefix where no checkpoint is opened from which they could choose."""
+    for flag, value in (("--weights", options.weights), ("--prefix", options.prefix)):
+        if value is not None:
+            raise wrong(flag, f"{value!r} for {name}, of which no file is read", "a file or a folder as the model")
 
 
 def model_name(options):

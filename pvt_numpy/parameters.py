@@ -87,9 +87,14 @@ def check_labels(labels, config):
         raise ValueError("labels: found some for a model without a head (num_labels 0); expected none")
 
 
+def has_class_token(params, config):
+    """Whether v1's class token is there, and the norm after it; v2 needs none, and has it so to speak."""
+    return config.model_type != "pvt" or ("norm" in params and "cls_token" in params["stages"][-1])
+
+
 def check_class_token(params, config):
     """Raises ValueError if v1's class token is missing, or the norm after it: there is nothing to classify by."""
-    if config.model_type == "pvt" and not ("norm" in params and "cls_token" in params["stages"][-1]):
+    if not has_class_token(params, config):
         found = "no class token with its norm, as in a detector's backbone"
         raise ValueError(f"params: found {found}; expected a classifier's, or `pyramid`, which needs neither")
 

@@ -17,7 +17,7 @@ from itertools import groupby
 from .analysis.cost import summarise
 from .analysis.observe import place
 from .config import VARIANTS
-from .options import add_model_options, config_from
+from .options import add_model_options, architecture_from
 from .system.cli import command_parser, image_size, run
 
 
@@ -33,7 +33,8 @@ def main(argv=None):
     parser.add_argument("--json", action="store_true", help="one JSON object, for programs")
     options = parser.parse_args(argv)
 
-    result = summarise(config_from(options), options.pixels)
+    config, shapes = architecture_from(options)
+    result = summarise(config, options.pixels, shapes)
     print(json.dumps(result) if options.json else as_text(result, options.compare_attention))
     return 0
 

@@ -39,7 +39,7 @@ from .config import VARIANTS
 from .fast import plain
 from .layers.twins import TWINS
 from .model import forward
-from .options import add_model_options, model_from
+from .options import add_model_options, check_weights_unasked, model_from
 from .pictures.processor import preprocess
 from .pictures.recipes import PICTURE_CHANNELS, RECIPES
 from .reference import against
@@ -97,6 +97,8 @@ def main(argv=None):
         parser.error("--dump, --against: found --variants or --golden; expected a model to run here")
     if options.against and options.mistake or options.dump and options.json:
         parser.error("found --against with --break, or --dump with --json; expected one without the other")
+    if unread := options.random or options.toy or ("--variants" if options.variants else None):
+        check_weights_unasked(options, unread)
     options.dtype = options.dtype or "float64"
 
     with plain() if options.plain else contextlib.nullcontext():

@@ -12,25 +12,27 @@ import numpy as np
 
 from ..config import stage_grids, variant_name
 from ..layers.attention import POOLED
-from ..model import forward
 from ..parameters import parameter_shapes, unflatten
 from ..system.memory import check_memory
+from .observe import as_far_as_it_goes
 
 BYTES = 4  # of a float32
 
 
-def summarise(config, image_hw=None):
+def summarise(config, image_hw=None, shapes=None):
     """The cost of one picture, as a dict: totals, and one row for every layer.
+
+    shapes: dotted name -> shape of the parameters there are, if not those of the configuration.
 
     A row has name, output (its shape without the batch), parameters, macs (multiply-adds) and bytes of the output in
     float32; attention products also have full_macs and full_bytes, the same with every token as a key.
     """
     H, W = image_hw or config.image_hw
     check_memory("picture", f"{H} x {W} pixels", memory(config, (H, W)))
-    shapes = parameter_shapes(config)
+    shapes = shapes or parameter_shapes(config)
     zeros = {name: np.broadcast_to(np.float32(0), shape) for name, shape in shapes.items()}  # takes no memory
     trace = _Shapes()
-    forward(np.zeros((1, config.num_channels, H, W), np.float32), unflatten(zeros), config, trace=trace)
+    as_far_as_it_goes(np.zeros((1, config.num_channels, H, W), np.float32), unflatten(zeros), config, trace)
     rows = []
     for name, shape in shapes.items():
         layer, _, leaf = name.rpartition(".")

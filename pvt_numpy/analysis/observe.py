@@ -5,7 +5,8 @@ import re
 import numpy as np
 
 from ..layers.run import Only
-from ..model import forward
+from ..model import forward, start, trunk
+from ..parameters import has_class_token
 from ..system.checks import about
 
 
@@ -18,9 +19,17 @@ def observe(model, pixel_values, name, keep=".*"):
     trace = Only(keep)
     dtype = model.params["stages"][0]["patch_embed"]["proj"]["weight"].dtype
     with about(name):
-        logits = forward(pixel_values.astype(dtype, copy=False), model.params, model.config, trace=trace).logits
+        logits = as_far_as_it_goes(pixel_values.astype(dtype, copy=False), model.params, model.config, trace)
     check_finite(logits, [name])
     return logits, trace
+
+
+def as_far_as_it_goes(pixel_values, params, config, trace):
+    """The logits of a forward pass with this trace; of a detector's v1, which has no class token to classify by, what
+    its last stage ends with."""
+    if has_class_token(params, config):
+        return forward(pixel_values, params, config, trace=trace).logits
+    return trunk(pixel_values, params, config, start(config, watchers=[trace]))[0]
 
 
 def check_finite(logits, names):

@@ -140,12 +140,17 @@ def describe(model):
     if config.problem_type not in (None, "single_label_classification"):
         outputs += f" ({config.problem_type})"
     source = " of ".join(origin[key] for key in ("source", "format") if key in origin) or "no recorded source"
-    more = "".join(f"; {key} {origin[key]}" for key in NOTES if key in origin)
+    more = "".join(f"; {key} {note}" for key, note in chosen_notes(model).items())
     return (
         f"{variant_name(config) or config.model_type}, {count:,} parameters, {outputs}; "
         f"from {source}{more}; layer norm eps {eps}; recipe {origin.get('recipe', 'not recorded')}"
         + (f"; probabilities calibrated (temperature {model.temperature:.3g})" if model.temperature else "")
     )
+
+
+def chosen_notes(model):
+    """Which weights of a file or a folder were taken, and what was left aside: {} if there was no choice."""
+    return {key: model.origin[key] for key in NOTES if key in model.origin}
 
 
 def _locate(source, local_files_only):

@@ -138,7 +138,8 @@ def _not_one(name, pool, averaged, weights, prefix):
     asked = {None: "", "raw": " of raw weights", "ema": " of averaged weights"}[weights]
     asked += "" if prefix is None else f" under {prefix!r}"
     if not pool:
-        there = (at(place) + (", averaged" if average else "") for place, average in averaged.items())
+        kinds = {True: ", averaged", False: ", raw" if weights else ""}
+        there = (at(place) + kinds[average] for place, average in averaged.items())
         return wrong(name, f"no PVT{asked}", f"what is there: {' and '.join(there) or 'none at all'}")
     example = next(place for place in reversed(pool) if place).strip(".")
     found = f"{len(pool)} PVTs{asked}, {' and '.join(map(at, pool))}"

@@ -78,7 +78,8 @@ def explore(image, model=None, path=None, *, size=None, name=None):
 def build(image, model, name, size=None):
     """The page as text; the arguments are those of `explore`, the model loaded and the name known."""
     if model.config.num_channels not in PICTURE_CHANNELS:
-        raise wrong("the model", f"{model.config.num_channels} channels", "1, 3 or 4, which can be shown")
+        name = model.origin.get("source", "the model")
+        raise wrong(name, f"a model of {model.config.num_channels} channels", "1, 3 or 4, which can be shown")
     recipe = at_size(model.preprocessing, None if size is None else size_dict("image size", size).values())
     picture = one_picture(image, recipe)
     pixel_values = preprocess(picture, **recipe | {"data_format": "channels_first"})

@@ -103,11 +103,14 @@ def open_image(source, do_convert_rgb=True):
             image.draft(None, (image.width // 2, image.height // 2))
         Image.MAX_IMAGE_PIXELS = most  # of a picture within the file, too
         with stderr_closed() if image.format == "TIFF" else contextlib.nullcontext():
-            return _upright(image, do_convert_rgb)
+            picture = _upright(image, do_convert_rgb)
+    picture.filename = str(name)  # as Pillow calls it, for messages
+    return picture
 
 
 def _read(source, name, most):
     """A file in memory with the bytes of a path or an open file, which are `most` at most."""
+    pipe = False
     with contextlib.ExitStack() as opened:
         if not hasattr(source, "read"):
             facts = os.stat(source)  # before it is read, for of some devices the reading never ends
@@ -115,7 +118,8 @@ def _read(source, name, most):
                 raise wrong(name, "a device", "a picture")
             if facts.st_size > most:
                 raise wrong(name, f"a file of {facts.st_size:,} bytes", f"at most {most:,} ({LIMIT} raises that)")
-            source = opened.enter_context(open(source, "rb"))
+            pipe = stat.S_ISFIFO(facts.st_mode)
+            source = opened.enter_context(open(source, "rb", opener=_without_waiting if pipe else None))
         file = io.BytesIO()
         while part := source.read(1 << 20):
             if not isinstance(part, bytes):
@@ -124,9 +128,16 @@ def _read(source, name, most):
             if file.tell() > most:
                 raise wrong(name, f"more than {most:,} bytes", f"at most as many ({LIMIT} raises that)")
     if not file.tell():
-        raise wrong(name, "an empty file (0 bytes)", "a picture")
+        raise wrong(name, "a pipe into which nobody writes" if pipe else "an empty file (0 bytes)", "a picture")
     file.seek(0)
     return file
+
+
+def _without_waiting(path, flags):
+    """An opener for a pipe: to open it does not wait for somebody who writes into it, to read from it then does."""
+    handle = os.open(path, flags | os.O_NONBLOCK)
+    os.set_blocking(handle, True)
+    return handle
 
 
 def from_pillow(image, name, do_convert_rgb=True):

@@ -174,7 +174,8 @@ def _named(images):
     if isinstance(images, np.ndarray) and images.ndim == 4:
         images = list(images)
     if not isinstance(images, list | tuple):
-        return [(os.fspath(images) if isinstance(images, str | os.PathLike) else "image", images)]
+        named = os.fspath(images) if isinstance(images, str | os.PathLike) else getattr(images, "filename", None)
+        return [(named or "image", images)]
     if not images:
         raise wrong("images", "an empty list", "at least one picture")
     return [(f"images[{i}]", image) for i, image in enumerate(images)]

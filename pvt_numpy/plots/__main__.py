@@ -16,7 +16,7 @@ import sys
 from .. import plots
 from ..analysis.observe import observe
 from ..config import VARIANTS, stage_grids
-from ..options import add_model_options, add_picture_options, config_from, model_from
+from ..options import add_model_options, add_picture_options, architecture_from, model_from
 from ..pictures.processor import preprocess
 from ..reference.cases import by_precision, golden_case, live_case
 from ..reference.pytorch import missing_packages
@@ -141,7 +141,7 @@ def main(argv=None):
 def prepare(given, needs_image):
     """Adds to the options what a figure is drawn from: the model, its numbering, and the trace of a forward pass."""
     if given.figure == "cost":
-        given.config = config_from(given)
+        given.config, _ = architecture_from(given)
         return
     model = model_from(given)
     config, params = model.config, model.params

@@ -1,5 +1,7 @@
 """Where a token looks: the keys of SRA as boxes over the photo, heads side by side, stages side by side, statistics."""
 
+import math
+
 import numpy as np
 
 from ..analysis.rollout import cell_sizes, head_statistics, key_blocks
@@ -119,6 +121,8 @@ def class_attention(photo, trace, config):
         found = "a PVT v2, which has no class token but averages its tokens"
         raise wrong("model", found, f"PVT v1, such as {SHIPPED_V1}")
     stage = config.num_encoder_blocks - 1
+    if trace[f"stages.{stage}.tokens"].shape[1] == math.prod(trace[f"stages.{stage}.grid"]):
+        raise wrong("model", "no class token, as in a detector's backbone", f"a classifier, such as {SHIPPED_V1}")
     tables = [trace[f"stages.{stage}.blocks.{j}.attn.probs"][0, :, 0] for j in range(config.depths[stage])]
     boxes = key_boxes(trace[f"stages.{stage}.grid"], config, stage)
     figure, axes = panels(photo, len(tables), len(tables[0]) + 1, 2.4)

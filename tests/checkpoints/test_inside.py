@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pvt_numpy import convert
+from pvt_numpy import classify, convert, evaluate
 from pvt_numpy.checkpoints.checkpoint import describe, load_model, save_model
 from pvt_numpy.checkpoints.export import export_hf
 from pvt_numpy.checkpoints.inside import choose
@@ -21,6 +21,7 @@ from pvt_numpy.model import pyramid
 from pvt_numpy.pictures.recipes import RECIPES
 from tests.checkpoints.checkpoint_files import bare_file, refused, rewrite, write_json
 from tests.checkpoints.models import LINEAR, SMALL_V2, V1, V2, assert_same, make_model, state_dict
+from tests.processes import BALL
 
 HEADLESS = replace(V2, num_labels=0)
 NECK = {"neck.lateral_convs.0.conv.weight": np.zeros((8, 32, 1, 1), np.float32),
@@ -143,6 +144,35 @@ def test_of_two_a_prefix_chooses(tmp_path):
     assert_same(load_model(tmp_path / "ours.safetensors").params, make_model(V2, 0).params)
 
 
+def test_what_programs_read_says_which_weights_they_are(tmp_path, capsys):
+    """As the line for people does; of a model without a choice nothing is said."""
+    two = under("a.", state_dict(make_model(V2, 0), "official")) | under("b.", state_dict(make_model(V2, 1), "timm"))
+    path = str(file_of(tmp_path / "two.safetensors", two))
+    (tmp_path / "pictures" / "LABEL_1").mkdir(parents=True)
+    shutil.copy(BALL, tmp_path / "pictures" / "LABEL_1")
+    for main, picture in ((classify.main, str(BALL)), (evaluate.main, str(tmp_path / "pictures"))):
+        assert main([picture, "--model", path, "--prefix", "b", "--json"]) == 0
+        said = json.loads(capsys.readouterr().out)
+        assert (said["model"], said["weights"], said["left aside"]) == (path, "under b", "102 other arrays (a 102)")
+    one = str(file_of(tmp_path / "one.safetensors", state_dict(make_model(V2), "timm")))
+    assert classify.main([str(BALL), "--model", one, "--json"]) == 0
+    assert list(json.loads(capsys.readouterr().out)) == ["image", "model", "predictions"]
+
+
+def test_what_chooses_nothing_is_refused(tmp_path):
+    """--weights and --prefix choose from a file: a variant alone has none, nor have random weights."""
+    from pvt_numpy import summary, validate
+    from pvt_numpy.plots.__main__ import main as plots
+
+    for flag in (["--weights", "ema"], ["--weights", "raw"], ["--prefix", ""], ["--prefix", "student"]):
+        said = f"^{flag[0]}: found '{flag[1]}' for (pvt_v2_b0|--variants), of which no file is read; expected a file"
+        for main, given in ((summary.main, ["pvt_v2_b0"]), (validate.main, ["--random", "pvt_v2_b0"]),
+                            (validate.main, ["--variants"]),
+                            (plots, ["cost", "--model", "pvt_v2_b0", "-o", str(tmp_path / "cost.png")])):  # fmt: skip
+            with pytest.raises(ValueError, match=said):
+                main([*given, *flag])
+
+
 def test_one_at_the_top_can_be_chosen():
     top, below = (state_dict(make_model(V2, seed), "official") for seed in (0, 1))
     assert chosen(top | under("teacher.", below), prefix="")[0] == top
@@ -164,7 +194,7 @@ def test_the_average_comes_first(twin):
     assert notes["weights"] == "raw, under model"
     assert chosen(under(twin, average))[0] == average
     for part, weights, said in ((twin, "raw", "raw weights; expected .*, averaged"),
-                                ("model.", "ema", "averaged weights; expected .* under model")):  # fmt: skip
+                                ("model.", "ema", "averaged weights; expected .* under model, raw")):  # fmt: skip
         with pytest.raises(ValueError, match=f"^x: found no PVT of {said}$"):
             chosen(under(part, raw), weights=weights)
     with pytest.raises(ValueError, match="weights: found 'both'; expected None or 'raw' or 'ema'"):

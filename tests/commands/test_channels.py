@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pvt_numpy import classify, evaluate, explore, forward, load_model, preprocess, save_model, validate
+from pvt_numpy import classify, evaluate, explore, forward, load_model, pipeline, preprocess, save_model, validate
 from pvt_numpy.checkpoints.export import export_hf
 from tests.checkpoints.models import SMALL_V1, SMALL_V2, make_model
 from tests.explorer.explorer_pages import data_of
@@ -112,6 +112,20 @@ def test_what_the_files_say_stays(tmp_path):
 
 
 @pytest.mark.torch
+@pytest.mark.parametrize("n", [1, 3, 4])
+def test_the_pipeline_takes_every_picture_that_classify_takes(tmp_path, n):
+    """Also if the folder says how pictures are prepared, which does not say for how many channels."""
+    export_hf(tmp_path / "hf", small(n))
+    said = {"image_processor_type": "PvtImageProcessor", "size": {"height": 64, "width": 64}, "image_mean": [0.5] * n,
+            "image_std": [0.25] * n, "do_convert_rgb": n == 3}  # fmt: skip
+    (tmp_path / "hf" / "preprocessor_config.json").write_text(json.dumps(said))
+    answer, model = pipeline("image-classification", str(tmp_path / "hf")), load_model(tmp_path / "hf")
+    for file in files(tmp_path).values():
+        theirs = {one["label"]: one["score"] for one in answer(str(file))}
+        ours = {one["label"]: one["probability"] for one in classify.classify(file, model)}
+        assert theirs == pytest.approx(ours, abs=1e-6), file
+
+
 def test_validate_compares_six_channels_on_noise(tmp_path, capsys):
     save_model(tmp_path / "m.safetensors", small(6))
     assert validate.main([str(tmp_path / "m.safetensors"), "--json"]) == 0

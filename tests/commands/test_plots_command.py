@@ -1,7 +1,9 @@
 """`python -m pvt_numpy.plots`: every figure from the shell, and every refusal."""
 
+import json
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,10 +11,16 @@ import pytest
 pytest.importorskip("matplotlib")
 from PIL import Image
 
-from pvt_numpy import init_params, plots
+from pvt_numpy import init_params, plots, preprocess, pyramid, summary
+from pvt_numpy.analysis.observe import observe
 from pvt_numpy.checkpoints.checkpoint import Model, save_model
+from pvt_numpy.config import stage_grids
+from pvt_numpy.explorer.page import explore
+from pvt_numpy.parameters import flatten
+from pvt_numpy.pictures.recipes import at_size
 from pvt_numpy.plots.__main__ import FIGURES, main
 from tests import processes
+from tests.explorer.explorer_pages import data_of
 from tests.plots.plot_cases import V1
 
 BALL = str(processes.BALL)
@@ -42,6 +50,33 @@ def test_v1_figures_from_the_shell(tmp_path, v1_file):
         output = tmp_path / f"{name}.svg"
         assert main([name, *image, "--model", v1_file, "-o", str(output)]) == 0
         assert output.read_text(encoding="utf-8").count("<svg") == 1
+
+
+def test_a_detectors_v1_is_drawn_explored_and_counted_without_its_class_token(tmp_path, capsys):
+    """Its maps are drawn, as `pyramid` gives them; what only a class token has is refused in a line."""
+    params = init_params(V1, np.random.default_rng(0))
+    del params["norm"], params["stages"][-1]["cls_token"]
+    params.pop("head", None)
+    params["stages"][-1]["pos_embed"] = params["stages"][-1]["pos_embed"][:, 1:]
+    config = replace(V1, num_labels=0)
+    model = Model(config, params, preprocessing=at_size({}, config.image_hw))
+    save_model(tmp_path / "d.safetensors", model)
+    for name in ("pyramid", "attention", "stages", "statistics", "rollout", "patches"):
+        assert main([name, BALL, "--model", str(tmp_path / "d.safetensors"), "-o", str(tmp_path / "o.png")]) == 0
+    with pytest.raises(ValueError, match="no class token, as in a detector's backbone; expected a classifier, such as"):
+        main(["class-token", BALL, "--model", str(tmp_path / "d.safetensors")])
+    x = preprocess(BALL, **model.preprocessing)
+    _, trace = observe(model, x, "ball")
+    for i, map in enumerate(pyramid(x, params, config, class_token=False)):
+        assert np.array_equal(trace[f"stages.{i}"], map)
+    assert [stage["classToken"] for stage in data_of(explore(BALL, model).html)["stages"]] == [False] * 4
+    capsys.readouterr()
+    assert summary.main([str(tmp_path / "d.safetensors"), "--json"]) == 0
+    counted = json.loads(capsys.readouterr().out)
+    assert counted["parameters"] == sum(array.size for array in flatten(params).values())
+    assert {"norm", "stages.3.cls_token", "head"}.isdisjoint(row["name"] for row in counted["layers"])
+    (H, W), row = stage_grids(config)[3], {row["name"]: row for row in counted["layers"]}
+    assert row["stages.3.blocks.0.attn.q kᵀ"]["output"][1:] == [H * W, H * W]  # and no row for a class token
 
 
 def test_refusals_of_the_command(tmp_path):

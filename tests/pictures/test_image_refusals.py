@@ -113,6 +113,31 @@ def test_what_never_ends_is_not_read(monkeypatch):
     refused(Endless(), "the given file: found more than 8,000 bytes")
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_read_if_somebody_writes_into_it_and_else_refused(tmp_path):
+    """A process substitution is one that is read; into one without a writer nobody would ever write."""
+    os.mkfifo(tmp_path / "pipe.png")
+    refused(tmp_path / "pipe.png", f"{tmp_path / 'pipe.png'}: found a pipe into which nobody writes; expected a pic")
+    picture = encoded(Image.fromarray(np.arange(48, dtype=np.uint8).reshape(4, 4, 3)), "PNG")
+    writer = threading.Thread(target=(tmp_path / "pipe.png").write_bytes, args=[picture])
+    writer.start()
+    while True:  # until the writer stands at the pipe, where it waits for a reader
+        with contextlib.suppress(ValueError):
+            assert np.array_equal(np.asarray(open_image(tmp_path / "pipe.png")).ravel(), np.arange(48))
+            break
+    writer.join()
+
+
+def test_a_picture_that_was_opened_keeps_its_name(tmp_path):
+    """Whoever opened it: what a step of the recipe refuses is called as the user called it."""
+    Image.new("RGB", (2, 9000)).save(tmp_path / "strip.png")
+    with Image.open(tmp_path / "strip.png") as opened:
+        for picture in (opened, open_image(tmp_path / "strip.png")):
+            refused(
+                picture, f"{tmp_path / 'strip.png'}: found 2 x 9000 pixels, which size", size={"shortest_edge": 224}
+            )
+
+
 def test_the_size_of_a_file_is_looked_at_before_it_is_read(tmp_path):
     path = tmp_path / "large.jpg"
     with open(path, "wb") as file:
