@@ -90,7 +90,9 @@ def test_a_model_of_six_channels_is_refused_in_a_line(tmp_path):
     for main in (classify.main, evaluate.main):
         with pytest.raises(ValueError, match=r"m\.safetensors: found a model of 6 channels; expected 1, 3 or 4, as"):
             main([str(BALL), *given])
-    with pytest.raises(ValueError, match="^the model: found 6 channels; expected 1, 3 or 4, which can be shown"):
+    with pytest.raises(
+        ValueError, match="^the model: found a model of 6 channels; expected 1, 3 or 4, which can be shown"
+    ):
         explore(BALL, model)
     pytest.importorskip("matplotlib")
     from pvt_numpy.plots.__main__ import main as plots

@@ -115,7 +115,7 @@ def test_the_memory_of_a_pass_is_foretold(name, side, training):
 
 def test_a_picture_that_no_memory_holds_is_refused_before_it_is_asked_for(monkeypatch):
     monkeypatch.setattr("pvt_numpy.system.memory.free_memory", lambda: 8e9)
-    monkeypatch.setattr("pvt_numpy.analysis.cost.forward", lambda *_, **__: pytest.fail("it was begun"))
+    monkeypatch.setattr("pvt_numpy.analysis.cost.as_far_as_it_goes", lambda *_, **__: pytest.fail("it was begun"))
     # by hand: 1024 x 1024 tokens look at 128 x 128, three such tables of float32: 206 GB
     said = (
         "^picture: found 4096 x 4096 pixels, which need about 206 GB of memory; expected at most the 8.0 GB that are f"

@@ -57,7 +57,7 @@ def test_a_cut_off_file_is_refused_wherever_it_was_cut(tmp_path, options):
     path.write_bytes(data[: len(data) // 2])
     refused(path, "damaged, cut-off or unsupported picture (image file is truncated")
     with Image.open(path) as not_yet_decoded:
-        refused(not_yet_decoded, "image: found a damaged, cut-off")
+        refused(not_yet_decoded, f"{path}: found a damaged, cut-off")
 
 
 def test_damage_anywhere_gives_a_picture_or_a_sentence():
