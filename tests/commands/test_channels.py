@@ -128,6 +128,7 @@ def test_the_pipeline_takes_every_picture_that_classify_takes(tmp_path, n):
         assert theirs == pytest.approx(ours, abs=1e-6), file
 
 
+@pytest.mark.torch
 def test_validate_compares_six_channels_on_noise(tmp_path, capsys):
     save_model(tmp_path / "m.safetensors", small(6))
     assert validate.main([str(tmp_path / "m.safetensors"), "--json"]) == 0

@@ -75,7 +75,8 @@ def test_the_requirements_files_list_the_same_packages(installed):
     _, wheel = installed
     assert wheel.version == pvt_numpy.__version__
     text = "".join((ROOT / name).read_text(encoding="utf-8") for name in ("requirements.txt", "requirements-torch.txt"))
-    needed, text = [line.replace("-", "_") for line in wheel.requires], text.replace("-", "_")
-    assert set(re.findall(r"^\w\S+", text, flags=re.MULTILINE)) == {line.partition(";")[0] for line in needed}
+    needed = [line.replace("-", "_") for line in wheel.requires]
+    listed = {line.replace("-", "_") for line in re.findall(r"^\w\S+", text, flags=re.MULTILINE)}
+    assert listed == {line.partition(";")[0] for line in needed}
     for package, extra in EXTRAS.items():
         assert any(re.fullmatch(f"{package}>=.*extra == .{extra}.", line) for line in needed)
