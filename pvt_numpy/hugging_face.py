@@ -37,6 +37,7 @@ from .layers.activations import sigmoid
 from .layers.softmax import softmax
 from .model import forward
 from .parameters import flatten, init_params, parameter_shapes, unflatten
+from .pictures.decode import open_image
 from .pictures.processor import pad, preprocess
 from .pictures.recipes import OPTIONS, RECIPES, preprocessing_from_hf, size_dict
 from .system.checks import FLAG, is_whole, one_of, rule, wrong
@@ -833,6 +834,8 @@ class _Pipeline:
         return self.answer(inputs, **{name: value for name, value in told.items() if name not in WITHOUT_EFFECT})
 
     def outputs(self, picture, **options):
+        if self.model.config.num_channels == 3:
+            picture = _opaque(picture)
         pixels = self.image_processor(picture, return_tensors="np", **options).to(self.model.dtype)
         if len(pixels.pixel_values) != 1:
             raise wrong("inputs", f"a batch of {len(pixels.pixel_values)}", "a list of pictures")
@@ -864,6 +867,15 @@ class ImageFeatureExtractionPipeline(_Pipeline):
             raise wrong("pool", pool, "False: PVT has no pooled output; a classifier's logits are made from one")
         features = self.outputs(picture, **image_processor_kwargs or {})[0]
         return features if return_tensors else features.tolist()
+
+
+def _opaque(picture):
+    """A picture's colours alone: transformers' pipelines drop transparency, which elsewhere lies on white."""
+    if isinstance(picture, str | os.PathLike) or hasattr(picture, "read"):
+        _refuse_address(picture)
+        picture = open_image(picture, do_convert_rgb=False)
+    seen_through = getattr(picture, "has_transparency_data", False)
+    return picture.convert("RGBA").convert("RGB") if seen_through else picture
 
 
 def _scores(logits, config, function_to_apply):

@@ -57,8 +57,11 @@ def both(tmp_path_factory):
         PvtImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(folder / name)
     picture, other = Image.fromarray(photo(40, 50)), Image.fromarray(photo(33, 61, seed=3))
     picture.save(folder / "picture.png")
+    clear = Image.fromarray(np.dstack([photo(40, 50), photo(40, 50, seed=5)[..., 0]]))  # its colours, seen through
+    clear.save(folder / "clear.png")
     given = {name: str(folder / name) for name in FOLDERS} | {"narrow": NARROW} | {
-        "picture": picture, "other": other, "path": str(folder / "picture.png"), "array": photo(40, 50)}  # fmt: skip
+        "picture": picture, "other": other, "path": str(folder / "picture.png"), "array": photo(40, 50),
+        "clear": clear, "clear_path": str(folder / "clear.png")}  # fmt: skip
     arrays = {
         "x": rng.standard_normal((3, 3, 32, 32)), "y": np.array([1, 4, 0]), "wide": rng.standard_normal((2, 3, 49, 70)),
         "multi": rng.random((3, 5)).round(), "values": rng.standard_normal(3), "x32": np.zeros((1, 3, 32, 32), "f4"),
@@ -313,7 +316,8 @@ def test_a_processor_says_what_transformers_says(call, both):
 
 # pipelines
 
-ASKED = ["picture", "[picture, other]", "path", "[path]", "picture, top_k=2", "picture, top_k=99",
+ASKED = ["clear", "clear_path", "picture", "[picture, other]", "path", "[path]",
+    "picture, top_k=2", "picture, top_k=99",
     "picture, top_k=None", "[picture, other], top_k=1", "picture, function_to_apply='sigmoid'", "array",
          "picture, function_to_apply='none'", "picture, function_to_apply='softmax'"]  # fmt: skip
 PIPELINES = [f"pipe(v1)({asked})" for asked in ASKED]
