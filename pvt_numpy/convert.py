@@ -35,7 +35,7 @@ def main(argv=None):
     parser.add_argument("-o", "--output", metavar="FILE", help="the file to write; with --to, the folder "
                         "(default: SOURCE's name, in the current folder)")  # fmt: skip
     parser.add_argument("--dtype", choices=("float32", "float16"), help="precision of the file (default: float16 if "
-                        "that changes no number, else float32)")  # fmt: skip
+                        "that changes no number, else float32; with --to float32, as PyTorch computes)")  # fmt: skip
     parser.add_argument("--labels", metavar="FILE", help="class names to put in: text, one per line, UTF-8")
     parser.add_argument("--origin", metavar="KEY=TEXT", type=note, action="append", default=[],
                         help="a note on where the model comes from, repeatable")  # fmt: skip
@@ -52,7 +52,7 @@ def main(argv=None):
     if model.labels:
         print("labels:", printable(", ".join(model.labels[:4])) + ", ..." * (len(model.labels) > 4))
 
-    dtype = options.dtype or _shortest(model)
+    dtype = options.dtype or ("float32" if options.to else _shortest(model))
     if options.to:
         remarks = EXPORTS[options.to](output, model, dtype)
         if model.temperature is not None:

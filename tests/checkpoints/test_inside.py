@@ -335,6 +335,8 @@ def test_float16_stays_float16_unless_asked(tmp_path, capsys):
     assert convert.main([str(half), "-o", str(again), "--dtype", "float32"]) == 0
     assert convert.main([str(again), "-o", str(ours)]) == 0, "no number needs more"
     assert ours.read_bytes() == half.read_bytes()
+    assert convert.main([str(half), "--to", "hf", "-o", str(tmp_path / "hf")]) == 0
+    assert json.loads((tmp_path / "hf" / "config.json").read_text())["dtype"] == "float32"  # as PyTorch computes
     save_model(half, make_model(SMALL_V2), "float32")
     assert convert.main([str(half), "-o", str(ours)]) == 0
     assert ours.read_bytes() == half.read_bytes()
