@@ -93,7 +93,8 @@ def golden(name, dtype=np.float64):
 def test_the_golden_numbers_see_it_and_say_where(name, first, mistake, monkeypatch):
     put(monkeypatch, *MISTAKES[mistake])
     departure = first_departure(golden_rows(*golden(name)), TOLERANCES["float64"])
-    assert departure and departure.name == first
+    assert departure is not None
+    assert departure.name == first
 
 
 @pytest.mark.parametrize("name", [V1, V2, LINEAR])
