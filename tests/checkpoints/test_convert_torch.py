@@ -20,6 +20,7 @@ from pvt_numpy.pictures.processor import preprocess
 from pvt_numpy.pictures.recipes import RECIPES
 from tests.checkpoints.checkpoint_files import refused
 from tests.checkpoints.models import LINEAR, SMALL_V1, SMALL_V2, V1, V2, assert_same, make_model, state_dict
+from tests.processes import do_without
 
 pytestmark = pytest.mark.torch
 HF_V1, HF_V2 = (replace(config, patch_norm_eps=None) for config in (SMALL_V1, SMALL_V2))
@@ -335,7 +336,7 @@ def timm(torch):
     try:
         import timm
     except ImportError as error:  # also if timm is there and torchvision, which it needs, is not
-        pytest.skip(f"needs timm, which no other test does and requirements-torch.txt leaves out: {error}")
+        do_without("TIMM", f"needs timm, which no other test does and requirements-torch.txt leaves out: {error}")
     return timm
 
 
