@@ -25,9 +25,6 @@ def finetune(photos, model=None, *, threads=2, say=print, **settings):
     tuned = start.trained(training, task)
     if task.validation is not None:
         pixels, labels = task.validation
-        say(
-            assess.as_text(
-                assess.logits_of(tuned, pixels, threads, loop.at_a_time(training.settings)), labels, tuned.labels
-            )
-        )
+        logits = assess.logits_of(tuned, pixels, threads, loop.at_a_time(training.settings))
+        say(assess.as_text(logits, labels, tuned.labels))
     return tuned

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..analysis.cost import memory
 from ..checkpoints.checkpoint import Model
-from ..config import stage_grids
+from ..config import smallest_side, stage_grids
 from ..layers.position import resize_positions
 from ..parameters import unflatten
 from ..pictures.recipes import RECIPES, at_size
@@ -56,7 +56,8 @@ def begin(source, learned=None, shape=None, threads=2, **given):
     side = image_size or side_of(recipe)
     config = replace(config, image_size=side, drop_path_rate=drop_path)
     check_freeze(settings.freeze, config)
-    check_side(config)
+    if side < (least := smallest_side(config)):
+        raise wrong("image_size", side, f"at least {least}, of which every stage can make keys")
     task = make_task(settings, config, recipe, threads)
     if learned is None:
         return fresh(settings, replace(config, num_labels=len(task.labels), problem_type=None)), task
@@ -114,14 +115,6 @@ def side_of(recipe):
     if len(sides) > 1 or None in sides:
         raise wrong("image_size", "none, beside a recipe that makes no squares", "a number of pixels")
     return sides.pop()
-
-
-def check_side(config):
-    """Refuses pictures that leave a stage without a token, or with fewer than spatial reduction merges into one."""
-    for i, (grid, R) in enumerate(zip(stage_grids(config), config.sr_ratios, strict=True)):
-        if min(grid) < R and not config.linear_attention:
-            found = f"{config.image_size}, which leaves stage {i + 1} {min(grid)} tokens a side"
-            raise wrong("image_size", found, f"at least {R}, which it merges into one: a larger picture")
 
 
 def with_head_for(model, labels, rng):

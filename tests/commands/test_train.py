@@ -103,7 +103,7 @@ def test_resuming_a_finished_training_changes_nothing(whole):
     (["shapes", "--output", "x", "--learning-rate", "-1"], 1, "--learning-rate: found -1.0; expected"),
     (["shapes", "--output", "x", "--drop-path", "2"], 1, "--drop-path: found 2.0; expected"),
     (["shapes", "--output", "x", "--image-size", "8"], 1, "which leave stage 3 without a patch"),
-    (["shapes", "--output", "x", "--variant", "pvt_v2_b0", "--image-size", "16"], 1, "--image-size: found 16, which"),
+    (["shapes", "-o", "x", "--variant", "pvt_v2_b0", "--image-size", "16"], 1, "size: found 16; expected at least 29,"),
     (["shapes", "--output", "x", "--variant", "pvt_v3"], 1, "--variant: found pvt_v3; expected nano, pvt_tiny"),
     (["shapes", "--output", "x", "--variant", "nano", "--model", "y"], 2, "--model: found --variant beside it"),
     (["shapes", "--output", "x", "--config", "nowhere.json"], 1, "nowhere.json"),
