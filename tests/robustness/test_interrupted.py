@@ -418,8 +418,8 @@ def test_a_file_system_that_is_full_or_read_only(name, state, tmp_path):
     output = f"out{suffix}"
     fill = "dd if=/dev/zero of=filler bs=1k count=590 2>/dev/null"
     script = MOUNTED.format(
-        folder=shlex.quote(str(tmp_path)), output=output, root=shlex.quote(str(ROOT)), python=sys.executable,
-        then=fill if state == "full" else "mount -o remount,ro .",
+        folder=shlex.quote(str(tmp_path)), root=shlex.quote(str(ROOT)), python=shlex.quote(sys.executable),
+        output=output, then=fill if state == "full" else "mount -o remount,ro .",
         arguments=shlex.join(output if word == "OUT" else str(word) for word in arguments),
     )  # fmt: skip
     try:
