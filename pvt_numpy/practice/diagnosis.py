@@ -5,6 +5,7 @@ compared with those of every known mistake (`reference/mistakes`), and of every 
 """
 
 import contextlib
+import math
 import traceback
 from itertools import combinations
 from typing import NamedTuple
@@ -70,7 +71,8 @@ def check_question(answer, name, question):
         kind = str if isinstance(question.right, str) else int | float | np.number
         if not isinstance(answer, kind) or isinstance(answer, bool):
             return Verdict(name, False, f"found {kind_of(answer)}; expected a {'name' if kind is str else 'number'}")
-        right, wrongs = answer == question.right, [text for text, slip in question.slips.items() if answer == slip]
+        right = same_answer(answer, question.right)
+        wrongs = [text for text, slip in question.slips.items() if same_answer(answer, slip)]
         if right or kind is str:
             problem = None if right else f"found {answer!r}"
         else:
@@ -85,6 +87,11 @@ def check_question(answer, name, question):
     if problem is None:
         return Verdict(name, True, "right")
     return Verdict(name, False, f"wrong: that is what comes out if {wrongs[0]}" if wrongs else problem)
+
+
+def same_answer(one, other):
+    """Whether two numbers or names are equal: a float, which somebody has measured, within 5 %."""
+    return math.isclose(one, other, rel_tol=0.05) if isinstance(other, float) else one == other
 
 
 def outcomes(exercise, function):
