@@ -18,6 +18,8 @@ import numpy as np
 from jupytext.config import load_jupytext_configuration_file
 from PIL import Image
 
+from pvt_numpy.practice.exercises import EXERCISES
+from pvt_numpy.practice.questions import questions
 from tests.processes import ROOT
 
 FOLDER = ROOT / "notebooks"
@@ -103,14 +105,51 @@ def test_every_figure_shows(notebook):
     assert [kind for data in shown for kind in data if "image/" in kind]
 
 
+def solutions(notebook):
+    """A code cell for each solution that has code: that code, and the check of the exercise that it answers."""
+    cells, check = [], ""
+    for cell in notebook.cells:
+        if "exercise" in cell.metadata.get("tags", []):
+            check = "\n".join(line for line in cell.source.splitlines() if line.startswith("practice.check("))
+            assert check.count("practice.check(") == 1
+        for text in re.findall(r"<summary>Solution</summary>(.*?)</details>", cell.source, flags=re.DOTALL):
+            code = "\n".join(re.findall(r"^```python\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE))
+            if code or check:
+                cells.append(nbformat.v4.new_code_cell(f"{code}\n{check}"))
+            check = ""
+    assert check == ""
+    return cells
+
+
+def test_every_exercise_with_a_cell_is_checked_by_its_own_number(name, notebook):
+    text = "\n".join(cell.source for cell in notebook.cells)
+    number = None
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and (found := re.match(r"\*\*(\d+)\.\*\*", cell.source)):
+            number = found[1]
+        if "exercise" in cell.metadata.get("tags", []):
+            (asked,) = re.findall(r'practice\.check\(\w+, "(.+?)"\)', cell.source)
+            assert asked in EXERCISES or asked == f"{int(name[:2])}.{number}"
+    of_this = {asked for asked in questions() if asked.startswith(f"{int(name[:2])}.")}
+    assert of_this == {asked for asked in of_this if f'"{asked}"' in text}
+
+
 @pytest.mark.filterwarnings("ignore")
-def test_the_notebook_runs_and_its_outputs_belong_to_it(name, notebook, monkeypatch):
+def test_the_notebook_runs_with_its_solutions_and_its_outputs_belong_to_it(name, notebook, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     before = os.times()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        fresh = build.executed(build.unexecuted(FOLDER / "source" / f"{name}.py"))
+        fresh = build.unexecuted(FOLDER / "source" / f"{name}.py")
+        solved = solutions(fresh)
+        fresh.cells += solved  # behind the last cell, so that no output is another's
+        fresh = build.executed(fresh)
     after = os.times()
+    last = len(fresh.cells) - len(solved)
+    for cell in fresh.cells[last:]:
+        if "practice.check(" in cell.source:
+            assert cell.outputs[-1]["data"]["text/plain"].endswith(": right"), cell.source
+    fresh.cells = fresh.cells[:last]
     assert build.compare(notebook, fresh) == []
     used = after.children_user + after.children_system - before.children_user - before.children_system
     assert used < MOST_SECONDS  # Windows says 0
