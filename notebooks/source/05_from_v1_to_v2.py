@@ -85,7 +85,7 @@ print("shuffled in, shuffled out:", np.allclose(straight[:, order], shuffled, at
 #
 # PVT v1 learns one vector per position and adds it to the tokens of each stage; in the last stage a class token comes first and has a row of its own:
 #
-# $$z = \mathrm{LN}(\mathrm{patches}\,W) + E_\mathrm{pos}, \qquad E_\mathrm{pos} \in \mathbb{R}^{N \times C}.$$
+# $$x = \mathrm{LN}(\mathrm{patches}\,W^E) + E_\mathrm{pos}, \qquad E_\mathrm{pos} \in \mathbb{R}^{N \times C}.$$
 #
 # A small v1 model, `pvt_v1_nano`, was trained for this project in NumPy, on pictures of 64 pixels. Its grids are $16 \times 16$, $8 \times 8$, and twice $4 \times 4$.
 # Here is the table of stage 3. Each tile shows how similar one position's vector is to all others; on the right the same table is resized to $7 \times 7$, for a picture of 112 pixels.
@@ -162,7 +162,7 @@ print("equals by hand:", np.allclose(vectorised.reshape(by_hand.shape), by_hand,
 #
 # PVT v2 has no table. In its section on convolutional feed-forward it puts a $3 \times 3$ *depthwise* convolution with zero padding between the two linear layers of each MLP:
 #
-# $$\mathrm{MLP}(x) = \mathrm{GELU}(\mathrm{DWConv}(x W_1))\, W_2 .$$
+# $$\mathrm{MLP}(x) = \mathrm{GELU}(\mathrm{DWConv}(x W^1))\, W^2 .$$
 #
 # Depthwise means: each channel has its own $3 \times 3$ kernel and sees no other channel. With loops:
 

@@ -18,6 +18,7 @@ import numpy as np
 from jupytext.config import load_jupytext_configuration_file
 from PIL import Image
 
+import pvt_numpy.layers
 from pvt_numpy.practice.exercises import EXERCISES
 from pvt_numpy.practice.questions import questions
 from tests.processes import ROOT
@@ -96,6 +97,19 @@ def test_the_files_and_commands_that_the_notebook_speaks_of_exist(notebook):
 def test_the_notebook_redefines_no_layer(notebook):
     for cell in code_cells(notebook):
         assert not LAYERS & set(re.findall(r"^ *def (\w+)", cell.source, flags=re.MULTILINE))
+
+
+def test_the_letters_of_the_formulas_are_in_the_legend(notebook):
+    table = (FOLDER / "README.md").read_text(encoding="utf-8").split("## Letters", 1)[1].split("\n## ", 1)[0]
+    legend = set(re.findall(r"`(\w)(?:\^\w)?`", table)) | set(re.findall(r"`\w\^(\w)`", table))
+    layers = set(re.findall(r"(?:^| {2,})([A-Z])\b(?=[ ,])", pvt_numpy.layers.__doc__, flags=re.MULTILINE))
+    assert {"B", "N", "M", "C", "R"} <= layers <= legend
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    text = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    for formula in re.findall(r"\$\$?(.+?)\$\$?", text, flags=re.DOTALL):
+        words = re.sub(r"\\(?:mathrm|text|mathbb)\s*\{[^}]*\}|\\[a-zA-Z]+", " ", formula)
+        assert set(re.findall(r"(?<![A-Za-z])[A-Z](?![A-Za-z])", words)) <= legend, formula
+    assert "R² =" not in text  # R is the ratio, and no share of a variance
 
 
 def test_every_figure_shows(notebook):

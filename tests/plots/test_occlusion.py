@@ -58,7 +58,7 @@ def test_the_class_activation_map_is_exact_in_v2_and_absent_in_v1(config):
 
 
 def test_gradients_are_those_of_the_logit(config):
-    """Brighten half of x, and the logit moves by the sum of gradient x input there; a pixel's colours, by |gradient|."""
+    """Half of x brightened moves the logit by the sum of gradient x input there; a pixel's colours, by |gradient|."""
     _, _, x, params = traced(config)
     maps, h = occlusion.maps(x, params, config, LABEL), 1e-5
 
