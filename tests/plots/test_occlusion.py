@@ -103,11 +103,11 @@ def read():
         return list(csv.DictReader(file))
 
 
-def test_the_table_is_ten_photos_of_each_class_and_no_more_is_claimed():
+def test_the_table_is_twenty_photos_of_each_class_and_no_more_is_claimed():
     rows = read()
     classes = [row["picture"].split("/")[0] for row in rows]
-    assert {classes.count(name) for name in classes} == {10}
-    assert (len(rows), len(set(classes)), len({row["picture"] for row in rows})) == (100, 10, 100)
+    assert {classes.count(name) for name in classes} == {20}
+    assert (len(rows), len(set(classes)), len({row["picture"] for row in rows})) == (200, 10, 200)
     mean = {name: np.mean([float(row[name]) for row in rows]) for name in rows[0] if name != "picture"}
     text = (ROOT / "notebooks" / "source" / "04_what_the_heads_look_at.py").read_text(encoding="utf-8")
     told = dict(re.findall(r"^# \| (.+?) \| (−?0\.\d\d) \|", text, flags=re.MULTILINE))
