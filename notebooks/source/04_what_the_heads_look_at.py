@@ -379,7 +379,7 @@ def against_the_experiment(names):
 against_the_experiment([*on_the_ball, "black squares"])
 
 # %% [markdown]
-# **This is the lesson of the notebook.** On photos rollout hardly agrees with the experiment: 0.06 to 0.09 on average, where the golf ball gave 0.58 to 0.86, and it reaches the ball's 0.76 on 1 to 2 of the 200 photos. It agrees better than with shuffled weights on 56% to 62% of the photos; maps that know nothing would on half of them. And it is beaten by a map that knows neither the model nor the picture, nearness to the middle (0.15). The gradient without its sign does no better.
+# **This is the lesson of the notebook.** On photos rollout hardly agrees with the experiment: 0.06 to 0.09 on average, where the golf ball gave 0.58 to 0.86, and each of the four passes 0.76 on at most 2 of the 200 photos. It agrees better than with shuffled weights on 56% to 62% of the photos; without any relation it would on half of them. The difference is real and small, 0.04 to 0.12 with standard errors of 0.03. And it is beaten by a map that knows neither the model nor the picture, nearness to the middle (0.15). The gradient without its sign does no better.
 # Two maps that know which answer is asked about do much better: the class activation map (0.35) and gradient × input (0.29). Both are far from the experiment's agreement with itself (0.72), and both vary much from photo to photo.
 #
 # Why does rollout fail? It never sees the answer: a map of where attention goes is the same for "golf ball" and for "church". It knows no values, no MLPs and no convolutions, which move more than attention does (see the lengths above). And stage 1 reads nearly all keys alike, so that following it blurs the map. That is our reading; what was measured is the table.
