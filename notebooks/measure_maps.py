@@ -3,6 +3,7 @@
 For the first pictures of every sub-folder, in turn, it measures how far the answer falls as a grey square covers one
 place after the other (`pvt_numpy/analysis/occlusion.py`), correlates the maps of notebook 4 with that, and adds a line
 to a table. What is in the table already is not measured again, so a run may be stopped and continued.
+`maps_against_covering.csv` is what it gave for the shipped model and 20 photos of each of its ten classes.
 """
 
 import argparse
@@ -13,7 +14,6 @@ from itertools import chain, islice, zip_longest
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-TABLE = HERE / "maps_against_covering.csv"  # what the shipped model gave on 50 photos of each of its ten classes
 EPILOG = """examples:
   python notebooks/measure_maps.py photos/val -o mine.csv                    photos/val/golf ball/1.jpg and so on
   python notebooks/measure_maps.py photos/val -o mine.csv --model mine.safetensors --each 20
@@ -35,9 +35,9 @@ def main(argv=None):
         description="Measures whether a model's maps agree with covering parts of the picture.", epilog=EPILOG,
     )  # fmt: skip
     parser.add_argument("folder", metavar="FOLDER", help="a sub-folder of pictures per class")
-    parser.add_argument("-o", "--output", metavar="FILE", type=Path, default=TABLE,
-                        help="the table, to begin or to continue (default: the notebook's)")  # fmt: skip
-    parser.add_argument("--each", metavar="N", type=whole_number(1), default=50,
+    parser.add_argument("-o", "--output", metavar="TABLE", type=Path, required=True,
+                        help="the .csv to begin or to continue")  # fmt: skip
+    parser.add_argument("--each", metavar="N", type=whole_number(1), default=20,
                         help="pictures of each sub-folder, the first by name (default %(default)s)")  # fmt: skip
     parser.add_argument("--model", metavar="SOURCE", help="another model than the one that ships")
     options = parser.parse_args(argv)

@@ -405,7 +405,7 @@ against_the_experiment([*on_the_ball, "black squares"])
 # | contrast to the mean | 0.10 | another yardstick | knows no model |
 # | black squares | 0.72 | the experiment itself, in another colour: a measurement on the model | fast; and covered pictures are unusual inputs |
 #
-# The agreement is the mean correlation over the 200 photos. To repeat it with pictures of yours, a sub-folder for each class: `python notebooks/measure_maps.py FOLDER -o mine.csv` (some seconds a picture).
+# The agreement is the mean correlation over the 200 photos. To repeat it with pictures of yours, a sub-folder for each class: `python notebooks/measure_maps.py FOLDER -o TABLE` (some seconds a picture).
 
 # %% [markdown]
 # ## Exercises
