@@ -28,6 +28,7 @@ def main(argv=None):
     from pvt_numpy import load_model, preprocess
     from pvt_numpy.analysis.occlusion import agreement
     from pvt_numpy.pictures.folders import class_folders
+    from pvt_numpy.system.checks import wrong
     from pvt_numpy.system.cli import printable, whole_number
 
     parser = argparse.ArgumentParser(
@@ -45,7 +46,10 @@ def main(argv=None):
     model = load_model(options.model)
     turns = zip_longest(*class_folders(options.folder).values())
     pictures = [picture for picture in chain.from_iterable(islice(turns, options.each)) if picture]
-    done = {row["picture"] for row in table(options.output)} if options.output.exists() else set()
+    if not pictures:
+        raise wrong(options.folder, "no pictures in sub-folders", "a sub-folder of pictures per class")
+    begun = table(options.output) if options.output.exists() else []
+    done = {row["picture"] for row in begun}
     for picture in pictures:
         name = f"{picture.parent.name}/{picture.name}"
         if name in done:
@@ -53,6 +57,8 @@ def main(argv=None):
         pixels = preprocess(picture, **model.preprocessing)
         found = agreement(pixels, model.params, model.config, np.random.default_rng(zlib.crc32(name.encode())))
         row = {"picture": name} | {map: f"{value:.4f}" for map, value in found.items()}
+        if begun and begun[0].keys() != row.keys():
+            raise wrong(options.output, "a table with other columns", "one that this script has begun, of such a model")
         with open(options.output, "a", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, row)
             if file.tell() == 0:

@@ -157,3 +157,7 @@ def test_the_script_continues_a_table(tmp_path):
     (tmp_path / "t.csv").write_text("\n".join(lines[:2]) + "\n", encoding="utf-8")  # as if it had been stopped
     assert run(*command)[:2] == (0, "other/ball.jpg\n")
     assert (tmp_path / "t.csv").read_text(encoding="utf-8").splitlines() == lines  # shuffled as before, by the name
+    empty = run(*command[:1], str(tmp_path / "photos" / "one"), *command[2:])
+    assert (empty[0], "found no pictures in sub-folders; expected" in empty[2]) == (1, True)
+    (tmp_path / "t.csv").write_text("picture,other\nx,1\n", encoding="utf-8")
+    assert "found a table with other columns; expected" in run(*command)[2]
