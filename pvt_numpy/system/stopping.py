@@ -53,7 +53,8 @@ def stoppable(name):
         if _wake != -1:
             for number in STATUS:
                 signal.signal(number, signal.SIG_IGN)  # too late; Python, as it ends, would show a traceback
-            os.close(signal.set_wakeup_fd(-1))
+            signal.set_wakeup_fd(-1)
+            os.close(_wake)  # which an event loop of this command may have left unset
             os.close(_stderr)
             _wake, _stderr = -1, 2
 

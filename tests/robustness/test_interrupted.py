@@ -441,3 +441,20 @@ def test_ctrl_c_ends_in_one_line():
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (130, "classify: stopped\n")
+
+
+EVENT_LOOP = """
+import asyncio, signal
+from pvt_numpy.system.cli import run
+
+async def job():
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, print)
+
+run(lambda: asyncio.run(job()), "build")
+"""
+
+
+@posix
+def test_a_command_may_have_an_event_loop():
+    done = processes.run("-c", EVENT_LOOP)
+    assert (done.returncode, done.stderr) == (0, "")
