@@ -42,6 +42,23 @@ NUMBERS = {
         (-0.089, 0.089): "it is divided by √d once too often; that belongs to the step after",
         (0.125, -0.125): "the sign is turned around",
     }),
+    "notebook 8, exercise 1": Number(3136, {
+        49: "that is linear SRA, which has 7 x 7 keys at every size",
+        200704: "those are the queries; R x R of them make one key",
+        25088: "the tokens are divided by R; a square has R x R of them",
+        50176: "a patch is 4 pixels wide: divide by the stride first",
+    }),
+    "notebook 8, exercise 2": Number(100, {
+        49: "that is after the first block; the second one's windows lie elsewhere",
+        196: "rolled-in tokens are masked: no window reaches across the edge",
+        81: "it is no square around the token; the windows stand still",
+    }),
+    "notebook 8, exercise 3": Number(286, {
+        339: "SRA's reduction is forgotten; it costs another N C²",
+        71.6: "those are tokens; a token is 4 pixels wide in stage 1",
+        5120: "those are tokens, all of them; the side in pixels is asked for",
+        97: "the keys are counted as N / R; they are N / R², and R² is 64",
+    }),
 }  # fmt: skip
 
 
