@@ -15,6 +15,7 @@ from ..fast import plain
 from ..reference.mistakes import MISTAKES, in_place
 from ..system.checks import wrong
 from .exercises import EXERCISES
+from .questions import questions
 
 NEAR = 1e-9  # relative to the largest number that is expected; float64 gives 1e-14
 
@@ -32,7 +33,8 @@ class Verdict(NamedTuple):
 
 
 def check(function, name=None):
-    """Checks a learner's function against the layer of its name; `name` says which, if it has another.
+    """Checks a learner's function against the layer of its name; `name` says which, if it has another, or which
+    exercise of a notebook it answers ("3.2": the second of notebook 3), where an answer may be a number too.
 
     >>> def gelu(x):
     ...     return x / (1 + np.exp(-1.702 * x))
@@ -42,6 +44,8 @@ def check(function, name=None):
     Raises ValueError if there is no exercise of that name.
     """
     name = name or getattr(function, "__name__", str(function))
+    if name in questions():
+        return check_question(function, name, questions()[name])
     if name not in EXERCISES:
         raise wrong("check", repr(name), "a function named as a layer: " + ", ".join(EXERCISES))
     exercise = EXERCISES[name]
@@ -56,6 +60,31 @@ def check(function, name=None):
     kind = "wrong numbers" if "wrong shape" not in problem else problem
     texts = " and ".join(MISTAKES[one].text for one in mistakes)
     return Verdict(name, False, f"{kind}; they are what comes out if {texts}", mistakes)
+
+
+def check_question(answer, name, question):
+    """The Verdict on the answer to a notebook's exercise: a function, a number or a name."""
+    if answer is None or answer is ...:
+        return Verdict(name, False, "not answered yet")
+    if not question.calls:
+        kind = str if isinstance(question.right, str) else int | float | np.number
+        if not isinstance(answer, kind) or isinstance(answer, bool):
+            return Verdict(name, False, f"found {kind_of(answer)}; expected a {'name' if kind is str else 'number'}")
+        right, wrongs = answer == question.right, [text for text, slip in question.slips.items() if answer == slip]
+        if right or kind is str:
+            problem = None if right else f"found {answer!r}"
+        else:
+            problem = f"{answer:,} is too {'large' if answer > question.right else 'small'}"
+    elif not callable(answer):
+        return Verdict(name, False, f"found {kind_of(answer)}; expected a function")
+    else:
+        found, right = outcomes(question, answer), outcomes(question, question.right)
+        problem = next(filter(None, map(problem_of, found, right)), None)
+        slips = {text: outcomes(question, slip) for text, slip in question.slips.items()}
+        wrongs = [text for text, results in slips.items() if agree(found, results)]
+    if problem is None:
+        return Verdict(name, True, "right")
+    return Verdict(name, False, f"wrong: that is what comes out if {wrongs[0]}" if wrongs else problem)
 
 
 def outcomes(exercise, function):
