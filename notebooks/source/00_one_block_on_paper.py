@@ -518,7 +518,7 @@ print("paper, definition and package agree")
 
 # %%
 token = None  # four numbers, as (0, 0, 0, 0)
-practice.check(token, "notebook 0, exercise 1")
+practice.check(token, "0.1")
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -531,7 +531,7 @@ practice.check(token, "notebook 0, exercise 1")
 #
 # ```python
 # token = questions @ np.array([1, 1, 0, 1])
-# practice.check(token, "notebook 0, exercise 1")
+# practice.check(token, "0.1")
 # ```
 #
 # $(3, 1, -1, 1)$: three bright pixels; more on the right; more at the top; the diagonal \ is the stronger one.
@@ -575,7 +575,7 @@ practice.check(my_layer_norm, "layer_norm")
 
 # %%
 changed = None  # a number from 0 to 32
-practice.check(changed, "notebook 0, exercise 3")
+practice.check(changed, "0.3")
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -594,7 +594,7 @@ practice.check(changed, "notebook 0, exercise 3")
 # )
 # end = block(start, ones, sra, ones, {"fc1": fc1, "fc2": fc2}, layer=layer)
 # changed = int((np.abs(end - z) > 1e-3).sum())
-# practice.check(changed, "notebook 0, exercise 3")
+# practice.check(changed, "0.3")
 # ```
 #
 # None. The raw token was $(2, 2, 0, 0)$ and becomes $(1, 1, -1, -1)$. These differ by a shift of all channels, which is what layer norm throws away. A learned $W$ with more channels would hardly be so unlucky.
@@ -606,7 +606,7 @@ practice.check(changed, "notebook 0, exercise 3")
 
 # %%
 four_scores = None  # four numbers
-practice.check(four_scores, "notebook 0, exercise 4")
+practice.check(four_scores, "0.4")
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -620,7 +620,7 @@ practice.check(four_scores, "notebook 0, exercise 4")
 # ```python
 # by_channel = split_heads(normed, 4)[0]  # (4, 8, 1)
 # four_scores = (by_channel[:, 0] * by_channel[:, 2]).sum(axis=-1) / math.sqrt(1)
-# practice.check(four_scores, "notebook 0, exercise 4")
+# practice.check(four_scores, "0.4")
 # ```
 #
 # $(1, 1, -1, -1)$. More heads are more opinions, each from fewer numbers.
@@ -706,7 +706,7 @@ practice.check(my_gelu, "gelu")
 
 # %%
 from_mlp = None  # four numbers
-practice.check(from_mlp, "notebook 0, exercise 7")
+practice.check(from_mlp, "0.7")
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -719,7 +719,7 @@ practice.check(from_mlp, "notebook 0, exercise 7")
 #
 # ```python
 # from_mlp = mlp(np.array([[[2.0, -1.0, 0.0, 3.0]]]), fc1, fc2)[0, 0]
-# practice.check(from_mlp, "notebook 0, exercise 7")
+# practice.check(from_mlp, "0.7")
 # ```
 #
 # $(1.91, 0.68, 0, 2.99)$. In closed form it is $x\,\mathrm{erf}(x/\sqrt 2)$: multiply the two $\Phi$ out.
@@ -731,7 +731,7 @@ practice.check(from_mlp, "notebook 0, exercise 7")
 
 # %%
 ds_of_token_7 = None  # two numbers
-practice.check(ds_of_token_7, "notebook 0, exercise 8")
+practice.check(ds_of_token_7, "0.8")
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -745,7 +745,7 @@ practice.check(ds_of_token_7, "notebook 0, exercise 8")
 # ```python
 # p, given = sra_probs[0, 6], values[0, :, 1]
 # ds_of_token_7 = p * (given - p @ given)
-# practice.check(ds_of_token_7, "notebook 0, exercise 8")
+# practice.check(ds_of_token_7, "0.8")
 # ```
 #
 # $(-0.125, 0.125)$: reading the left key less and the right key more would raise this number.

@@ -66,7 +66,9 @@ def check_question(answer, name, question):
     """The Verdict on the answer to a notebook's exercise: a function, a number or a name."""
     if answer is None or answer is ...:
         return Verdict(name, False, "not answered yet")
-    if not question.calls:
+    if isinstance(question.right, tuple):
+        problem, wrongs = check_row(answer, question)
+    elif not question.calls:
         kind = str if isinstance(question.right, str) else int | float | np.number
         if not isinstance(answer, kind) or isinstance(answer, bool):
             return Verdict(name, False, f"found {kind_of(answer)}; expected a {'name' if kind is str else 'number'}")
@@ -85,6 +87,24 @@ def check_question(answer, name, question):
     if problem is None:
         return Verdict(name, True, "right")
     return Verdict(name, False, f"wrong: that is what comes out if {wrongs[0]}" if wrongs else problem)
+
+
+def check_row(answer, question):
+    """What is wrong with a row of numbers, to two decimals as on paper, or None; and the slips that give it."""
+
+    def same(expected):
+        expected = np.asarray(expected, float)
+        near = max(0.01 * np.abs(expected).max(), 0.006)
+        return found.shape == expected.shape and bool(np.abs(found - expected).max() <= near)
+
+    try:
+        found = np.atleast_1d(np.asarray(answer, float))
+    except (TypeError, ValueError):
+        return f"found {kind_of(answer)}; expected numbers", []
+    wrongs = [text for text, slip in question.slips.items() if same(slip)]
+    if found.shape != (len(question.right),):
+        return f"found {found.size} number{'s' * (found.size != 1)}; expected {len(question.right)}", wrongs
+    return None if same(question.right) else "wrong numbers", wrongs
 
 
 def outcomes(exercise, function):
