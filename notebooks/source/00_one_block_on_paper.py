@@ -34,16 +34,16 @@ from pvt_numpy.plots.style import BLUE, GREEN, GREY, ORANGE
 # %% [markdown]
 # The sizes, in the letters that all notebooks use, beside those of a real one:
 #
-# | letter | what it counts | here | PVT v1 Tiny, stage 1 |
+# | letter | what it counts | here | PVT v1 Tiny, [stage](glossary.md#stage) 1 |
 # |---|---|---|---|
-# | $H \times W$ | rows and columns of the grid of tokens | 2 × 4 | 56 × 56 |
+# | $H \times W$ | rows and columns of the [grid](glossary.md#grid) of [tokens](glossary.md#token) | 2 × 4 | 56 × 56 |
 # | $N = H W$ | tokens | 8 | 3136 |
-# | $C$ | channels: the numbers in a token | 4 | 64 |
-# | $R$ | SRA ratio: $R \times R$ tokens make one key | 2 | 8 |
+# | $C$ | [channels](glossary.md#channel): the numbers in a token | 4 | 64 |
+# | $R$ | [SRA ratio](glossary.md#sra-ratio): $R \times R$ tokens make one [key](glossary.md#key) | 2 | 8 |
 # | $M = N / R^2$ | keys | 2 | 49 |
-# | heads | attention heads | 2 | 1 |
+# | [heads](glossary.md#head) | [attention](glossary.md#attention) heads | 2 | 1 |
 # | $d = C / \mathrm{heads}$ | channels of a head | 2 | 64 |
-# | hidden | channels inside the MLP | 8 | 512 |
+# | hidden | channels inside the [MLP](glossary.md#mlp) | 8 | 512 |
 #
 # To see numbers we need a sheet to draw them on. Orange is positive, blue is negative.
 
@@ -101,7 +101,7 @@ sheet("the picture: 4 × 8 pixels, in patches of 2 × 2", {"": picture}, rows="r
 # %% [markdown]
 # ## From pixels to tokens
 #
-# A **patch** is a square of pixels, here 2 × 2. Written as one row it has four numbers: top left, top right, bottom left, bottom right. A **token** is what a matrix makes of that row. Ours asks four questions about a patch:
+# A **[patch](glossary.md#patch)** is a square of pixels, here 2 × 2. Written as one row it has four numbers: top left, top right, bottom left, bottom right. A **token** is what a matrix makes of that row. Ours asks four questions about a patch:
 #
 # - how bright is it? ($+ + + +$)
 # - is the right half brighter than the left? ($- + - +$)
@@ -122,7 +122,7 @@ sheet("8 patches, 4 questions, 8 tokens", {"patches": patches, "× questionsᵀ 
 # %% [markdown]
 # Do one by hand. Token 1 is the patch $(1, 0, 0, 1)$: brightness $1+0+0+1 = 2$; right minus left $-1+0-0+1 = 0$; bottom minus top $-1-0+0+1 = 0$; diagonal $1-0-0+1 = 2$.
 #
-# This is a convolution with a stride as wide as its kernel: the same four sums at every patch (notebook 2 shows why). The package agrees:
+# This is a [convolution](glossary.md#convolution) with a [stride](glossary.md#stride) as wide as its [kernel](glossary.md#kernel): the same four sums at every patch (notebook 2 shows why). The package agrees:
 
 # %%
 kernels = questions.reshape(4, 1, 2, 2)  # (C, 1, 2, 2), as PyTorch stores them
@@ -143,7 +143,7 @@ print("a map", as_map.shape, "is the tokens", raw.shape, "in their places")
 # %% [markdown]
 # ## Layer norm
 #
-# **Layer norm** brings each token to mean 0 and variance 1, *over its own channels*. It never looks at another token:
+# **[Layer norm](glossary.md#layer-norm)** brings each token to mean 0 and variance 1, *over its own channels*. It never looks at another token:
 #
 # $$\hat x_c = \frac{x_c - \mu}{\sqrt{\sigma^2 + \epsilon}}, \qquad \mu = \frac1C \sum_c x_c, \qquad \sigma^2 = \frac1C \sum_c (x_c - \mu)^2 .$$
 #
@@ -189,7 +189,7 @@ sheet(
 # %% [markdown]
 # ## The residual stream
 #
-# A block does not replace the tokens. It *adds* to them, twice:
+# A [block](glossary.md#block) does not replace the tokens. It *adds* to them, twice:
 #
 # $$y = x + \mathrm{Attention}(\mathrm{LN}(x)), \qquad z = y + \mathrm{MLP}(\mathrm{LN}(y)).$$
 #
@@ -207,13 +207,13 @@ assert np.allclose(normed, x, atol=1e-5)
 #
 # Every token asks all tokens: *how much do you resemble what I am looking for?* It then takes the mean of what they have to give, weighted by the answers. For that each token has three vectors:
 #
-# - a **query**: what it looks for, $q = x W_Q$
+# - a **[query](glossary.md#query)**: what it looks for, $q = x W_Q$
 # - a **key**: what it shows to others, $k = x W_K$
-# - a **value**: what it gives, $v = x W_V$
+# - a **[value](glossary.md#value)**: what it gives, $v = x W_V$
 #
 # In a real block these are three learned matrices. On paper let all three be 1 on the diagonal and 0 elsewhere. Then $Q = K = V = x$, and a token looks for its like.
 #
-# **Scores.** One number for each pair, $s_{nm} = q_n \cdot k_m / \sqrt d$. With one head $d = C = 4$ and $\sqrt d = 2$.
+# **[Scores](glossary.md#score).** One number for each pair, $s_{nm} = q_n \cdot k_m / \sqrt d$. With one head $d = C = 4$ and $\sqrt d = 2$.
 # Token 1 with itself: $(1, -1, -1, 1) \cdot (1, -1, -1, 1) = 4$, over 2 is $2$. With token 3: $(1, -1, -1, 1) \cdot (1, -1, 1, -1) = 0$.
 
 # %%
@@ -224,7 +224,7 @@ probs = powers / powers.sum(axis=1, keepdims=True)
 sheet("how much does token n (row) resemble token m (column)?", {"scores": scores})
 
 # %% [markdown]
-# **Softmax.** Scores become shares, which are positive and sum to 1: $p_{nm} = e^{s_{nm}} / \sum_j e^{s_{nj}}$.
+# **[Softmax](glossary.md#softmax).** Scores become shares, which are positive and sum to 1: $p_{nm} = e^{s_{nm}} / \sum_j e^{s_{nj}}$.
 #
 # Token 1 scores 2 with two tokens and 0 with six. $e^2 = 7.39$ and $e^0 = 1$, so the sum is $2 \cdot 7.39 + 6 = 20.78$. Its like get $7.39 / 20.78 = 0.36$ each, the others $1 / 20.78 = 0.05$ each.
 #
@@ -291,7 +291,7 @@ sheet("scores: the same tokens, two opinions", {"head 1": head_scores[0], "head 
 # %% [markdown]
 # ## The merge by $R$
 #
-# Eight tokens have $8 \cdot 8$ scores for each head. With 3136 tokens there would be ten million. **Spatial-reduction attention** (SRA) keeps all queries and has fewer keys: each $R \times R$ square of tokens becomes one key.
+# Eight tokens have $8 \cdot 8$ scores for each head. With 3136 tokens there would be ten million. **[Spatial-reduction attention](glossary.md#spatial-reduction-attention)** (SRA) keeps all queries and has fewer keys: each $R \times R$ square of tokens becomes one key.
 #
 # On our grid of 2 × 4 with $R = 2$ there are two squares, the left half and the right half of the picture. How four tokens become one is learned: a matrix with $4 C$ rows, or in other words a convolution of stride $R$. On paper, simply their sum:
 #
@@ -356,11 +356,11 @@ sheet("into the stream", {"x": x[0], "+ attention": attended, "= y": y[0]}, line
 # %% [markdown]
 # ## The MLP
 #
-# Attention was about other tokens. The **MLP** is about each token alone: a linear layer to more channels, an activation, a linear layer back.
+# Attention was about other tokens. The **MLP** is about each token alone: a [linear layer](glossary.md#linear-layer) to more channels, an [activation](glossary.md#activation), a linear layer back.
 #
 # $$\mathrm{MLP}(x) = \mathrm{GELU}(x W_1 + b_1)\, W_2 + b_2$$
 #
-# **GELU** is the activation of PVT. It lets positive numbers through and holds negative ones back, but with a soft corner: $\mathrm{GELU}(x) = x\,\Phi(x)$, where $\Phi(x)$ is the chance that a number from the bell curve is below $x$. So large numbers pass ($\Phi \approx 1$), very negative ones do not ($\Phi \approx 0$), and 0 stays 0.
+# **[GELU](glossary.md#gelu)** is the activation of PVT. It lets positive numbers through and holds negative ones back, but with a soft corner: $\mathrm{GELU}(x) = x\,\Phi(x)$, where $\Phi(x)$ is the chance that a number from the bell curve is below $x$. So large numbers pass ($\Phi \approx 1$), very negative ones do not ($\Phi \approx 0$), and 0 stays 0.
 
 
 # %%
@@ -457,7 +457,7 @@ for name, (before, after) in steps.items():
 # %% [markdown]
 # ## One gradient by hand
 #
-# Training asks of every number: *if it rose a little, would the loss rise or fall?* Let the loss $L$ be one number of our block, the one that token 1 receives from head 2 in its second channel. How does it depend on the query of token 1?
+# Training asks of every number: *if it rose a little, would the [loss](glossary.md#loss) rise or fall?* Let the loss $L$ be one number of our block, the one that token 1 receives from head 2 in its second channel. How does it depend on the query of token 1?
 #
 # Forward, with the numbers from above (channel 4 of the keys is $1$ and $-1.34$):
 #
@@ -494,7 +494,7 @@ for h in (1.0, 0.1, 0.01, 0.001):
 print(f"by hand:   {dq[0]:+.4f} {dq[1]:+.4f}")
 
 # %% [markdown]
-# The package's `attention_backward` does these three steps for all tokens and heads. We give it a `dy` that is 1 at our number and 0 elsewhere. Our query came from $x$ through the identity, so the gradient of the *bias* of `q` is the query's own:
+# The package's `attention_backward` does these three steps for all tokens and heads. We give it a `dy` that is 1 at our number and 0 elsewhere. Our query came from $x$ through the identity, so the [gradient](glossary.md#gradient) of the *[bias](glossary.md#bias)* of `q` is the query's own:
 
 # %%
 dy = np.zeros((1, 8, 4))

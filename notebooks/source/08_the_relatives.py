@@ -45,13 +45,13 @@ from pvt_numpy.plots.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, WIDEST
 # %% [markdown]
 # ## One block, one part of it exchanged
 #
-# Every network here repeats this block:
+# Every network here repeats this [block](glossary.md#block):
 #
 # $$y = x + \mathrm{Mixer}(\mathrm{LN}(x)), \qquad z = y + \mathrm{MLP}(\mathrm{LN}(y)).$$
 #
-# The norms and the MLP work on each token alone. Only the **mixer** carries anything from one token to another. (PVT v2's MLP has a 3 × 3 convolution and so carries a little, too; here it stays plain.)
+# The norms and the [MLP](glossary.md#mlp) work on each [token](glossary.md#token) alone. Only the **[mixer](glossary.md#mixer)** carries anything from one token to another. (PVT v2's MLP has a 3 × 3 [convolution](glossary.md#convolution) and so carries a little, too; here it stays plain.)
 #
-# Our tokens are those of a stage 3 at 224 pixels: a grid of 14 × 14. All mixers with attention share the same matrices for queries, keys, values and output. The numbers are random, because we look at what a mixer *can* do, and not at what it has learned.
+# Our tokens are those of a [stage](glossary.md#stage) 3 at 224 pixels: a [grid](glossary.md#grid) of 14 × 14. All mixers with [attention](glossary.md#attention) share the same matrices for [queries](glossary.md#query), [keys](glossary.md#key), [values](glossary.md#value) and output. The numbers are random, because we look at what a mixer *can* do, and not at what it has learned.
 
 # %%
 GRID, N, C, HEADS, SIDE, R = (14, 14), 196, 32, 2, 7, 2  # SIDE: of a window
@@ -109,7 +109,7 @@ def sra(x):
 # %% [markdown]
 # ### Linear SRA (PVT v2, the `li` variant)
 #
-# Every token asks; 7 × 7 averages answer, however large the grid is. After the average come a 1 × 1 convolution, a norm and GELU.
+# Every token asks; 7 × 7 averages answer, however large the grid is. After the average come a 1 × 1 convolution, a norm and [GELU](glossary.md#gelu).
 
 
 # %%
@@ -123,9 +123,9 @@ def linear_sra(x):
 #
 # Swin cuts the grid into windows of 7 × 7 tokens, and a token asks only within its window. So no key is merged, but no token sees beyond its window.
 #
-# In every second block Swin moves the windows by half their side. It does so by rolling the whole map, cutting, and rolling back. What comes in from the other edge by rolling is no neighbour; those pairs get a score of $-\infty$, which the softmax turns into 0.
+# In every second block Swin moves the windows by half their side. It does so by rolling the whole map, cutting, and rolling back. What comes in from the other edge by rolling is no neighbour; those pairs get a [score](glossary.md#score) of $-\infty$, which the [softmax](glossary.md#softmax) turns into 0.
 #
-# A window's tokens also get a learned bias for each offset between two tokens. We leave it at 0 here. (Swin Transformer, section "Shifted Window based Self-Attention".)
+# A window's tokens also get a learned [bias](glossary.md#bias) for each offset between two tokens. We leave it at 0 here. (Swin Transformer, section "Shifted Window based Self-Attention".)
 
 
 # %%
@@ -207,7 +207,7 @@ print("no mask = full attention:", np.allclose(full(x), attention_with_mask(x, 0
 # %% [markdown]
 # ### Local, then global (Twins-SVT)
 #
-# Twins alternates two blocks. Its **LSA** (locally-grouped attention) is a window without a shift. Its **GSA** (global sub-sampled attention) lets every token ask one key from each group: a strided convolution makes the key, a norm follows. That is SRA, to the line of code. (Twins, section "Twins-SVT".)
+# Twins alternates two blocks. Its **LSA** (locally-grouped attention) is a window without a shift. Its **GSA** (global sub-sampled attention) lets every token ask one key from each group: a strided convolution makes the key, a norm follows. That is [SRA](glossary.md#spatial-reduction-attention), to the line of code. (Twins, section "Twins-SVT".)
 
 
 # %%
@@ -235,7 +235,7 @@ def pooling(x):
 # %% [markdown]
 # ### A depthwise convolution only
 #
-# Nine weights for each channel, the same at every place. ConvNeXt is built in this way, with 7 × 7; PVT v2 has the 3 × 3 one inside its MLP.
+# Nine weights for each [channel](glossary.md#channel), the same at every place. ConvNeXt is built in this way, with 7 × 7; PVT v2 has the 3 × 3 one inside its MLP.
 
 
 # %%
@@ -297,13 +297,13 @@ who_moves()
 # %% [markdown]
 # Read it in three groups.
 #
-# - **Everybody moves**: full attention, SRA, linear SRA. One layer joins the whole picture. In SRA the changed token speaks through a key that it shares with three others.
+# - **Everybody moves**: full attention, SRA, [linear SRA](glossary.md#linear-sra). One layer joins the whole picture. In SRA the changed token speaks through a key that it shares with three others.
 # - **The window moves**: 49 tokens. With the shift it is another window, so two blocks together reach further. Twins lets a global block follow instead.
-# - **The neighbours move**: nine tokens. Many blocks are needed to cross the picture. A pyramid helps: each stage doubles the size of a token.
+# - **The neighbours move**: nine tokens. Many blocks are needed to cross the picture. A [pyramid](glossary.md#pyramid) helps: each stage doubles the size of a token.
 #
 # ## What does it cost as the picture grows?
 #
-# Multiply-adds of one mixer with $N$ tokens of $C$ channels. $M$ is the number of keys, $W^2 = 49$ the tokens of a window.
+# [Multiply-adds](glossary.md#multiply-add) of one mixer with $N$ tokens of $C$ channels. $M$ is the number of keys, $W^2 = 49$ the tokens of a window.
 #
 # | mixer | queries, keys, values, output | reduction | the two products | grows with |
 # |---|---|---|---|---|
@@ -313,7 +313,7 @@ who_moves()
 # | windows, shifted or not | $4 N C^2$ | | $2 N \cdot 49\, C$ | $N$ |
 # | local, then global | the sum of windows and SRA | | | $N^2$, over $R^2$ |
 # | pooling | | | $9 N C$ additions | $N$ |
-# | depthwise convolution | | | $9 N C$ | $N$ |
+# | [depthwise convolution](glossary.md#depthwise-convolution) | | | $9 N C$ | $N$ |
 
 
 # %%
@@ -434,7 +434,7 @@ for name, found in unaware.items():
 # - **Local, then global** has no blindness left in common: what one is blind to, the other sees.
 # - **Pooling and the convolution** know who their neighbours are, and are blind to nothing here.
 #
-# This is why PVT v1 adds a position table and v2 puts a convolution into its MLP.
+# This is why PVT v1 adds a [position table](glossary.md#position-table) and v2 puts a convolution into its MLP.
 
 # %% [markdown]
 # ## Linear SRA is not linear attention
@@ -484,7 +484,7 @@ print("linear SRA is blind to all order:      ", unaware["linear SRA"]["all"])
 # %% [markdown]
 # ## PVT v2 beside SegFormer's MiT
 #
-# SegFormer's encoder, the Mix Transformer (MiT), came out a few weeks before PVT v2, with some of the same authors. How far do the two differ? Overlapping patches of 7, 3, 3, 3 with strides 4, 2, 2, 2: the same. SRA with 8, 4, 2, 1: the same. The 3 × 3 convolution in the MLP, no position table, a norm after each stage: the same. **One number differs**, the ratio of the MLP in the first two stages.
+# SegFormer's encoder, the Mix Transformer (MiT), came out a few weeks before PVT v2, with some of the same authors. How far do the two differ? Overlapping [patches](glossary.md#patch) of 7, 3, 3, 3 with [strides](glossary.md#stride) 4, 2, 2, 2: the same. SRA with 8, 4, 2, 1: the same. The 3 × 3 convolution in the MLP, no position table, a norm after each stage: the same. **One number differs**, the ratio of the MLP in the first two stages.
 
 
 # %%
@@ -508,14 +508,14 @@ for k in range(6):
     )
 
 # %% [markdown]
-# For b5 even the ratios agree: PVT v2 b5 without its head *is* MiT-B5. A test of this project copies weights into transformers' `SegformerModel` and finds the same four maps to 12 digits.
+# For b5 even the ratios agree: PVT v2 b5 without its [head](glossary.md#head) *is* MiT-B5. A test of this project copies weights into transformers' `SegformerModel` and finds the same four maps to 12 digits.
 #
 # | | PVT v2 | SegFormer |
 # |---|---|---|
 # | MLP ratios, b0 to b4 | 8, 8, 4, 4 | 4, 4, 4, 4 |
 # | linear SRA | as a variant (b2_li) | no |
 # | made for | classification, detection, segmentation | segmentation |
-# | what follows the four maps | whatever the task needs | four linear layers, resized, added: an "all-MLP" decoder |
+# | what follows the four maps | whatever the task needs | four [linear layers](glossary.md#linear-layer), resized, added: an "all-MLP" decoder |
 # | what "R" means in the paper | the side of a square: 8, 4, 2, 1 | the tokens of a square: 64, 16, 4, 1 |
 #
 # (PVT v2, Table 1; SegFormer, section "Hierarchical Transformer Encoder" and its table of settings; both official codes. The authors answered the same question in whai362/PVT #48: the three papers are one line of work by one group.)
@@ -554,7 +554,7 @@ for i in range(4):
 #
 # ### Why a norm right after the patch embedding?
 #
-# *Asked in timm #1666 and dino #33. ViT and DeiT have none; Swin, Twins and PVT do.* A ViT enters once, with pixels of a known range. A pyramid enters four times, and three times from a stage whose numbers have grown on the residual stream. The norm makes all four entrances alike. v1 also adds a position table right there, which should be neither drowned nor deafening. Measured in the shipped model:
+# *Asked in timm #1666 and dino #33. ViT and DeiT have none; Swin, Twins and PVT do.* A ViT enters once, with pixels of a known range. A pyramid enters four times, and three times from a stage whose numbers have grown on the [residual stream](glossary.md#residual-stream). The norm makes all four entrances alike. v1 also adds a position table right there, which should be neither drowned nor deafening. Measured in the shipped model:
 
 # %%
 model = pvt_numpy.load_model()
@@ -579,7 +579,7 @@ for i, stage in enumerate(model.params["stages"]):
 #
 # A coincidence, in SRA. The ratios 8, 4, 2, 1 undo the strides, so that every stage has as many keys as stage 4 has tokens, which is (side / 32)². At 224 pixels that is $7^2 = 49$, at 448 it is 196. Only *linear* SRA fixes 49.
 #
-# Enough? Let us see how many keys are really used. If a row of probabilities were spread evenly over $k$ keys, its entropy would be $\log k$; so $e^{\mathrm{entropy}}$ is the number of keys that a token effectively reads.
+# Enough? Let us see how many keys are really used. If a row of probabilities were spread evenly over $k$ keys, its [entropy](glossary.md#entropy) would be $\log k$; so $e^{\mathrm{entropy}}$ is the number of keys that a token effectively reads.
 
 # %%
 print("effective keys in the last block of  stage 1   stage 2   stage 3   stage 4")
@@ -602,7 +602,7 @@ for side in (96, 128, 224, 320):
 #
 # ### Why does mere pooling compete?
 #
-# *Asked in sail-sg/poolformer #43.* Because the mixer is the smaller part. In PVT v2 b2 the MLPs do 57 to 77 % of each stage's work (table above). Patch embeddings, norms, residuals and the pyramid stay, too. MetaFormer's ablation goes to the end: with *no* mixer its smallest model still reaches 74.3 % on ImageNet, with pooling 77.2 % (sail-sg/poolformer #5 and README).
+# *Asked in sail-sg/poolformer #43.* Because the mixer is the smaller part. In PVT v2 b2 the MLPs do 57 to 77 % of each stage's work (table above). [Patch embeddings](glossary.md#patch-embedding), norms, residuals and the pyramid stay, too. MetaFormer's ablation goes to the end: with *no* mixer its smallest model still reaches 74.3 % on ImageNet, with pooling 77.2 % (sail-sg/poolformer #5 and README).
 #
 # We can ask the shipped model how much it needs its attention. Set the query weights to 0: all scores are 0, and every token reads all keys equally. Set the output weights to 0: no attention at all. Or set the MLPs' output to 0.
 
@@ -632,7 +632,7 @@ for name, params in cuts.items():
     print(f"{name:34} {model.labels[best]}: {share:.1%}")
 
 # %% [markdown]
-# One picture proves little. Over 300 photos of Imagenette that it has not seen, 30 of each class, at 128 pixels:
+# One picture proves nothing: without its MLPs the model calls most pictures a golf ball, and is right here by chance. Over 300 photos of Imagenette that it has not seen, 30 of each class, at 128 pixels:
 #
 # | the shipped model | right |
 # |---|---|
@@ -671,7 +671,7 @@ print(f"b2_li spends {spent / 1e6:.1f} of {encoder_size(li) / 1e6:.1f} million p
 #
 # 1. **It has no place on a grid.** SRA folds tokens into a map and merges squares of them. A token that is nowhere cannot be merged. Only stage 4 has $R = 1$. The same holds for the patch embeddings between stages.
 # 2. The maps of stages 1 to 3 go to detectors, which have no use for it.
-# 3. Later is not worse: CaiT (Touvron et al., 2021, section "Specializing layers for class attention") found that a ViT's class token is better inserted in the last layers.
+# 3. Later is not worse: CaiT (Touvron et al., 2021, section "Specializing layers for class attention") found that a ViT's [class token](glossary.md#class-token) is better inserted in the last layers.
 #
 # ### What does it do with a position? And why do others read it?
 #
@@ -758,7 +758,7 @@ pupils()
 #
 # ### The loss jumps to 6.93 and stays there
 #
-# *Asked in whai362/PVT #6, for PVT Large at epoch 38.* $\ln 1000 = 6.908$ is the loss of a model that gives all thousand classes the same answer, with label smoothing or without. The log shows it at 4.6, ten steps later at 6.93. So the numbers have not run off to infinity. From one moment to the next the network answers the same to everything, and no gradient leads back.
+# *Asked in whai362/PVT #6, for PVT Large at epoch 38.* $\ln 1000 = 6.908$ is the [loss](glossary.md#loss) of a model that gives all thousand classes the same answer, with label smoothing or without. The log shows it at 4.6, ten steps later at 6.93. So the numbers have not run off to infinity. From one moment to the next the network answers the same to everything, and no [gradient](glossary.md#gradient) leads back.
 
 # %%
 nothing = np.zeros((4, 1000))  # logits of a model that knows nothing
@@ -772,8 +772,8 @@ for name, value in (("ln 1000", math.log(1000)), ("its loss", float(loss(nothing
 #
 # *Asked in google/flax #2993 and discussion 1797.* Two defaults differ.
 #
-# - **Padding "SAME"** puts as few zeros as needed, and the smaller half in front. For 7 × 7 with stride 4 on 224 pixels that is 1 before and 2 behind. PyTorch's padding of 3 puts 3 before. So all windows sit 2 pixels further on. Give the numbers: `padding=((3, 3), (3, 3))`.
-# - **Layer norm**: Flax has $\epsilon = 10^{-6}$, PyTorch $10^{-5}$, and Flax computes the variance as $E[x^2] - E[x]^2$ unless told `use_fast_variance=False` (notebook 6, traps 2 and 4).
+# - **[Padding](glossary.md#padding) "SAME"** puts as few zeros as needed, and the smaller half in front. For 7 × 7 with stride 4 on 224 pixels that is 1 before and 2 behind. PyTorch's padding of 3 puts 3 before. So all windows sit 2 pixels further on. Give the numbers: `padding=((3, 3), (3, 3))`.
+# - **[Layer norm](glossary.md#layer-norm)**: Flax has $\epsilon = 10^{-6}$, PyTorch $10^{-5}$, and Flax computes the variance as $E[x^2] - E[x]^2$ unless told `use_fast_variance=False` (notebook 6, traps 2 and 4).
 #
 # The first is easily missed, because the answer survives it. In the shipped model:
 
