@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 import pvt_numpy
-from pvt_numpy import plots
+from pvt_numpy import plots, practice
 from pvt_numpy.analysis.answers import answers
 from pvt_numpy.layers.attention import as_map, attention, tokens
 from pvt_numpy.layers.head import mean_pool_head
@@ -103,7 +103,7 @@ print(f"the picture itself has {x.size} numbers")
 # 1. a **patch embedding** makes a coarser grid of wider tokens (notebook 2);
 # 2. a few **Transformer blocks** let the tokens exchange information; each block adds the result of attention to its input, and then the result of an MLP:
 #
-# $$y = x + \mathrm{Attention}(\mathrm{LN}(x)), \qquad z = y + \mathrm{MLP}(\mathrm{LN}(y)).$$
+# $$y = x + \mathrm{Attention}(\mathrm{LN}(x)), \qquad x' = y + \mathrm{MLP}(\mathrm{LN}(y)).$$
 #
 # (PVT v2 ends a stage with one more norm.) Let us walk through stage 3 with the package's own layers. It receives the map of stage 2 and has two blocks.
 
@@ -174,7 +174,7 @@ plots.pyramid(plots.photo_of(wide, **recipe), pvt_numpy.pyramid(wide, params, co
 # %% [markdown]
 # ## The last step, by hand
 #
-# From the last map to ten logits: the mean over all 49 tokens, then one linear layer, $z = W \bar x + b$. With loops:
+# From the last map to ten logits: the mean over all 49 tokens, then one linear layer, $z = W^\mathrm{head}\, \bar x + b$. With loops:
 
 
 # %%
@@ -210,29 +210,65 @@ for name, function in ways.items():
 #
 # ## Exercises
 #
-# **1.** Which part of the network holds most of the parameters? Use `pvt_numpy.parameter_shapes(config)`.
+# Write your answer into the empty cell and run it: the check says what is wrong, and often which slip gives exactly your answer. What is not written yet is said, too.
+
+# %% [markdown]
+# **1.** How many of the model's 3,412,330 numbers are in stage 4? Use `pvt_numpy.parameter_shapes(config)`, a dict from name to shape.
 #
+# <details><summary>Hint</summary>
+#
+# The names of stage 4 begin with `stages.3.`, because code counts from 0. An array of shape `(256, 160, 3, 3)` holds `np.prod(shape)` numbers.
+#
+# </details>
+
+# %% tags=["exercise"]
+in_stage_4 = ...
+
+practice.check(in_stage_4, "1.1")
+
+# %% [markdown]
 # <details><summary>Solution</summary>
 #
 # ```python
-# sizes = {}
-# for name, shape in pvt_numpy.parameter_shapes(config).items():
-#     part = ".".join(name.split(".")[:2]) if name.startswith("stages") else name.split(".")[0]
-#     sizes[part] = sizes.get(part, 0) + int(np.prod(shape))
+# shapes = pvt_numpy.parameter_shapes(config)
+# sizes = [
+#     sum(int(np.prod(shape)) for name, shape in shapes.items() if name.startswith(f"stages.{i}."))
+#     for i in range(4)
+# ]
 # print(sizes)
+# in_stage_4 = sizes[3]
 # ```
 #
-# The last two stages, with 0.9 and 2.0 of 3.4 million: channels grow, and a matrix grows with their square. The *work*, on the other hand, is spread over all stages, because the first ones have so many more tokens (`python -m pvt_numpy.summary` counts both).
+# 2.0 of 3.4 million; stage 3 has another 0.9. Channels grow, and a matrix grows with their square. The *work*, on the other hand, is spread over all stages, because the first ones have so many more tokens (`python -m pvt_numpy.summary` counts both).
 #
 # </details>
 
 # %% [markdown]
-# **2.** Turn the picture upside down (`x[:, :, ::-1]`, then `np.ascontiguousarray`). Does the answer stay the same? Why is there no guarantee?
+# **2.** Turn the picture upside down and run the model again. Does the answer stay the same? Why is there no guarantee?
 #
+# <details><summary>Hint</summary>
+#
+# The axes of `x` are pictures, colours, rows and columns. A slice `::-1` goes through an axis from its end.
+#
+# </details>
+
+# %% tags=["exercise"]
+def upside_down(x):
+    """Pictures (B, 3, H, W) with their rows from the bottom to the top."""
+    raise NotImplementedError
+
+
+practice.check(upside_down, "1.2")
+
+# %% [markdown]
 # <details><summary>Solution</summary>
 #
 # ```python
-# answers(pvt_numpy.forward(np.ascontiguousarray(x[:, :, ::-1]), params, config).logits[0], config)[1].round(3)
+# def upside_down(x):
+#     return x[:, :, ::-1]
+#
+# logits = pvt_numpy.forward(upside_down(x), params, config).logits[0]
+# print(answers(logits, config)[1].round(3))
 # ```
 #
 # Attention alone would not notice. But patches, the $3 \times 3$ convolutions and the border of zeros do (notebook 5), and the model was trained on pictures that stood upright. A ball has no top and bottom, so the golf ball is still recognised; try a church.
@@ -240,11 +276,57 @@ for name, function in ways.items():
 # </details>
 
 # %% [markdown]
-# **3.** How many tokens would stage 1 have for a picture of 1024 × 1024 pixels, and how many numbers would a full attention table between them hold?
+# **3.** How many scores would one full attention table of stage 1 hold, for a picture of 1024 × 1024 pixels?
 #
+# <details><summary>Hint</summary>
+#
+# A token of stage 1 is 4 × 4 pixels. A full table has a score for each pair of tokens.
+#
+# </details>
+
+# %% tags=["exercise"]
+scores = ...
+
+practice.check(scores, "1.3")
+
+# %% [markdown]
 # <details><summary>Solution</summary>
 #
+# ```python
+# scores = (256 * 256) ** 2
+# ```
+#
 # $256 \times 256 = 65\,536$ tokens, and a table of $65\,536^2 \approx 4.3 \cdot 10^9$ numbers: 17 GB in float32, for one head of one block. Notebook 3 shows the way out.
+#
+# </details>
+
+# %% [markdown]
+# **4.** `head_by_hand` takes one picture. Write the same for a batch, without loops. If there is no `weight`, the features themselves are the answer.
+#
+# <details><summary>Hint</summary>
+#
+# The mean goes over the axis of the tokens, `axis=1`. A linear layer on a batch is `features @ weight.T + bias`. Two results come back, the logits and the pooled features.
+#
+# </details>
+
+# %% tags=["exercise"]
+def my_head(x, weight=None, bias=None):
+    """x (B, N, C) -> logits (B, num_labels), or the features without a weight; and the features (B, C)."""
+    raise NotImplementedError
+
+
+practice.check(my_head, "mean_pool_head")
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def my_head(x, weight=None, bias=None):
+#     pooled = x.mean(axis=1)
+#     return (pooled if weight is None else pooled @ weight.T + bias), pooled
+# ```
+#
+# v1 has another head: in its last stage a learned *class token* is put before the others, and the answer is read from it alone. Notebook 4 looks at what it reads.
 #
 # </details>
 

@@ -17,7 +17,7 @@ sys.path.insert(0, "..")  # the package, one folder up
 import numpy as np
 
 import pvt_numpy
-from pvt_numpy import VARIANTS, plots
+from pvt_numpy import VARIANTS, plots, practice
 from pvt_numpy.config import stage_grids
 from pvt_numpy.layers.convolution import conv2d, windows
 from pvt_numpy.layers.layernorm import layer_norm
@@ -36,9 +36,9 @@ pixels.shape
 # %% [markdown]
 # ## v1: squares
 #
-# PVT v1 cuts the picture into squares of $4 \times 4$ pixels. A square has $4 \cdot 4 \cdot 3 = 48$ numbers; written as one row and multiplied by a learned matrix $W$ it becomes a token of $C$ numbers, which a layer norm brings to mean 0 and variance 1:
+# PVT v1 cuts the picture into squares of $4 \times 4$ pixels. A square has $4 \cdot 4 \cdot 3 = 48$ numbers; written as one row and multiplied by a learned matrix $W^E$ it becomes a token of $C$ numbers, which a layer norm brings to mean 0 and variance 1:
 #
-# $$t = \mathrm{LN}\big(\mathrm{flatten}(\text{patch})\, W + b\big), \qquad W \in \mathbb{R}^{48 \times C}.$$
+# $$t = \mathrm{LN}\big(\mathrm{flatten}(\text{patch})\, W^E + b\big), \qquad W^E \in \mathbb{R}^{48 \times C}.$$
 #
 # (PVT, section "Feature Pyramid for Transformer".) With loops, for matrices as PyTorch stores them, $(C, 3, 4, 4)$:
 
@@ -97,9 +97,9 @@ print("package:", v1_tokens.shape, "on a grid of", grid)
 #
 # ## v2: squares that overlap
 #
-# If something in the picture crosses the border between two patches, its halves end up in two tokens that know nothing of each other. PVT v2 makes patches larger than the step between them. For a stride $S$ its section on overlapping patch embedding takes
+# If something in the picture crosses the border between two patches, its halves end up in two tokens that know nothing of each other. PVT v2 makes patches larger than the step between them. Its section on overlapping patch embedding takes
 #
-# $$\text{kernel } 2S - 1, \qquad \text{stride } S, \qquad \text{padding } S - 1 .$$
+# $$\text{kernel} = 2 \cdot \text{stride} - 1, \qquad \text{padding} = \text{stride} - 1 .$$
 #
 # So $7 \times 7$ with stride 4 at the entrance, $3 \times 3$ with stride 2 between the stages. Blue: one token's patch. Orange: its right neighbour's. White dots: the middles of all patches.
 
@@ -195,7 +195,7 @@ for by in (1, 2, 3):
 # %% [markdown]
 # ## The edge
 #
-# v1 does not pad. Rows and columns that do not fill a patch are *dropped*, and this happens at every stage. v2 pads by half a patch, so every pixel is in some patch and a grid has $\lceil H / S \rceil$ rows.
+# v1 does not pad. Rows and columns that do not fill a patch are *dropped*, and this happens at every stage. v2 pads by half a patch, so every pixel is in some patch and a grid has $\lceil \text{rows} / \text{stride} \rceil$ rows.
 
 # %%
 for size in ((224, 224), (230, 230), (225, 301), (255, 255)):
@@ -222,30 +222,138 @@ print(below.shape, "->", tokens_1.shape, "on", grid_1)
 
 # %% [markdown]
 # ## Exercises
+
+# %% [markdown]
+# **1.** In the figure with the frames, a token of v2's stage 4 sees $63 \times 63$ pixels through the patch embeddings alone. How many pixels wide is what a token of stage 3 sees?
 #
-# **1.** In the figure with the frames: why does a token of v2's stage 4 see $63 \times 63$ pixels through the patch embeddings alone?
+# <details><summary>Hint</summary>
 #
+# Go back one stage at a time. $n$ neighbouring tokens see $(n - 1) \cdot \text{stride} + \text{kernel}$ tokens, or pixels, below.
+#
+# </details>
+
+# %% tags=["exercise"]
+pixels_wide = ...
+
+practice.check(pixels_wide, "2.1")
+
+# %% [markdown]
 # <details><summary>Solution</summary>
 #
-# Going back one stage, $n$ neighbouring tokens see $(n - 1) \cdot S + K$ tokens below. From one token of stage 4: $1 \to 3 \to 7 \to 15$ tokens of stage 1, by $K = 3$, $S = 2$ each time; and $(15 - 1) \cdot 4 + 7 = 63$ pixels.
+# ```python
+# pixels_wide = 1
+# for kernel, stride in ((3, 2), (3, 2), (7, 4)):  # from stage 3 down to the picture
+#     pixels_wide = (pixels_wide - 1) * stride + kernel
+# ```
+#
+# $1 \to 3 \to 7$ tokens of stage 1, and $(7 - 1) \cdot 4 + 7 = 31$ pixels. One stage more gives 15 tokens of stage 1 and the 63 pixels of stage 4.
 #
 # </details>
 
 # %% [markdown]
-# **2.** The paper's rule says kernel $2S - 1$. What would kernel $S$ with padding 0 give? And kernel $S + 1$?
+# **2.** The paper's rule says that the kernel is twice the stride less one. What would a kernel as large as the stride with padding 0 give? And one larger by one?
 #
 # <details><summary>Solution</summary>
 #
-# Kernel $S$ is v1. With $S + 1$, neighbours share one row of pixels; with $2S - 1$ they share $S - 1$ in each direction, and only the middle row (column) of a patch belongs to it alone: the largest kernel that leaves every patch something of its own. With $2S$ every pixel would be in two patches in each direction.
+# As large as the stride is v1. Larger by one, and neighbours share one row of pixels. With $2 \cdot \text{stride} - 1$ they share $\text{stride} - 1$ in each direction, and only the middle row (column) of a patch belongs to it alone: the largest kernel that leaves every patch something of its own. With $2 \cdot \text{stride}$ every pixel would be in two patches in each direction.
 #
 # </details>
 
 # %% [markdown]
-# **3.** The model's pixels are normalised per colour before they come here. Could the patch embedding do this itself?
+# **3.** The model's pixels are normalised per colour before they come here: $(x - \text{mean})/\text{std}$. Could the patch embedding do this itself? Put it into its weight and its bias.
 #
+# <details><summary>Hint</summary>
+#
+# Write the sum of the convolution for a normalised pixel and sort: what multiplies $x$ is the new weight, and what does not is added to the bias.
+#
+# </details>
+
+# %% tags=["exercise"]
+def absorb(weight, bias, mean, std):
+    """weight (C', C, k, k), bias (C',), mean and std (C,) -> the weight and bias for plain pixels."""
+    raise NotImplementedError
+
+
+practice.check(absorb, "2.3")
+
+# %% [markdown]
 # <details><summary>Solution</summary>
 #
-# Inside the picture, yes: $(p - m)/s$ is linear, so $W$ can be divided by $s$ and $-Wm/s$ put into $b$. At the border it could not: padding puts zeros where pixels are missing, and zero means "mean colour" only after normalising.
+# ```python
+# def absorb(weight, bias, mean, std):
+#     scaled = weight / std[:, None, None]
+#     return scaled, bias - np.einsum("ockl,c->o", scaled, mean)
+#
+# mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+# plain = pixels * std + mean  # the pixels from 0 to 1
+# one = conv2d(plain, *absorb(**v2, mean=mean, std=std), stride=4)
+# print("inside the picture it can:", np.allclose(one, conv2d(pixels, **v2, stride=4), atol=1e-3))
+# other = conv2d(plain, *absorb(**v2, mean=mean, std=std), stride=4, padding=3)
+# apart = np.abs(other - conv2d(pixels, **v2, stride=4, padding=3))[0].max(axis=-1) > 1e-3
+# print(f"with padding {apart.sum()} tokens differ, and inside", apart[1:, 1:].sum())
+# ```
+#
+# Inside the picture it can. At the border it cannot: padding puts zeros where pixels are missing, and zero means "mean colour" only after normalising.
+#
+# </details>
+
+# %% [markdown]
+# **4.** Write v1's patch embedding: the picture in squares, a linear layer, a norm. `conv2d` and `layer_norm` are there.
+#
+# <details><summary>Hint</summary>
+#
+# The convolution's stride is the side of the kernel. It gives a map $(B, H, W, C')$; tokens are the same numbers as $(B, HW, C')$. The grid comes back beside them.
+#
+# </details>
+
+# %% tags=["exercise"]
+def my_patch_embed(x, proj, norm, *, stride, eps):
+    """x (B, H, W, C), proj and norm with weight and bias -> tokens (B, N, C') and their grid."""
+    raise NotImplementedError
+
+
+practice.check(my_patch_embed, "patch_embed")
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def my_patch_embed(x, proj, norm, *, stride, eps):
+#     y = conv2d(x, **proj, stride=stride)
+#     B, H, W, C = y.shape
+#     return layer_norm(y.reshape(B, H * W, C), **norm, eps=eps), (H, W)
+# ```
+#
+# </details>
+
+# %% [markdown]
+# **5.** And v2's, whose patches overlap.
+#
+# <details><summary>Hint</summary>
+#
+# Only the padding is new, and it depends on the kernel's side, `proj["weight"].shape[-1]`: half of it, rounded down.
+#
+# </details>
+
+# %% tags=["exercise"]
+def my_overlapping_embed(x, proj, norm, *, stride, eps):
+    """As above; the patches are larger than the stride, and the map is padded with zeros."""
+    raise NotImplementedError
+
+
+practice.check(my_overlapping_embed, "overlapping_patch_embed")
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def my_overlapping_embed(x, proj, norm, *, stride, eps):
+#     y = conv2d(x, **proj, stride=stride, padding=proj["weight"].shape[-1] // 2)
+#     B, H, W, C = y.shape
+#     return layer_norm(y.reshape(B, H * W, C), **norm, eps=eps), (H, W)
+# ```
+#
+# $7 // 2 = 3$ and $3 // 2 = 1$: with a kernel of $2 \cdot \text{stride} - 1$, half of it rounded down is the $\text{stride} - 1$ of the paper.
 #
 # </details>
 

@@ -1,17 +1,17 @@
 # %% [markdown]
 # # 5 · From v1 to v2
 #
-# PVT v2 keeps the pyramid and changes three things. Patches overlap (notebook 2). A depthwise convolution inside the MLP replaces the position table.
-# And attention has a variant whose cost grows only linearly with the number of pixels. This notebook is about the second and the third.
+# PVT v2 keeps the pyramid. Its paper names three changes: patches overlap (notebook 2); a depthwise convolution inside the MLP replaces the position table; and attention has a variant whose cost grows only linearly with the number of pixels. The code has a few more. This notebook is about all but the first.
 #
 # **What you will do.** Show that attention by itself does not know where a token is; look at v1's position table and resize it; build the depthwise convolution with loops, then vectorised;
-# watch zero padding tell the tokens of a blank picture where they are, and read positions out of real features; run the same weights at eight picture sizes; build the pooling of linear SRA.
+# watch zero padding tell the tokens of a blank picture where they are, and read positions out of real features; run the same weights at eight picture sizes; assemble linear SRA step by step.
 #
 # **What you will learn.** Why a transformer needs positions at all, how a border of zeros can replace a learned table, what happens to both when the picture's size changes, and where the linear cost of linear SRA comes from.
 #
 # **What you need.** NumPy; notebook 3, or an idea of what attention is. About 40 minutes. Stages, blocks and heads are counted from 1, as the paper counts its stages. Code counts from 0: `stages.0` is stage 1.
 
 # %%
+import re
 import sys
 
 sys.path.insert(0, "..")  # the package, one folder up
@@ -20,12 +20,16 @@ import numpy as np
 from PIL import Image
 
 import pvt_numpy
-from pvt_numpy import plots
+from pvt_numpy import VARIANTS, parameter_shapes, plots, practice
 from pvt_numpy.analysis.answers import answers
-from pvt_numpy.layers.attention import attention
+from pvt_numpy.layers.activations import gelu
+from pvt_numpy.layers.attention import attention, linear_attention
 from pvt_numpy.layers.depthwise import depthwise_conv2d
+from pvt_numpy.layers.layernorm import layer_norm
 from pvt_numpy.layers.position import resize_positions
 from pvt_numpy.layers.resize import adaptive_average_pool, bilinear_matrix
+from pvt_numpy.layers.run import Only
+from pvt_numpy.layers.softmax import softmax
 
 PICTURE = "golf_ball.jpg"  # or a picture of yours
 
@@ -34,6 +38,30 @@ config = model.config
 x = pvt_numpy.preprocess(PICTURE, **model.preprocessing)
 
 # %% [markdown]
+# ## What changed, by the names of the parameters
+#
+# The parameters tell what a model is made of. These are in one version and not in the other:
+
+
+# %%
+def kinds(variant):
+    """The names of its parameters, with i for every stage and j for every block."""
+    names = parameter_shapes(VARIANTS[variant])
+    return {re.sub(r"blocks\.\d+", "blocks.j", re.sub(r"stages\.\d", "stages.i", n)) for n in names}
+
+
+tiny, b1, b2, b2_li = map(kinds, ("pvt_tiny", "pvt_v2_b1", "pvt_v2_b2", "pvt_v2_b2_li"))
+print("only in v1:  ", *sorted(tiny - b1))
+print("only in v2:  ", *sorted(b1 - tiny))
+print("b2_li has the names of b2:", b2 == b2_li)
+
+# %% [markdown]
+# So the authors' code differs in more than the three points of the paper:
+#
+# - The **class token** is gone. v2 averages the tokens of the last stage (notebook 1).
+# - A **norm ends every stage** (`stages.i.norm`). v1 has a single one, before its head.
+# - The linear variant b2_li has no parameters of another name, but it puts a **ReLU** between the first linear layer of its MLP and the depthwise convolution; a GELU follows the convolution as in the others. (The field `relu_first` of `dwconv_mlp`.)
+#
 # ## Attention does not know where
 #
 # In $\mathrm{Softmax}(q k^\top/\sqrt{d})\,v$ no index of a token appears, only its content. Shuffle the tokens, and the outputs are the same, shuffled. Here is the last stage's attention layer of the model ($R = 1$, so every token is a key), on random tokens:
@@ -57,7 +85,7 @@ print("shuffled in, shuffled out:", np.allclose(straight[:, order], shuffled, at
 #
 # PVT v1 learns one vector per position and adds it to the tokens of each stage; in the last stage a class token comes first and has a row of its own:
 #
-# $$z = \mathrm{LN}(\mathrm{patches}\,W) + E_\mathrm{pos}, \qquad E_\mathrm{pos} \in \mathbb{R}^{N \times C}.$$
+# $$x = \mathrm{LN}(\mathrm{patches}\,W^E) + E_\mathrm{pos}, \qquad E_\mathrm{pos} \in \mathbb{R}^{N \times C}.$$
 #
 # A small v1 model, `pvt_v1_nano`, was trained for this project in NumPy, on pictures of 64 pixels. Its grids are $16 \times 16$, $8 \times 8$, and twice $4 \times 4$.
 # Here is the table of stage 3. Each tile shows how similar one position's vector is to all others; on the right the same table is resized to $7 \times 7$, for a picture of 112 pixels.
@@ -92,7 +120,7 @@ for rows in range(1, 7):
 # ### Another picture size
 #
 # A table for $16 \times 16$ positions does not fit a grid of $16 \times 24$. The remedy is to resize it like a picture, bilinearly, every channel for itself; the class token's row is left alone.
-# (The official code does the same, and rightly at most sizes. It fails only if a stage's $H \cdot W$ happens to equal stage 1's trained count, 3,136: there it takes the table as it is, which raises an error at 448 × 448 pixels and scrambles the positions at 112 × 448. Hugging Face's raises an error at nearly every size but the trained one.)
+# (The official code does the same, and rightly at most sizes. It takes the table as it is if a stage has as many tokens as stage 1 had in training, 3,136. On another grid than that stage's own this is wrong: at 448 × 448 pixels stage 2 has 3,136 tokens, and an error is raised; at 112 × 448 stage 1 has a grid of 28 × 112, and the positions are scrambled. Hugging Face's code raises an error at nearly every size but the trained one.)
 # First with loops. A new cell's centre is put on the old grid, and the four nearest old centres are mixed:
 
 
@@ -134,7 +162,7 @@ print("equals by hand:", np.allclose(vectorised.reshape(by_hand.shape), by_hand,
 #
 # PVT v2 has no table. In its section on convolutional feed-forward it puts a $3 \times 3$ *depthwise* convolution with zero padding between the two linear layers of each MLP:
 #
-# $$\mathrm{MLP}(x) = \mathrm{GELU}(\mathrm{DWConv}(x W_1))\, W_2 .$$
+# $$\mathrm{MLP}(x) = \mathrm{GELU}(\mathrm{DWConv}(x W^1))\, W^2 .$$
 #
 # Depthwise means: each channel has its own $3 \times 3$ kernel and sees no other channel. With loops:
 
@@ -251,42 +279,51 @@ print(f"zeros {spread_over_map(with_zeros):.1f}; continued {spread_over_map(cont
 # %% [markdown]
 # ### Can the position be read from real features?
 #
-# A blank picture is a special case. For a fair test, cut 16 squares out of the picture and turn each by a random number of quarter turns, so that content says nothing about place. From the tokens of eight of them, fit a *linear* map to the token's row and column;
-# test it on the other eight. $R^2 = 1$ means the position can be read off exactly, $0$ means not at all.
+# A blank picture is a special case. For a fair test, cut squares out of the picture and turn each by a random number of quarter turns, so that content says nothing about place. From the tokens of some of them, fit a *linear* map to the token's row and column; test it on 16 others.
+# The share of the variance that it explains there is 1 if the position can be read off exactly, and 0 if it tells nothing.
 
 # %%
 picture = Image.open(PICTURE).convert("RGB")
 crops = []
-for _ in range(16):
+for _ in range(48):
     size = int(rng.integers(min(picture.size) // 2, min(picture.size) * 7 // 8))
     left, top = (int(rng.integers(0, n - size + 1)) for n in picture.size)
     crop = picture.crop((left, top, left + size, top + size))
     crops.append(crop.rotate(90 * int(rng.integers(4))))
 crops = pvt_numpy.preprocess(crops, **model.preprocessing)
-halves = []
-for half in (crops[:8], crops[8:]):
-    halves.append({})
-    pvt_numpy.forward(half, model.params, config, trace=halves[-1])
+seen = {}  # name -> tokens of all crops, of stages when they are entered and left
+for start in range(0, len(crops), 8):
+    part = Only(r"stages\.\d\.(patch_embed|blocks\.1)")
+    pvt_numpy.forward(crops[start : start + 8], model.params, config, trace=part)
+    for name, array in part.items():
+        seen.setdefault(name, []).append(array)
+seen = {name: np.concatenate(arrays) for name, arrays in seen.items()}
 
 
-def position_r2(name, stage):
-    """How well the place can be read from the tokens `name`, on pictures not used for the fit."""
-    H, W = halves[0][f"stages.{stage}.grid"]
-    where = np.tile(np.stack(np.indices((H, W)).reshape(2, -1), axis=-1) / (H - 1) * 2 - 1, (8, 1))
-    fit, test = (half[name].reshape(8 * H * W, -1).astype(np.float64) for half in halves)
+def position_share(name, count):
+    """The share of the variance of the place that the tokens `name` explain, fitted on `count` crops, tested on 16."""
+    tokens = seen[name].astype(np.float64)
+    side = int(tokens.shape[1] ** 0.5)
+    where = np.stack(np.indices((side, side)).reshape(2, -1), axis=-1) / (side - 1) * 2 - 1
+    fit, test = (part.reshape(-1, part.shape[-1]) for part in (tokens[:count], tokens[-16:]))
     mean = fit.mean(axis=0)
     fit, test = fit - mean, test - mean
-    solution = np.linalg.solve(fit.T @ fit + 1e-3 * len(fit) * np.eye(fit.shape[1]), fit.T @ where)
-    return 1 - ((test @ solution - where) ** 2).sum() / (where**2).sum()
+    gram = fit.T @ fit + 1e-3 * len(fit) * np.eye(fit.shape[1])
+    found = test @ np.linalg.solve(gram, fit.T @ np.tile(where, (count, 1)))
+    return 1 - ((found - np.tile(where, (16, 1))) ** 2).sum() / (16 * (where**2).sum())
 
 
 for stage in range(4):
-    before = position_r2(f"stages.{stage}.patch_embed", stage)
-    after = position_r2(f"stages.{stage}.blocks.1", stage)
-    print(f"stage {stage + 1}: R² = {before:.2f} on entering, {after:.2f} on leaving")
+    for part, word in (("patch_embed", "on entering"), ("blocks.1", "on leaving")):
+        shares = [position_share(f"stages.{stage}.{part}", count) for count in (8, 16, 32)]
+        shown = ", ".join(f"{share:5.2f}" for share in shares)
+        print(f"stage {stage + 1}, {word:11}: {shown} of the variance, fitted on 8, 16, 32 crops")
 
 # %% [markdown]
-# In the first stages a token does not know where it is; on entering the last, more than half of the variance of its place can be read from it. The blocks of the last stage lose some of it again: for these blocks it matters what the picture shows, and not where. Nobody gives v2 its positions: they come in from the border.
+# In the first stages a token does not know where it is. In the last, most of the variance of its place can be read from it. Nobody gives v2 its positions: they come in from the border.
+#
+# **A lesson about probes.** Look at the last stage, fitted on 8 crops: the blocks seem to *lose* some of the position again. An earlier version of this notebook said so, and gave a reason. But 8 crops are $8 \cdot 49 = 392$ tokens, and a token has 256 channels: such a fit learns its tokens by heart. With more crops the order turns round.
+# Measured on 300 photos of Imagenette's validation set, each turned at random, 150 to fit and 150 to test, in six splits: 0.54 on entering the last stage, 0.59 after its first block, 0.60 after its second, each ± 0.01. The blocks of the last stage lose nothing; they add a little.
 
 # %% [markdown]
 # ## Any picture size
@@ -314,12 +351,12 @@ plots.pyramid(plots.photo_of(wide_x, **wide), pvt_numpy.pyramid(wide_x, model.pa
 # %% [markdown]
 # ## Linear SRA
 #
-# With ratio $R$, SRA has $M = hw / R^2$ keys for $hw$ queries: the table shrinks by $R^2$, but still grows with the *square* of the number of pixels. PVT v2's section on linear SRA gives
+# With ratio $R$, SRA has $M = N / R^2$ keys for $N = HW$ queries: the table shrinks by $R^2$, but still grows with the *square* of the number of pixels. PVT v2's section on linear SRA gives, in our letters,
 #
-# $$\Omega(\mathrm{SRA}) = \frac{2 h^2 w^2 c}{R^2} + h w c^2 R^2, \qquad \Omega(\text{linear SRA}) = 2 h w P^2 c, \quad P = 7 .$$
+# $$\Omega(\mathrm{SRA}) = \frac{2 N^2 C}{R^2} + N C^2 R^2, \qquad \Omega(\text{linear SRA}) = 2 N \cdot 7^2\, C .$$
 #
-# The first term of the left formula and the right formula are the two products $qk^\top$ and $pv$: $2NMc$ multiply-adds with $N = hw$ and $M = hw/R^2$ or $M = P^2 = 49$.
-# (The second term is the reducing convolution. Counting one multiplication for each output, input channel and tap gives $\frac{hw}{R^2} \cdot c \cdot c R^2 = h w c^2$, without the $R^2$ that the paper prints; `plots.attention_cost` counts this way.)
+# The first term of the left formula and the right formula are the two products with the queries and with the values: $2NMC$ multiply-adds with $M = N/R^2$ keys or $M = 7^2 = 49$ keys.
+# (The second term is the reducing convolution. Counting one multiplication for each output, input channel and tap gives $\frac{N}{R^2} \cdot C \cdot C R^2 = N C^2$, without the $R^2$ that the paper prints; `plots.attention_cost` counts this way.)
 #
 # Linear SRA has no ratio: it averages the map into $7 \times 7$ bins, at every stage and for every picture. If 7 does not divide the grid, the bins are uneven and overlap. In a grid of $n$ rows bin $i$ runs from $\lfloor i n / 7 \rfloor$ to $\lceil (i + 1) n / 7 \rceil$, for $i$ from 0 to 6. With loops:
 
@@ -355,6 +392,51 @@ for name, function in ways.items():
 # There is little to win: each of the 49 turns is a large NumPy mean already. The package writes the pooling as one matrix for the rows and one for the columns.
 # This takes only three lines, it shares its code with the resizing above, and its gradient is the same product with both matrices transposed.
 #
+# ### Step by step
+#
+# Pooling is the first of four steps that make the reduced map; after them comes the attention of notebook 3. The shipped model is not a linear one, so the weights here are random, for a map of 10 × 13 tokens with 16 channels and two heads.
+
+# %%
+C, H, W = 16, 10, 13
+
+
+def random_layer(*shape):
+    return {"weight": rng.normal(0, 0.3, shape), "bias": rng.normal(0, 0.3, shape[0])}
+
+
+layer = {
+    "q": random_layer(C, C),
+    "kv": random_layer(2 * C, C),
+    "proj": random_layer(C, C),
+    "sr": random_layer(C, C, 1, 1),
+    "norm": random_layer(C),
+}
+x_map = rng.standard_normal((H, W, C))
+
+bins = pool_by_hand(x_map, 7).reshape(49, C)  # 1. the mean of each of 7 x 7 bins
+# 2. a convolution of 1 x 1 is a linear layer on every token
+mixed = bins @ layer["sr"]["weight"][:, :, 0, 0].T + layer["sr"]["bias"]
+normed = layer_norm(mixed, **layer["norm"], eps=1e-5)  # 3. a norm
+reduced = gelu(normed)  # 4. and a GELU, which SRA does not have
+
+queries = x_map.reshape(H * W, C) @ layer["q"]["weight"].T + layer["q"]["bias"]
+kv = reduced @ layer["kv"]["weight"].T + layer["kv"]["bias"]
+heads = []
+for channels in (slice(0, 8), slice(8, 16)):  # two heads of d = 8 channels
+    keys, values = kv[:, :C][:, channels], kv[:, C:][:, channels]
+    probs = softmax(queries[:, channels] @ keys.T / 8**0.5)  # (N, M): 130 queries, 49 keys
+    heads.append(probs @ values)
+y = np.concatenate(heads, axis=1) @ layer["proj"]["weight"].T + layer["proj"]["bias"]
+
+for name, array in {"tokens": x_map.reshape(H * W, C), "bins": bins, "mixed": mixed, "reduced": reduced,
+                    "probs of a head": probs, "result": y}.items():  # fmt: skip
+    print(f"{name:16} {array.shape}")
+packaged, _ = linear_attention(x_map.reshape(1, H * W, C), (H, W), **layer, heads=2, eps=1e-5)
+print("equals the package:", np.allclose(y, packaged[0]))
+
+# %% [markdown]
+# ### What it saves
+#
 # What linear SRA saves depends on the size. At 224 pixels SRA already has $7 \times 7$ keys in every stage, so the two tables are equally large and linear SRA only saves the large convolutions. For larger pictures the curves move apart:
 
 # %%
@@ -369,44 +451,205 @@ for side in (224, 448, 896):
 
 # %% [markdown]
 # ## Exercises
-#
+
+# %% [markdown]
 # **1.** How many blocks would it take for the border to reach the middle of stage 1 (56 × 56), if there were only stage 1?
 #
+# <details><summary>Hint</summary>
+#
+# The patch embedding reaches one row, each block one more. All rows of the upper half have to be reached.
+#
+# </details>
+
+# %% tags=["exercise"]
+blocks = ...
+
+practice.check(blocks, "5.1")
+
+# %% [markdown]
 # <details><summary>Solution</summary>
 #
-# One row is reached by the patch embedding, and each block adds one; the middle is 28 rows from the border. So 27 blocks. The pyramid makes it fast: a token of stage 4 is as wide as eight tokens of stage 1.
+# ```python
+# blocks = 56 // 2 - 1
+# ```
+#
+# One row is reached by the patch embedding, and each block adds one; a half has 28 rows. So 27 blocks. The pyramid makes it fast: a token of stage 4 is as wide as eight tokens of stage 1.
 #
 # </details>
 
 # %% [markdown]
-# **2.** Shuffling tokens changed nothing for attention with $R = 1$. Try it with the attention layer of stage 1 and $R = 8$. What do you expect if you shuffle whole $8 \times 8$ squares instead of tokens?
+# **2.** Shuffling tokens changed nothing for attention with $R = 1$. Try it with the attention layer of stage 1 and $R = 8$. What do you expect if you shuffle whole rows of $8 \times 8$ squares instead of tokens?
 #
+# <details><summary>Hint</summary>
+#
+# A reshape gives rows of squares an axis of their own: `(B, H // R, R, W, C)`. Then put them in the new order.
+#
+# </details>
+
+# %% tags=["exercise"]
+def shuffle_squares(x, grid, ratio, order):
+    """x (B, N, C) on a grid (H, W): place i gets the row of ratio x ratio squares that was at order[i]."""
+    raise NotImplementedError
+
+
+practice.check(shuffle_squares, "5.2")
+
+# %% [markdown]
 # <details><summary>Solution</summary>
 #
-# Shuffled tokens give other outputs: the convolution has a different weight for every place in its square, so other tokens at these places make other keys. Shuffling whole squares only changes the order of the keys. A sum over keys does not depend on their order, so the outputs are the old ones, shuffled in the same way:
-#
 # ```python
+# def shuffle_squares(x, grid, ratio, order):
+#     (B, N, C), (H, W) = x.shape, grid
+#     return x.reshape(B, H // ratio, ratio, W, C)[:, order].reshape(B, N, C)
+#
 # sra = model.params["stages"][0]["blocks"][0]["attn"]
-# squares = rng.standard_normal((1, 7, 8, 7, 8, 32)).astype(np.float32)   # square row, row, square column, column
-# rows = rng.permutation(7)
-# a, _ = attention(squares.reshape(1, 3136, 32), (56, 56), **sra, heads=1, ratio=8, eps=1e-6)
-# b, _ = attention(squares[:, rows].reshape(1, 3136, 32), (56, 56), **sra, heads=1, ratio=8, eps=1e-6)
-# np.allclose(a.reshape(squares.shape)[:, rows], b.reshape(squares.shape), atol=1e-4)
+# fine = rng.standard_normal((1, 3136, 32)).astype(np.float32)
+# rows, single = rng.permutation(7), rng.permutation(3136)
+#
+# def stage_1(x):
+#     return attention(x, (56, 56), **sra, heads=1, ratio=8, eps=1e-6)[0]
+#
+# moved = stage_1(shuffle_squares(fine, (56, 56), 8, rows))
+# print("squares:", np.allclose(moved, shuffle_squares(stage_1(fine), (56, 56), 8, rows), atol=1e-4))
+# print("tokens: ", np.allclose(stage_1(fine[:, single]), stage_1(fine)[:, single], atol=1e-4))
+# ```
+#
+# Shuffled tokens give other outputs: the convolution has a different weight for every place in its square, so other tokens at these places make other keys. Shuffling whole squares only changes the order of the keys. A sum over keys does not depend on their order, so the outputs are the old ones, shuffled in the same way.
+#
+# </details>
+
+# %% [markdown]
+# **3.** From which side on, in whole pixels, does SRA need more multiply-adds than linear SRA? Use `plots.attention_cost` and square pictures.
+#
+# <details><summary>Hint</summary>
+#
+# Try one side after the other. It is not a multiple of 32.
+#
+# </details>
+
+# %% tags=["exercise"]
+side = ...
+
+practice.check(side, "5.3")
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# side = 1
+# while True:
+#     sra, linear = (plots.attention_cost(config, (side, side), kind)[0] for kind in ("SRA", "linear SRA"))
+#     if sra > linear:
+#         break
+#     side += 1
+# print(side)
+# ```
+#
+# 209. On smaller pictures SRA has fewer than $7 \times 7$ keys in most stages. v2 rounds its grids up, so 209 to 212 pixels cost the same: whoever tries multiples of 4 finds 212, and of 32, 224.
+#
+# </details>
+
+# %% [markdown]
+# **4.** Write v1's positions: the class token, if there is one, is put first, and the table is added, on the grid that it was learned on or on another. `resize_by_hand` stands above.
+#
+# <details><summary>Hint</summary>
+#
+# The class token is `(1, 1, C)`, and has to be repeated for every picture: `np.repeat`. Its row of the table comes first and is not resized. If the table has such a row and there is no class token, leave the row out.
+#
+# </details>
+
+# %% tags=["exercise"]
+def my_positions(x, grid, pos_embed, cls_token=None, *, stored_grid):
+    """x (B, N, C) and pos_embed (1, N', C), learned on `stored_grid` -> (B, N, C), or (B, 1 + N, C)."""
+    raise NotImplementedError
+
+
+practice.check(my_positions, "add_positions")
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def my_positions(x, grid, pos_embed, cls_token=None, *, stored_grid):
+#     first = pos_embed.shape[1] - stored_grid[0] * stored_grid[1]  # 1 with a row for the class token
+#     table = resize_by_hand(pos_embed[:, first:], stored_grid, grid)
+#     if cls_token is None:
+#         return x + table
+#     x = np.concatenate([np.repeat(cls_token, len(x), axis=0), x], axis=1)
+#     return x + np.concatenate([pos_embed[:, :first], table], axis=1)
 # ```
 #
 # </details>
 
 # %% [markdown]
-# **3.** At which picture side do SRA and linear SRA need equally many multiply-adds? Use `plots.attention_cost`.
+# **5.** Put linear SRA together for a batch, with any number of heads.
 #
+# <details><summary>Hint</summary>
+#
+# The steps stand above, for one picture. `adaptive_average_pool(maps, 7)` takes maps $(B, H, W, C)$. Heads: notebook 3.
+#
+# </details>
+
+# %% tags=["exercise"]
+def my_linear_attention(x, grid, q, kv, proj, sr, norm, *, heads, eps):
+    """x (B, N, C) on a grid (H, W) -> y (B, N, C) and probs (B, heads, N, M) with M = 49."""
+    raise NotImplementedError
+
+
+practice.check(my_linear_attention, "linear_attention")
+
+# %% [markdown]
 # <details><summary>Solution</summary>
 #
 # ```python
-# for side in range(128, 289, 32):
-#     print(side, [plots.attention_cost(config, (side, side), kind)[0] for kind in ("SRA", "linear SRA")])
+# def my_linear_attention(x, grid, q, kv, proj, sr, norm, *, heads, eps):
+#     B, N, C = x.shape
+#     bins = adaptive_average_pool(x.reshape(B, *grid, C), 7).reshape(B, 49, C)
+#     mixed = bins @ sr["weight"][:, :, 0, 0].T + sr["bias"]
+#     reduced = gelu(layer_norm(mixed, **norm, eps=eps))
+#
+#     def split(tokens):
+#         return tokens.reshape(B, -1, heads, C // heads).transpose(0, 2, 1, 3)
+#
+#     queries = split(x @ q["weight"].T + q["bias"])
+#     both = reduced @ kv["weight"].T + kv["bias"]
+#     keys, values = split(both[..., :C]), split(both[..., C:])
+#     probs = softmax(queries @ keys.swapaxes(-1, -2) / (C // heads) ** 0.5)
+#     y = (probs @ values).transpose(0, 2, 1, 3).reshape(B, N, C)
+#     return y @ proj["weight"].T + proj["bias"], probs
 # ```
 #
-# SRA needs fewer at 192 and more at 224: below about 200 pixels it has fewer than $7 \times 7$ keys.
+# </details>
+
+# %% [markdown]
+# **6.** And v2's MLP, with the convolution between its two linear layers. In the linear variant a ReLU comes before the convolution.
+#
+# <details><summary>Hint</summary>
+#
+# Tokens become a map for the convolution and tokens again after it. `depthwise_conv2d(maps, **dwconv)` pads by itself.
+#
+# </details>
+
+# %% tags=["exercise"]
+def my_mlp(x, grid, fc1, dwconv, fc2, *, relu_first=False):
+    """x (B, N, C) on a grid (H, W) -> (B, N, C)."""
+    raise NotImplementedError
+
+
+practice.check(my_mlp, "dwconv_mlp")
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def my_mlp(x, grid, fc1, dwconv, fc2, *, relu_first=False):
+#     wide = x @ fc1["weight"].T + fc1["bias"]
+#     if relu_first:
+#         wide = np.maximum(wide, 0)
+#     B, N, hidden = wide.shape
+#     wide = depthwise_conv2d(wide.reshape(B, *grid, hidden), **dwconv).reshape(B, N, hidden)
+#     return gelu(wide) @ fc2["weight"].T + fc2["bias"]
+# ```
 #
 # </details>
 
@@ -421,7 +664,8 @@ parts = ("tokens", "blocks.0.residual1", "blocks.0", "blocks.1")
 fronts = [differs(f"stages.0.{part}", 0)[:, 28].argmin() for part in parts]
 assert fronts == [1, 1, 2, 3]  # attention moves the border's influence by no row, each MLP by one
 assert spread_over_map(continued) < 1e-4 < spread_over_map(with_zeros)  # it is the zeros
-assert position_r2("stages.3.blocks.1", 3) > position_r2("stages.0.patch_embed", 0) + 0.1
+assert position_share("stages.3.blocks.1", 32) > position_share("stages.0.patch_embed", 32) + 0.1
+assert np.abs(y - packaged[0]).max() < 1e-12  # linear SRA, step by step
 assert np.abs(by_hand - resize_positions(table, (16, 16), (20, 31))).max() < 1e-6
 assert left_right > top_bottom + 0.3  # the table has learned that pictures were flipped left-right
 macs = [

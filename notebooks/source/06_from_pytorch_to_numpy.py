@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 import pvt_numpy
-from pvt_numpy import plots
+from pvt_numpy import plots, practice
 from pvt_numpy.checkpoints.checkpoint import SHIPPED
 from pvt_numpy.checkpoints.export import export_hf
 from pvt_numpy.checkpoints.names import file_names
@@ -142,7 +142,7 @@ for name, function in ways.items():
     print(f"{name:12} {seconds * 1e3:7.1f} ms for 100 000 numbers")
 
 # %% [markdown]
-# The formula in `layers/activations.py` is one line, `x * normal_cdf(x)`. It is slow, because `normal_cdf` calls `math.erf` for one number after the other. What usually runs is a faster form of the same name in `fast/activations.py`, which needs no erf in float32. With $a = |x|$, GELU is a ReLU from which a small term is subtracted: $\max(x, 0) - a\,(1 - \Phi(a))$. The tail $1 - \Phi(a)$ of the normal distribution is $1 / P(a)^8$ with a fitted polynomial $P$ of degree 8: nothing but multiplications, additions and one division. The largest error of this form on a fine grid:
+# The formula in `layers/activations.py` is one line, `x * normal_cdf(x)`. It is slow, because `normal_cdf` calls `math.erf` for one number after the other. What usually runs is a faster form of the same name in `fast/activations.py`, which needs no erf in float32. With $a = |x|$, GELU is a ReLU from which a small term is subtracted: $\max(x, 0) - a\,(1 - \Phi(a))$. The tail $1 - \Phi(a)$ of the normal distribution is $1 / f(a)^8$ with a fitted polynomial $f$ of degree 8: nothing but multiplications, additions and one division. The largest error of this form on a fine grid:
 
 # %%
 fine = np.linspace(-5, 5, 100_001, dtype=np.float32)
@@ -152,7 +152,7 @@ print("below 3e-7 everywhere:", np.abs(gelu(fine) - exact).max() < 3e-7)
 # %% [markdown]
 # ## Trap 2: layer norm in one pass
 #
-# $\mathrm{Var}(x) = E[x^2] - E[x]^2$ needs only one pass over the data. In float32 it subtracts two large, nearly equal numbers, and nothing is left:
+# $\mathrm{Var}(x) = \overline{x^2} - \overline{x}^2$, with bars for means, needs only one pass over the data. In float32 it subtracts two large, nearly equal numbers, and nothing is left:
 
 
 # %%
@@ -276,14 +276,27 @@ plots.difference(by_precision(*cases), title=title)
 
 # %% [markdown]
 # ## Exercises
+
+# %% [markdown]
+# **1.** The recipe is part of the port. Classify the golf ball with the recipe `pvt_numpy.RECIPES["hf-bilinear"]`, which differs only in the filter that resizes. By how much does the logit that moves most move? Compare it with the wrong epsilon above.
 #
-# **1.** The recipe is part of the port. Classify the picture with the recipe `pvt_numpy.RECIPES["hf-bilinear"]`, which differs only in the filter that resizes. How far do the logits move, compared with the wrong epsilon above?
+# <details><summary>Hint</summary>
 #
+# `pvt_numpy.preprocess(PICTURE, **recipe)` prepares the picture, `logits` are those of the model's own recipe. A logit may move up or down.
+#
+# </details>
+
+# %% tags=["exercise"]
+largest = ...
+
+practice.check(largest, "6.1")
+
+# %% [markdown]
 # <details><summary>Solution</summary>
 #
 # ```python
 # other = pvt_numpy.preprocess(PICTURE, **pvt_numpy.RECIPES["hf-bilinear"])
-# np.abs(pvt_numpy.forward(other, model.params, model.config).logits - logits).max()
+# largest = np.abs(pvt_numpy.forward(other, model.params, model.config).logits - logits).max()
 # ```
 #
 # By about 0.04 on the golf ball: far more than the epsilon. A port that agrees to $10^{-12}$ on the same pixels can still disagree on the same *file*; therefore every model here carries its recipe.
@@ -291,37 +304,90 @@ plots.difference(by_precision(*cases), title=title)
 # </details>
 
 # %% [markdown]
-# **2.** Which of the four mistakes would a test with `assert output.shape == (1, 1000)` find? Which would "same top-1 on one picture"? Try the second with the shipped model and `made`.
+# **2.** Which of the four mistakes would a test with `assert output.shape == (1, 1000)` find? And "same top-1 on one picture"? Count, of the three mistakes `eps`, `gelu` and `kv`, those with which the shipped model still answers "golf ball".
 #
+# <details><summary>Hint</summary>
+#
+# `with made("kv"):` puts the wrong function in place of the right one for the lines below it.
+#
+# </details>
+
+# %% tags=["exercise"]
+keep_the_answer = ...
+
+practice.check(keep_the_answer, "6.2")
+
+# %% [markdown]
 # <details><summary>Solution</summary>
 #
-# The first finds none. The second:
-#
 # ```python
+# keep_the_answer = 0
 # for mistake in ("eps", "gelu", "kv"):
 #     with made(mistake):
 #         bad = pvt_numpy.forward(x, model.params, model.config).logits[0]
 #     print(mistake, model.labels[bad.argmax()])
+#     keep_the_answer += bool(bad.argmax() == best)
 # ```
 #
-# On the golf ball all three keep the answer, even the swapped keys and values, which move the logits most: one picture that is recognised proves nothing at all.
+# The first finds none. On the golf ball all three keep the answer, even the swapped keys and values, which move the logits most: one picture that is recognised proves nothing at all.
 #
 # </details>
 
 # %% [markdown]
-# **3.** Make a mistake of your own: swap the roles of rows and columns in one `dwconv` kernel (`weight.swapaxes(-1, -2)`). Where does it first depart?
+# **3.** Make a mistake of your own: swap the roles of rows and columns in the `dwconv` kernel of stage 3, block 1 (`weight.swapaxes(-1, -2)`). Which row of the comparison is the first to depart? Answer with its name.
 #
+# <details><summary>Hint</summary>
+#
+# Copy the parameters of `exact` with `copy.deepcopy` and change the copy; `exact._replace(params=mine)` is a case with them. In code, stage 3, block 1 is `["stages"][2]["blocks"][0]`.
+#
+# </details>
+
+# %% tags=["exercise"]
+name = ...
+
+practice.check(name, "6.3")
+
+# %% [markdown]
 # <details><summary>Solution</summary>
 #
 # ```python
 # import copy
+#
 # mine = copy.deepcopy(exact.params)
-# layer = mine["stages"][2]["blocks"][0]["mlp"]["dwconv"]
-# layer["weight"] = layer["weight"].swapaxes(-1, -2)
-# print(first_departure(compare(exact._replace(params=mine)), 1e-10).name)
+# dwconv = mine["stages"][2]["blocks"][0]["mlp"]["dwconv"]
+# dwconv["weight"] = dwconv["weight"].swapaxes(-1, -2)
+# name = first_departure(compare(exact._replace(params=mine)), 1e-10).name
+# print(name)
 # ```
 #
 # At `stages.2.blocks.0`, and not at the attention before it: the first departure names the block.
+#
+# </details>
+
+# %% [markdown]
+# **4.** Write GELU for arrays of any shape. Try the tanh form first, and look at what the check says.
+#
+# <details><summary>Hint</summary>
+#
+# `np.vectorize(math.erf)` takes arrays. The formula stands at trap 1.
+#
+# </details>
+
+# %% tags=["exercise"]
+def my_gelu(x):
+    """x of any shape -> x times the normal distribution's cumulative probability."""
+    raise NotImplementedError
+
+
+practice.check(my_gelu, "gelu")
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def my_gelu(x):
+#     return 0.5 * x * (1 + np.vectorize(math.erf)(x / math.sqrt(2)))
+# ```
 #
 # </details>
 

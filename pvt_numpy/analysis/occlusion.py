@@ -13,17 +13,20 @@ from ..model import forward
 from ..parameters import flatten, unflatten
 from .rollout import pyramid_rollout
 
-SIDE, STEP = 64, 32  # pixels: how large the square that covers is, and how far it moves
 AT_ONCE = 9  # covered copies in one batch
 
 
 def squares(size):
-    """(top, left) of every place of the square on a picture of size (H, W), row by row.
+    """(rows, columns), as slices, of every place of the square on a picture of size (H, W), row by row.
+
+    The square moves by a seventh of the shorter side and is twice as wide: 36 places on a square picture.
 
     >>> len(squares((224, 224))), squares((224, 224))[-1]
-    (36, (160, 160))
+    (36, (slice(160, 224, None), slice(160, 224, None)))
     """
-    return [(y, z) for y in range(0, size[0] - SIDE + 1, STEP) for z in range(0, size[1] - SIDE + 1, STEP)]
+    step = max(min(size) // 7, 1)
+    tops, lefts = ([slice(at, at + 2 * step) for at in range(0, n - 2 * step + 1, step)] for n in size)
+    return [(rows, columns) for rows in tops for columns in lefts]
 
 
 def falls(pixel_values, params, config, label, fill=None):
@@ -35,9 +38,10 @@ def falls(pixel_values, params, config, label, fill=None):
     whole = forward(pixel_values, params, config).logits[0, label]
     places, found = squares(pixel_values.shape[2:]), []
     for start in range(0, len(places), AT_ONCE):
-        copies = np.repeat(pixel_values, len(places[start : start + AT_ONCE]), axis=0)
-        for copy, (y, z) in zip(copies, places[start:], strict=False):
-            copy[:, y : y + SIDE, z : z + SIDE] = fill[0]
+        part = places[start : start + AT_ONCE]
+        copies = np.repeat(pixel_values, len(part), axis=0)
+        for copy, (rows, columns) in zip(copies, part, strict=True):
+            copy[:, rows, columns] = fill[0]
         found.extend(whole - forward(copies, params, config).logits[:, label])
     return np.array(found)
 
@@ -48,12 +52,12 @@ def under(values, size):
     >>> under(np.ones((7, 7)), (224, 224)).tolist() == [4.0] * 36
     True
     """
-    rows, columns = (n / pixels for n, pixels in zip(values.shape, size, strict=True))
 
-    def part(start, scale):
-        return slice(round(start * scale), round((start + SIDE) * scale))
+    def scaled(part, cells, pixels):
+        return slice(round(part.start * cells / pixels), round(part.stop * cells / pixels))
 
-    return np.array([values[part(y, rows), part(z, columns)].sum() for y, z in squares(size)])
+    (h, w), (H, W) = values.shape, size
+    return np.array([values[scaled(rows, h, H), scaled(columns, w, W)].sum() for rows, columns in squares(size)])
 
 
 def maps(pixel_values, params, config, label):

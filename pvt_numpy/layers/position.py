@@ -2,7 +2,8 @@
 
 Source: PVT, the section on the overall architecture: a learned embedding is added to the tokens of every stage. On a
 grid other than the one it was learned on, the table is resized bilinearly, stage by stage. The official code does so
-too, but for stages whose H * W happens to be stage 1's trained count; Hugging Face's raises at nearly every other size.
+too, unless the other grid happens to have as many tokens as stage 1 had in training (3,136): then it takes the table as
+it is, and raises (448 x 448 pixels) or scrambles (112 x 448). Hugging Face's raises at nearly every other size.
 """
 
 import math

@@ -70,8 +70,8 @@ def variation(probs, axis=-2):
     return probs.std(axis=axis).mean(axis=-1) * probs.shape[-1]
 
 
-def step_back(w, A, S, a, b):
-    return (a * w + b * (w @ A @ S)) / (a + b)
+def step_back(w, A, U, a, b):
+    return (a * w + b * (w @ A @ U)) / (a + b)
 
 
 def move_squares(x, grid, ratio, order, axis=1):
@@ -92,7 +92,7 @@ def questions():
         return drawn / drawn.sum(axis=-1, keepdims=True)
 
     squared = ({"x": rng.normal(size=(2, 48, 3)), "grid": (6, 8), "ratio": 2},)
-    step = {"w": shares(6), "A": shares(6, 2), "S": shares(2, 6), "a": 3.0, "b": 2.0}
+    step = {"w": shares(6), "A": shares(6, 2), "U": shares(2, 6), "a": 3.0, "b": 2.0}
     return {
         "0.1": Question((3, 1, -1, 1), {
             "a patch is read column by column: it is top left, top right, bottom left, bottom right": (3, -1, 1, 1),
@@ -179,11 +179,11 @@ def questions():
             "the heads are averaged, too": lambda probs: variation(probs.mean(axis=0)),
         }, ({"probs": shares(2, 5, 4)},)),
         "4.2": Question(step_back, {
-            "the lengths are exchanged: a is the token's, b is attention's": lambda w, A, S, a, b: step_back(
-                w, A, S, b, a),
-            "the halves are still one half each": lambda w, A, S, a, b: step_back(w, A, S, 1, 1),
-            "the two do not sum to 1: they are not divided by a + b": lambda w, A, S, a, b: a * w + b * (w @ A @ S),
-            "it goes forward, from the keys to the queries": lambda w, A, S, a, b: step_back(w, S.T, A.T, a, b),
+            "the lengths are exchanged: a is the token's, b is attention's": lambda w, A, U, a, b: step_back(
+                w, A, U, b, a),
+            "the halves are still one half each": lambda w, A, U, a, b: step_back(w, A, U, 1, 1),
+            "the two do not sum to 1: they are not divided by a + b": lambda w, A, U, a, b: a * w + b * (w @ A @ U),
+            "it goes forward, from the keys to the queries": lambda w, A, U, a, b: step_back(w, U.T, A.T, a, b),
         }, (step,)),
         "4.4": Question(from_the_mean, {
             "the class token is averaged, too": lambda tokens, weight, bias: from_the_mean(tokens, weight, bias, 0),
@@ -208,6 +208,10 @@ def questions():
             "only multiples of 4 are tried: v2 rounds its grids up, so 209 to 212 pixels cost the same": dearer(4),
             "only multiples of 8 are tried": dearer(8),
             "only multiples of 32 are tried": dearer(32),
+        }),
+        "6.1": Question((0.0403,), {
+            "all ten logits are averaged, and not the largest taken": (0.0155,),
+            "only logits that fall are looked at": (0.0266,),
         }),
         "6.2": Question(3, {"the swapped keys and values are thought to change the answer": 2}),
         "6.3": Question("stages.2.blocks.0", {

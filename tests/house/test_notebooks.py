@@ -18,6 +18,9 @@ import numpy as np
 from jupytext.config import load_jupytext_configuration_file
 from PIL import Image
 
+import pvt_numpy.layers
+from pvt_numpy.practice.exercises import EXERCISES
+from pvt_numpy.practice.questions import questions
 from tests.processes import ROOT
 
 FOLDER = ROOT / "notebooks"
@@ -96,6 +99,19 @@ def test_the_notebook_redefines_no_layer(notebook):
         assert not LAYERS & set(re.findall(r"^ *def (\w+)", cell.source, flags=re.MULTILINE))
 
 
+def test_the_letters_of_the_formulas_are_in_the_legend(notebook):
+    table = (FOLDER / "README.md").read_text(encoding="utf-8").split("## Letters", 1)[1].split("\n## ", 1)[0]
+    legend = set(re.findall(r"`(\w)(?:\^\w)?`", table)) | set(re.findall(r"`\w\^(\w)`", table))
+    layers = set(re.findall(r"(?:^| {2,})([A-Z])\b(?=[ ,])", pvt_numpy.layers.__doc__, flags=re.MULTILINE))
+    assert {"B", "N", "M", "C", "R"} <= layers <= legend
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    text = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    for formula in re.findall(r"\$\$?(.+?)\$\$?", text, flags=re.DOTALL):
+        words = re.sub(r"\\(?:mathrm|text|mathbb)\s*\{[^}]*\}|\\[a-zA-Z]+", " ", formula)
+        assert set(re.findall(r"(?<![A-Za-z])[A-Z](?![A-Za-z])", words)) <= legend, formula
+    assert "R² =" not in text  # R is the ratio, and no share of a variance
+
+
 def test_every_figure_shows(notebook):
     """A Figure that is not the last expression of its cell would be lost, and its plain text says nothing."""
     shown = [output.get("data", {}) for cell in code_cells(notebook) for output in cell.outputs]
@@ -103,14 +119,51 @@ def test_every_figure_shows(notebook):
     assert [kind for data in shown for kind in data if "image/" in kind]
 
 
+def solutions(notebook):
+    """A code cell for each solution that has code: that code, and the check of the exercise that it answers."""
+    cells, check = [], ""
+    for cell in notebook.cells:
+        if "exercise" in cell.metadata.get("tags", []):
+            check = "\n".join(line for line in cell.source.splitlines() if line.startswith("practice.check("))
+            assert check.count("practice.check(") == 1
+        for text in re.findall(r"<summary>Solution</summary>(.*?)</details>", cell.source, flags=re.DOTALL):
+            code = "\n".join(re.findall(r"^```python\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE))
+            if code or check:
+                cells.append(nbformat.v4.new_code_cell(f"{code}\n{check}"))
+            check = ""
+    assert check == ""
+    return cells
+
+
+def test_every_exercise_with_a_cell_is_checked_by_its_own_number(name, notebook):
+    text = "\n".join(cell.source for cell in notebook.cells)
+    number = None
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and (found := re.match(r"\*\*(\d+)\.\*\*", cell.source)):
+            number = found[1]
+        if "exercise" in cell.metadata.get("tags", []):
+            (asked,) = re.findall(r'practice\.check\(\w+, "(.+?)"\)', cell.source)
+            assert asked in EXERCISES or asked == f"{int(name[:2])}.{number}"
+    of_this = {asked for asked in questions() if asked.startswith(f"{int(name[:2])}.")}
+    assert of_this == {asked for asked in of_this if f'"{asked}"' in text}
+
+
 @pytest.mark.filterwarnings("ignore")
-def test_the_notebook_runs_and_its_outputs_belong_to_it(name, notebook, monkeypatch):
+def test_the_notebook_runs_with_its_solutions_and_its_outputs_belong_to_it(name, notebook, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     before = os.times()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        fresh = build.executed(build.unexecuted(FOLDER / "source" / f"{name}.py"))
+        fresh = build.unexecuted(FOLDER / "source" / f"{name}.py")
+        solved = solutions(fresh)
+        fresh.cells += solved  # behind the last cell, so that no output is another's
+        fresh = build.executed(fresh)
     after = os.times()
+    last = len(fresh.cells) - len(solved)
+    for cell in fresh.cells[last:]:
+        if "practice.check(" in cell.source:
+            assert cell.outputs[-1]["data"]["text/plain"].endswith(": right"), cell.source
+    fresh.cells = fresh.cells[:last]
     assert build.compare(notebook, fresh) == []
     used = after.children_user + after.children_system - before.children_user - before.children_system
     assert used < MOST_SECONDS  # Windows says 0

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pvt_numpy import load_model, plots
+from pvt_numpy import RECIPES, SAMPLE_PICTURE, forward, load_model, plots, preprocess
 from pvt_numpy.practice import check
 from pvt_numpy.practice.diagnosis import agree, outcomes
 from pvt_numpy.practice.questions import questions
@@ -64,3 +64,13 @@ def test_the_numbers_are_the_shipped_models():
 def arrays(nested):
     for part in nested.values() if isinstance(nested, dict) else nested:
         yield from (arrays(part) if isinstance(part, dict | list) else [part])
+
+
+def test_what_is_measured_on_the_sample_picture():
+    model = load_model()
+    one, other = (forward(preprocess(SAMPLE_PICTURE, **recipe), model.params, model.config).logits
+                  for recipe in (model.preprocessing, RECIPES["hf-bilinear"]))  # fmt: skip
+    moved = np.abs(other - one)
+    assert check(float(moved.max()), "6.1").right
+    assert [check(float(slip), "6.1").text.startswith("wrong: ") for slip in (moved.mean(), (one - other).max())] == [
+        True, True]  # fmt: skip
