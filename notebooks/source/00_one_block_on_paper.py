@@ -513,25 +513,26 @@ print("paper, definition and package agree")
 # ## Exercises
 #
 # Each has a cell for your answer and a check that says what is wrong with it. Open the hint before the solution.
-#
-# **1.** A patch of its own: top left 1, top right 1, bottom left 0, bottom right 1. Which raw token do our four questions make of it?
-
-# %%
-token = None  # four numbers, as (0, 0, 0, 0)
-practice.check(token, "0.1")
 
 # %% [markdown]
+# **1.** A patch of its own: top left 1, top right 1, bottom left 0, bottom right 1. Which raw token do our four questions make of it?
+#
 # <details><summary>Hint</summary>
 #
 # Write the patch as one row, $(1, 1, 0, 1)$, and answer the four questions: four sums with signs.
 #
 # </details>
-#
+
+# %% tags=["exercise"]
+token = ...  # four numbers, as (0, 0, 0, 0)
+
+practice.check(token, "0.1")
+
+# %% [markdown]
 # <details><summary>Solution</summary>
 #
 # ```python
 # token = questions @ np.array([1, 1, 0, 1])
-# practice.check(token, "0.1")
 # ```
 #
 # $(3, 1, -1, 1)$: three bright pixels; more on the right; more at the top; the diagonal \ is the stronger one.
@@ -540,23 +541,23 @@ practice.check(token, "0.1")
 
 # %% [markdown]
 # **2.** Write layer norm, for tokens with any number of axes in front of the channels.
-
-
-# %%
-def my_layer_norm(x, weight, bias, *, eps):
-    """Mean 0 and variance 1 over the last axis; then times weight, plus bias."""
-    raise NotImplementedError  # your lines in place of this one
-
-
-practice.check(my_layer_norm, "layer_norm")
-
-# %% [markdown]
+#
 # <details><summary>Hint</summary>
 #
 # `axis=-1, keepdims=True` for both means. Take the mean off *before* you square.
 #
 # </details>
-#
+
+
+# %% tags=["exercise"]
+def my_layer_norm(x, weight, bias, *, eps):
+    """Mean 0 and variance 1 over the last axis; then times weight, plus bias."""
+    raise NotImplementedError
+
+
+practice.check(my_layer_norm, "layer_norm")
+
+# %% [markdown]
 # <details><summary>Solution</summary>
 #
 # ```python
@@ -564,26 +565,25 @@ practice.check(my_layer_norm, "layer_norm")
 #     centred = x - x.mean(axis=-1, keepdims=True)
 #     variance = (centred**2).mean(axis=-1, keepdims=True)
 #     return centred / np.sqrt(variance + eps) * weight + bias
-#
-# practice.check(my_layer_norm, "layer_norm")
 # ```
 #
 # </details>
 
 # %% [markdown]
 # **3.** Predict, then try. The foot of the T is wiped away: `picture[3, 5]` becomes 0. How many of the 32 numbers of $z$, the block's output, change by more than 0.001?
-
-# %%
-changed = None  # a number from 0 to 32
-practice.check(changed, "0.3")
-
-# %% [markdown]
+#
 # <details><summary>Hint</summary>
 #
 # The patch of token 7 was $(0, 1, 0, 1)$ and is now $(0, 1, 0, 0)$. Work out its raw token, and then what layer norm makes of it.
 #
 # </details>
-#
+
+# %% tags=["exercise"]
+changed = ...  # a number from 0 to 32
+
+practice.check(changed, "0.3")
+
+# %% [markdown]
 # <details><summary>Solution</summary>
 #
 # ```python
@@ -594,7 +594,6 @@ practice.check(changed, "0.3")
 # )
 # end = block(start, ones, sra, ones, {"fc1": fc1, "fc2": fc2}, layer=layer)
 # changed = int((np.abs(end - z) > 1e-3).sum())
-# practice.check(changed, "0.3")
 # ```
 #
 # None. The raw token was $(2, 2, 0, 0)$ and becomes $(1, 1, -1, -1)$. These differ by a shift of all channels, which is what layer norm throws away. A learned $W$ with more channels would hardly be so unlucky.
@@ -603,24 +602,24 @@ practice.check(changed, "0.3")
 
 # %% [markdown]
 # **4.** Cut the four channels into *four* heads of one channel. Which score do tokens 1 and 3 give each other in each head?
-
-# %%
-four_scores = None  # four numbers
-practice.check(four_scores, "0.4")
-
-# %% [markdown]
+#
 # <details><summary>Hint</summary>
 #
 # Token 1 is $(1, -1, -1, 1)$ and token 3 is $(1, -1, 1, -1)$. A head has one number of each. What is $\sqrt d$?
 #
 # </details>
-#
+
+# %% tags=["exercise"]
+four_scores = ...  # four numbers
+
+practice.check(four_scores, "0.4")
+
+# %% [markdown]
 # <details><summary>Solution</summary>
 #
 # ```python
 # by_channel = split_heads(normed, 4)[0]  # (4, 8, 1)
 # four_scores = (by_channel[:, 0] * by_channel[:, 2]).sum(axis=-1) / math.sqrt(1)
-# practice.check(four_scores, "0.4")
 # ```
 #
 # $(1, 1, -1, -1)$. More heads are more opinions, each from fewer numbers.
@@ -629,17 +628,7 @@ practice.check(four_scores, "0.4")
 
 # %% [markdown]
 # **5.** Write spatial-reduction attention with any number of heads. You may call the package's `conv2d` and `layer_norm`, and any of your own.
-
-
-# %%
-def my_attention(x, grid, q, kv, proj, sr=None, norm=None, *, heads, ratio, eps):
-    """x (B, N, C) -> results (B, N, C) and probs (B, heads, N, M)."""
-    raise NotImplementedError  # your lines in place of this one
-
-
-practice.check(my_attention, "attention")
-
-# %% [markdown]
+#
 # <details><summary>Hint</summary>
 #
 # In order: reduce (if `ratio` is above 1: map, `conv2d`, tokens, norm); queries from `x`, keys and values from what is reduced, keys first; split all three into heads; scores, softmax, mean; heads side by side; `proj`.
@@ -647,7 +636,17 @@ practice.check(my_attention, "attention")
 # A linear layer is `x @ layer["weight"].T + layer["bias"]`.
 #
 # </details>
-#
+
+
+# %% tags=["exercise"]
+def my_attention(x, grid, q, kv, proj, sr=None, norm=None, *, heads, ratio, eps):
+    """x (B, N, C) -> results (B, N, C) and probs (B, heads, N, M)."""
+    raise NotImplementedError
+
+
+practice.check(my_attention, "attention")
+
+# %% [markdown]
 # <details><summary>Solution</summary>
 #
 # ```python
@@ -665,61 +664,57 @@ practice.check(my_attention, "attention")
 #     probs = powers / powers.sum(axis=-1, keepdims=True)
 #     side_by_side = (probs @ V).swapaxes(1, 2).reshape(B, N, C)
 #     return side_by_side @ proj["weight"].T + proj["bias"], probs
-#
-# practice.check(my_attention, "attention")
 # ```
 #
 # </details>
 
 # %% [markdown]
 # **6.** Write GELU in its exact form. NumPy has no error function; Python's `math.erf` takes one number.
-
-
-# %%
-def my_gelu(x):
-    """x Φ(x), for an array of any shape."""
-    raise NotImplementedError  # your lines in place of this one
-
-
-practice.check(my_gelu, "gelu")
-
-# %% [markdown]
+#
 # <details><summary>Hint</summary>
 #
 # $\Phi(x) = \tfrac12\,(1 + \mathrm{erf}(x / \sqrt 2))$, and `np.vectorize(math.erf)` takes arrays.
 #
 # </details>
-#
+
+
+# %% tags=["exercise"]
+def my_gelu(x):
+    """x Φ(x), for an array of any shape."""
+    raise NotImplementedError
+
+
+practice.check(my_gelu, "gelu")
+
+# %% [markdown]
 # <details><summary>Solution</summary>
 #
 # ```python
 # def my_gelu(x):
 #     return x * (1 + np.vectorize(math.erf)(x / math.sqrt(2))) / 2
-#
-# practice.check(my_gelu, "gelu")
 # ```
 #
 # </details>
 
 # %% [markdown]
 # **7.** What does our MLP make of the token $(2, -1, 0, 3)$? (As it is, without a norm.)
-
-# %%
-from_mlp = None  # four numbers
-practice.check(from_mlp, "0.7")
-
-# %% [markdown]
+#
 # <details><summary>Hint</summary>
 #
 # Channel by channel $\mathrm{GELU}(x) + \mathrm{GELU}(-x)$. From the table above: $\mathrm{GELU}(2) = 1.95$ and $\mathrm{GELU}(-2) = -0.05$.
 #
 # </details>
-#
+
+# %% tags=["exercise"]
+from_mlp = ...  # four numbers
+
+practice.check(from_mlp, "0.7")
+
+# %% [markdown]
 # <details><summary>Solution</summary>
 #
 # ```python
 # from_mlp = mlp(np.array([[[2.0, -1.0, 0.0, 3.0]]]), fc1, fc2)[0, 0]
-# practice.check(from_mlp, "0.7")
 # ```
 #
 # $(1.91, 0.68, 0, 2.99)$. In closed form it is $x\,\mathrm{erf}(x/\sqrt 2)$: multiply the two $\Phi$ out.
@@ -728,24 +723,24 @@ practice.check(from_mlp, "0.7")
 
 # %% [markdown]
 # **8.** A gradient of your own. Let the loss be what token 7 receives from **head 1** in its second channel. Find $\mathrm{d}s_1$ and $\mathrm{d}s_2$, the gradients of its two scores. Its shares are 0.35 and 0.65; the second channel of head 1 is $-1$ in key 1 and $-0.45$ in key 2.
-
-# %%
-ds_of_token_7 = None  # two numbers
-practice.check(ds_of_token_7, "0.8")
-
-# %% [markdown]
+#
 # <details><summary>Hint</summary>
 #
 # First the loss: $L = 0.35 \cdot (-1) + 0.65 \cdot (-0.45)$. Then $\mathrm{d}s_m = p_m (\mathrm{d}p_m - L)$.
 #
 # </details>
-#
+
+# %% tags=["exercise"]
+ds_of_token_7 = ...  # two numbers
+
+practice.check(ds_of_token_7, "0.8")
+
+# %% [markdown]
 # <details><summary>Solution</summary>
 #
 # ```python
 # p, given = sra_probs[0, 6], values[0, :, 1]
 # ds_of_token_7 = p * (given - p @ given)
-# practice.check(ds_of_token_7, "0.8")
 # ```
 #
 # $(-0.125, 0.125)$: reading the left key less and the right key more would raise this number.

@@ -36,11 +36,11 @@ from pvt_numpy.layers.layernorm import layer_norm
 from pvt_numpy.layers.linear import linear
 from pvt_numpy.layers.losses import loss
 from pvt_numpy.layers.mlp import mlp
-from pvt_numpy.layers.resize import resize_bilinear
+from pvt_numpy.layers.resize import adaptive_average_pool, resize_bilinear
 from pvt_numpy.layers.softmax import softmax
 from pvt_numpy.parameters import parameter_shapes
 from pvt_numpy.plots.figures import drawing, new_figure
-from pvt_numpy.plots.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, WIDEST, heat
+from pvt_numpy.plots.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, WIDEST, bare, heat
 
 # %% [markdown]
 # ## One block, one part of it exchanged
@@ -83,7 +83,7 @@ def one_block(x, mixer):
 
 
 # %% [markdown]
-# ### Full attention
+# ### Full attention, of ViT
 #
 # Every token asks every token (ViT). The package's `attention` with $R = 1$ is exactly this.
 
@@ -95,7 +95,7 @@ def full(x):
 
 
 # %% [markdown]
-# ### Spatial-reduction attention (PVT)
+# ### Spatial-reduction attention, of PVT
 #
 # Every token asks; squares of $R \times R$ tokens answer. 196 queries, 49 keys.
 
@@ -107,9 +107,9 @@ def sra(x):
 
 
 # %% [markdown]
-# ### Linear SRA (PVT v2, the `li` variant)
+# ### Linear SRA, of PVT v2
 #
-# Every token asks; 7 × 7 averages answer, however large the grid is. After the average come a 1 × 1 convolution, a norm and [GELU](glossary.md#gelu).
+# The variant called `li`. Every token asks; 7 × 7 averages answer, however large the grid is. After the average come a 1 × 1 convolution, a norm and [GELU](glossary.md#gelu).
 
 
 # %%
@@ -119,7 +119,42 @@ def linear_sra(x):
 
 
 # %% [markdown]
-# ### Windows (Swin)
+# Here are the bins on a real map: the shipped model's stage 3 for a picture of 320 × 320 pixels. Twenty rows do not divide into seven, so bins have three or four of them, and neighbours overlap.
+
+# %%
+model = pvt_numpy.load_model()
+config = model.config
+large = pvt_numpy.preprocess(
+    "golf_ball.jpg", **model.preprocessing | {"size": {"height": 320, "width": 320}}
+)
+map_3 = pvt_numpy.pyramid(large, model.params, config)[2].transpose(0, 2, 3, 1)  # (1, 20, 20, 160)
+
+
+@drawing
+def bins():
+    """A map with the borders of its 7 x 7 bins, and the mean of each bin."""
+    figure = new_figure(9, 4.4, "linear SRA: all tokens ask, 49 means answer")
+    axes, right = figure.subplots(1, 2)
+    colours = plots.pca_colours(map_3[0].transpose(2, 0, 1))
+    axes.imshow(colours, extent=(0, 20, 20, 0))
+    for i in range(7):
+        for j in range(7):
+            (top, below), (left, end) = ((k * 20 // 7, -(-(k + 1) * 20 // 7)) for k in (i, j))
+            axes.plot(
+                [left, end, end, left, left], [top, top, below, below, top], color="white", lw=0.8
+            )
+    axes.set_title("20 × 20 tokens, 7 × 7 bins")
+    right.imshow(adaptive_average_pool(colours[None], 7)[0])
+    right.set_title("49 keys")
+    for panel in (axes, right):
+        bare(panel)
+    return figure
+
+
+bins()
+
+# %% [markdown]
+# ### Windows, of Swin
 #
 # Swin cuts the grid into windows of 7 × 7 tokens, and a token asks only within its window. So no key is merged, but no token sees beyond its window.
 #
@@ -205,7 +240,7 @@ for shift in (0, 3):
 print("no mask = full attention:", np.allclose(full(x), attention_with_mask(x, 0)))
 
 # %% [markdown]
-# ### Local, then global (Twins-SVT)
+# ### Local, then global, of Twins
 #
 # Twins alternates two blocks. Its **LSA** (locally-grouped attention) is a window without a shift. Its **GSA** (global sub-sampled attention) lets every token ask one key from each group: a strided convolution makes the key, a norm follows. That is [SRA](glossary.md#spatial-reduction-attention), to the line of code. (Twins, section "Twins-SVT".)
 
@@ -217,7 +252,7 @@ def twins_pair(x):
 
 
 # %% [markdown]
-# ### Pooling (PoolFormer)
+# ### Pooling, of PoolFormer
 #
 # No attention at all: the mean of the 3 × 3 neighbours, minus the token itself, because the residual adds it again. It has nothing to learn. At the border the mean is over the neighbours that exist. (MetaFormer, section "PoolFormer".)
 
@@ -303,7 +338,7 @@ who_moves()
 #
 # ## What does it cost as the picture grows?
 #
-# [Multiply-adds](glossary.md#multiply-add) of one mixer with $N$ tokens of $C$ channels. $M$ is the number of keys, $W^2 = 49$ the tokens of a window.
+# [Multiply-adds](glossary.md#multiply-add) of one mixer with $N$ tokens of $C$ channels. $M$ is the number of keys; a window has 49 tokens.
 #
 # | mixer | queries, keys, values, output | reduction | the two products | grows with |
 # |---|---|---|---|---|
@@ -322,7 +357,11 @@ def cost(name, N, C, R):
     M = N // R**2
     if name == "local, then global":
         return cost("windows", N, C, R) + cost("SRA", N, C, R)
-    matrices = {"full attention": 4 * N, "SRA": 2 * N + 2 * M + N, "linear SRA": 2 * N + 98 + 49}
+    matrices = {
+        "full attention": 4 * N,
+        "SRA": 2 * N + 2 * M + N * (R > 1),
+        "linear SRA": 2 * N + 98 + 49,
+    }
     products = {"full attention": 2 * N * N, "SRA": 2 * N * M}
     if name in ("pooling", "depthwise convolution"):
         return 9 * N * C
@@ -371,18 +410,11 @@ for name in LINES:
 
 # %%
 b0 = VARIANTS["pvt_v2_b0"]
-for kind in ("full", "SRA", "linear SRA"):
-    name = "full attention" if kind == "full" else kind
-    ours = sum(
-        b0.depths[i] * cost(name, (56 >> i) ** 2, b0.hidden_sizes[i], b0.sr_ratios[i])
-        - b0.depths[i]
-        * (kind == "SRA" and b0.sr_ratios[i] == 1)
-        * (56 >> i) ** 2
-        * b0.hidden_sizes[i] ** 2
-        for i in range(4)
-    )  # with R = 1 there is no reduction
-    print(f"{kind:10} {ours:11} multiply-adds, package the same: ", end="")
-    print(ours == plots.attention_cost(b0, (224, 224), kind)[0])
+for kind, name in (("full", "full attention"), ("SRA", "SRA"), ("linear SRA", "linear SRA")):
+    stages = zip((56, 28, 14, 7), b0.depths, b0.hidden_sizes, b0.sr_ratios, strict=True)
+    ours = sum(blocks * cost(name, side**2, width, ratio) for side, blocks, width, ratio in stages)
+    same = ours == plots.attention_cost(b0, (224, 224), kind)[0]
+    print(f"{kind:10} {ours:11} multiply-adds, package the same: {same}")
 
 # %% [markdown]
 # ## Who notices if the tokens are shuffled?
@@ -484,7 +516,7 @@ print("linear SRA is blind to all order:      ", unaware["linear SRA"]["all"])
 # %% [markdown]
 # ## PVT v2 beside SegFormer's MiT
 #
-# SegFormer's encoder, the Mix Transformer (MiT), came out a few weeks before PVT v2, with some of the same authors. How far do the two differ? Overlapping [patches](glossary.md#patch) of 7, 3, 3, 3 with [strides](glossary.md#stride) 4, 2, 2, 2: the same. SRA with 8, 4, 2, 1: the same. The 3 × 3 convolution in the MLP, no position table, a norm after each stage: the same. **One number differs**, the ratio of the MLP in the first two stages.
+# SegFormer's encoder, the Mix Transformer (MiT), came out a few weeks before PVT v2, with some of the same authors. How far do the two differ? Overlapping [patches](glossary.md#patch) of 7, 3, 3, 3 with [strides](glossary.md#stride) 4, 2, 2, 2: the same. SRA with 8, 4, 2, 1: the same. The 3 × 3 convolution in the MLP, no position table, a norm after each stage: the same. **One number differs**, the ratio of the MLP in the first two stages: MiT has 4, 4, 4, 4.
 
 
 # %%
@@ -495,17 +527,15 @@ def encoder_size(config):
 
 
 mit = {}
-print(
-    "      depths         widths              MLP ratios: PVT v2     MiT    millions: PVT v2    MiT"
-)
+print("     blocks           channels               MLP ratios       millions   MiT's millions")
 for k in range(6):
     pvt = VARIANTS[f"pvt_v2_b{k}"]
     mit[k] = replace(pvt, mlp_ratios=(4, 4, 4, 4))
     ours, theirs = (encoder_size(config) / 1e6 for config in (pvt, mit[k]))
-    widths, ratios = str(pvt.hidden_sizes), str(tuple(map(int, pvt.mlp_ratios)))
-    print(
-        f"b{k}    {str(pvt.depths):14} {widths:19} {ratios:>21}  4, 4, 4, 4 {ours:14.2f} {theirs:8.2f}"
+    blocks, widths, ratios = map(
+        str, (pvt.depths, pvt.hidden_sizes, tuple(map(int, pvt.mlp_ratios)))
     )
+    print(f"b{k}   {blocks:16} {widths:22} {ratios:14} {ours:10.2f} {theirs:16.2f}")
 
 # %% [markdown]
 # For b5 even the ratios agree: PVT v2 b5 without its [head](glossary.md#head) *is* MiT-B5. A test of this project copies weights into transformers' `SegformerModel` and finds the same four maps to 12 digits.
@@ -527,25 +557,22 @@ for k in range(6):
 #
 # ### Why these widths, heads, ratios and depths?
 #
-# *Asked in whai362/PVT #64.* The paper follows two rules of ResNet's: few channels in the early stages, and most of the work in the middle ones (PVT, the section on model details). It publishes no search for single values.
+# *Asked in whai362/PVT #64.* The paper follows two rules of ResNet's: few channels in the early stages, and most of the work in the middle ones (PVT, the section on model details). It publishes no search for single values. Here is PVT v2 b2:
 
 # %%
 b2 = VARIANTS["pvt_v2_b2"]
 rows = summarise(b2)["layers"]
 work, size = (sum(row[key] for row in rows) for key in ("macs", "parameters"))
-print(
-    "PVT v2 b2   blocks   channels   heads   d   MLP   of the parameters   of the work   its MLPs"
-)
+print("          blocks  channels  heads   d  MLP  parameters  work  of which its MLPs")
 for i in range(4):
     mine = [row for row in rows if row["name"].startswith(f"stages.{i}.")]
     macs, parameters = (sum(row[key] for row in mine) for key in ("macs", "parameters"))
     mlps = sum(row["macs"] for row in mine if ".mlp." in row["name"])
     width, heads = b2.hidden_sizes[i], b2.num_attention_heads[i]
+    print(f"stage {i + 1} {b2.depths[i]:8} {width:9} {heads:6} {width // heads:3}", end="")
     print(
-        f"stage {i + 1} {b2.depths[i]:11} {width:10} {heads:7} {width // heads:4} {b2.mlp_ratios[i]:4.0f}",
-        end="",
+        f" {b2.mlp_ratios[i]:4.0f} {parameters / size:11.0%} {macs / work:5.0%} {mlps / macs:18.0%}"
     )
-    print(f" {parameters / size:18.0%} {macs / work:14.0%} {mlps / macs:9.0%}")
 
 # %% [markdown]
 # - **Heads** follow from the widths: $d$ is 64 in every stage, as in the first Transformer. So 320 channels have 5 heads. (b0 has $d = 32$.)
@@ -557,8 +584,6 @@ for i in range(4):
 # *Asked in timm #1666 and dino #33. ViT and DeiT have none; Swin, Twins and PVT do.* A ViT enters once, with pixels of a known range. A pyramid enters four times, and three times from a stage whose numbers have grown on the [residual stream](glossary.md#residual-stream). The norm makes all four entrances alike. v1 also adds a position table right there, which should be neither drowned nor deafening. Measured in the shipped model:
 
 # %%
-model = pvt_numpy.load_model()
-config = model.config
 pixels = pvt_numpy.preprocess("golf_ball.jpg", **model.preprocessing)
 trace = {}
 output = pvt_numpy.forward(pixels, model.params, config, trace=trace)
@@ -773,7 +798,7 @@ for name, value in (("ln 1000", math.log(1000)), ("its loss", float(loss(nothing
 # *Asked in google/flax #2993 and discussion 1797.* Two defaults differ.
 #
 # - **[Padding](glossary.md#padding) "SAME"** puts as few zeros as needed, and the smaller half in front. For 7 × 7 with stride 4 on 224 pixels that is 1 before and 2 behind. PyTorch's padding of 3 puts 3 before. So all windows sit 2 pixels further on. Give the numbers: `padding=((3, 3), (3, 3))`.
-# - **[Layer norm](glossary.md#layer-norm)**: Flax has $\epsilon = 10^{-6}$, PyTorch $10^{-5}$, and Flax computes the variance as $E[x^2] - E[x]^2$ unless told `use_fast_variance=False` (notebook 6, traps 2 and 4).
+# - **[Layer norm](glossary.md#layer-norm)**: Flax has $\epsilon = 10^{-6}$, PyTorch $10^{-5}$, and Flax computes the variance as the mean of $x^2$ minus the square of the mean, unless told `use_fast_variance=False` (notebook 6, traps 2 and 4).
 #
 # The first is easily missed, because the answer survives it. In the shipped model:
 
@@ -835,25 +860,26 @@ print(f"ResNet-18: 1.8 billion multiply-adds,  {resnet18 / 1e6:.1f} million numb
 
 # %% [markdown]
 # ## Exercises
-#
-# **1.** A picture of 1792 × 1792 pixels. How many keys does SRA have in stage 1 ($R = 8$)?
-
-# %%
-keys_at_1792 = None  # a number
-practice.check(keys_at_1792, "8.1")
 
 # %% [markdown]
+# **1.** A picture of 1792 × 1792 pixels. How many keys does SRA have in stage 1 ($R = 8$)?
+#
 # <details><summary>Hint</summary>
 #
 # Pixels → tokens (stride 4) → squares (side 8).
 #
 # </details>
-#
+
+# %% tags=["exercise"]
+keys_at_1792 = ...  # a number
+
+practice.check(keys_at_1792, "8.1")
+
+# %% [markdown]
 # <details><summary>Solution</summary>
 #
 # ```python
 # keys_at_1792 = (1792 // 4 // 8) ** 2
-# practice.check(keys_at_1792, "8.1")
 # ```
 #
 # 3136: as many keys as stage 1 has tokens at 224 pixels. Eight times the side has brought back the trouble that SRA was made for.
@@ -862,24 +888,24 @@ practice.check(keys_at_1792, "8.1")
 
 # %% [markdown]
 # **2.** Predict, then try. Token (row 6, column 5) changes, and *two* of Swin's blocks follow, one without and one with the shift. How many of the 196 tokens move?
-
-# %%
-moved_by_two = None  # a number
-practice.check(moved_by_two, "8.2")
-
-# %% [markdown]
+#
 # <details><summary>Hint</summary>
 #
 # After the first block, which rows have moved? Into which windows do these rows fall if the cuts lie before rows 4 and 11?
 #
 # </details>
-#
+
+# %% tags=["exercise"]
+moved_by_two = ...  # a number
+
+practice.check(moved_by_two, "8.2")
+
+# %% [markdown]
 # <details><summary>Solution</summary>
 #
 # ```python
 # before, after = (one_block(one_block(a, swin), shifted_swin) for a in (x, disturbed))
 # moved_by_two = int((np.abs(after - before).max(axis=-1) > 1e-9).sum())
-# practice.check(moved_by_two, "8.2")
 # ```
 #
 # 100. Rows 1 to 7 have moved after the first block. The second block's windows hold rows 1 to 3, 4 to 10 and 11 to 14, so rows 1 to 10 move; the same for the columns.
@@ -888,25 +914,25 @@ practice.check(moved_by_two, "8.2")
 
 # %% [markdown]
 # **3.** At small pictures SRA is cheaper than windows, at large ones dearer. At which side of the picture do the two cost the same in stage 1 (64 channels, $R = 8$)? To the pixel, or by a search.
-
-# %%
-equal_at = None  # a number of pixels
-practice.check(equal_at, "8.3")
-
-# %% [markdown]
+#
 # <details><summary>Hint</summary>
 #
 # Set the two rows of the table equal and divide by $N C$. One $N$ is left.
 #
 # </details>
-#
+
+# %% tags=["exercise"]
+equal_at = ...  # a number of pixels
+
+practice.check(equal_at, "8.3")
+
+# %% [markdown]
 # <details><summary>Solution</summary>
 #
 # $4 C + 98 = 3 C + 2 C / 64 + 2 N / 64$, so $N = 32\,(C + 98) - C = 5120$ tokens, and the side is $4 \sqrt{5120} = 286$ pixels.
 #
 # ```python
 # equal_at = 4 * math.sqrt(32 * (64 + 98) - 64)
-# practice.check(equal_at, "8.3")
 # ```
 #
 # </details>
