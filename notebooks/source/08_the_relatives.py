@@ -667,7 +667,7 @@ for name, params in cuts.items():
 # | no MLPs in stage 1, 2, 3 or 4 | 60.3, 74.7, 73.0, 74.0 % |
 # | no MLPs in any stage | 17.0 % |
 #
-# **Without any attention it is as good.** 11 % of its answers change, and as many become right as become wrong. Its MLPs have 3 × 3 convolutions, its patches overlap, and for ten kinds of things that is enough. This is a small model, trained for an hour and a half on 9,469 photos. A model trained on a million would suffer more. But a map of attention, however pretty, does not show that attention is needed: notebook 4 says so, and here is why.
+# **Without any attention it is as good.** 11 % of its answers change, and as many become right as become wrong. Its MLPs have 3 × 3 convolutions, its patches overlap, and for ten kinds of things that is enough. This is a small model, trained for an hour and a half on 9,469 photos. Whether one trained on a million photos could spare it, this does not tell. But a map of attention, however pretty, does not show that attention is needed: notebook 4 says so, and here is why.
 #
 # ### Linear SRA without the projection?
 #
