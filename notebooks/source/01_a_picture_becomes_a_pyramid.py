@@ -252,6 +252,7 @@ practice.check(in_stage_4, "1.1")
 #
 # </details>
 
+
 # %% tags=["exercise"]
 def upside_down(x):
     """Pictures (B, 3, H, W) with their rows from the bottom to the top."""
@@ -308,6 +309,7 @@ practice.check(scores, "1.3")
 # The mean goes over the axis of the tokens, `axis=1`. A linear layer on a batch is `features @ weight.T + bias`. Two results come back, the logits and the pooled features.
 #
 # </details>
+
 
 # %% tags=["exercise"]
 def my_head(x, weight=None, bias=None):

@@ -268,6 +268,7 @@ practice.check(pixels_wide, "2.1")
 #
 # </details>
 
+
 # %% tags=["exercise"]
 def absorb(weight, bias, mean, std):
     """weight (C', C, k, k), bias (C',), mean and std (C,) -> the weight and bias for plain pixels."""
@@ -306,6 +307,7 @@ practice.check(absorb, "2.3")
 #
 # </details>
 
+
 # %% tags=["exercise"]
 def my_patch_embed(x, proj, norm, *, stride, eps):
     """x (B, H, W, C), proj and norm with weight and bias -> tokens (B, N, C') and their grid."""
@@ -334,6 +336,7 @@ practice.check(my_patch_embed, "patch_embed")
 # Only the padding is new, and it depends on the kernel's side, `proj["weight"].shape[-1]`: half of it, rounded down.
 #
 # </details>
+
 
 # %% tags=["exercise"]
 def my_overlapping_embed(x, proj, norm, *, stride, eps):

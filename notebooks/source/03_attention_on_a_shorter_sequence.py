@@ -313,6 +313,7 @@ plots.cost(VARIANTS["pvt_v2_b2"], title="attention of PVT v2 b2 as the picture g
 #
 # </details>
 
+
 # %% tags=["exercise"]
 def pooled(x, grid, ratio):
     """x (B, N, C) on a grid (H, W) -> the mean of each ratio x ratio square, (B, M, C), row by row."""
@@ -374,6 +375,7 @@ practice.check(unread, "3.2")
 #
 # </details>
 
+
 # %% tags=["exercise"]
 def my_softmax(x):
     """x (..., M) -> weights that are positive and sum to 1 along the last axis."""
@@ -404,6 +406,7 @@ practice.check(my_softmax, "softmax")
 #
 # </details>
 
+
 # %% tags=["exercise"]
 def split_into_heads(x, heads):
     """x (B, N, C) -> (B, heads, N, d)."""
@@ -431,6 +434,7 @@ practice.check(split_into_heads, "3.4")
 # All the pieces stand above: `conv2d` and `layer_norm` make the reduced map, `split_heads`, `attention_vectorised` and `merge_heads` do the rest. Keys come first in `kv`.
 #
 # </details>
+
 
 # %% tags=["exercise"]
 def my_attention(x, grid, q, kv, proj, sr=None, norm=None, *, heads, ratio, eps):

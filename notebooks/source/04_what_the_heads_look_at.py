@@ -101,10 +101,12 @@ three = np.sort(read.ravel())[-3:].sum()
 print(f"in stage 4, block 2, the three most-read of 49 keys get {three:.0%} of all attention")
 norms = np.linalg.norm(trace["stages.3.blocks.0"][0], axis=-1)  # of the tokens that enter it
 most_read = np.argsort(-read.ravel())[:3]
-print(f"their tokens are {norms[most_read].mean() / np.median(norms):.2f} times as long as the median")
+longer = norms[most_read].mean() / np.median(norms)
+print(f"the tokens of these keys are {longer:.2f} times as long as the median")
 border = np.ones((7, 7), bool)
 border[1:-1, 1:-1] = False
-print(f"the {border.sum()} keys at the border get {read[border].sum():.0%}; evenly, {border.mean():.0%}")
+print(f"the {border.sum()} keys at the border get {read[border].sum():.0%}", end="; ")
+print(f"all keys read alike, it would be {border.mean():.0%}")
 first = trace["stages.3.blocks.0.attn.probs"][0].mean(axis=(0, 1)).reshape(7, 7)
 maps = {"keys read in stage 4, block 1": first, "keys read in stage 4, block 2": read}
 plots.overlay(picture, maps, label="attention received")
@@ -281,10 +283,9 @@ control = occlusion.maps(x, nothing_learned, config, answer)
 trained = occlusion.maps(x, model.params, config, answer)
 for i in range(4):
     name = f"rollout entering stage {i + 1}"
-    largest, control_s = (shares[name].max() * shares[name].size for shares in (trained, control))
-    alike = occlusion.correlation(trained[name], control[name])
-    print(f"{name}: the largest share is {largest:4.1f} times the mean, shuffled {control_s:4.1f} times", end="; ")
-    print(f"correlation of the two {alike:+.2f}")
+    largest, flat = (shares[name].max() * shares[name].size for shares in (trained, control))
+    print(f"{name}: the largest share is {largest:4.1f} times the mean", end="; ")
+    print(f"weights shuffled, {flat:.1f} times")
 
 # %% [markdown]
 # With shuffled weights the map is almost flat: attention that has learned nothing reads all keys alike. So the structure of the map was learned. But that a map has structure says nothing about whether it is *right*.
@@ -341,7 +342,8 @@ for name, value in on_the_ball.items():
 # %%
 with open("maps_against_covering.csv", encoding="utf-8") as file:
     rows = list(csv.DictReader(file))
-photos = {name: np.array([float(row[name]) for row in rows]) for name in rows[0] if name != "picture"}
+names = [name for name in rows[0] if name != "picture"]
+photos = {name: np.array([float(row[name]) for row in rows]) for name in names}
 
 print(f"{len(rows)} photos          mean   spread   shuffled   better than shuffled   on the ball")
 for name in [*on_the_ball, "black squares"]:
@@ -351,6 +353,7 @@ for name in [*on_the_ball, "black squares"]:
         shuffled = photos[f"shuffled: {name}"]
         line += f"   {shuffled.mean():+8.2f}   {(values > shuffled).mean():20.0%}"
     print(f"{line:70}   {on_the_ball[name]:+.2f}" if name in on_the_ball else line)
+
 
 # %%
 @drawing
@@ -365,7 +368,9 @@ def against_the_experiment(names):
         if name in on_the_ball:
             axes.plot(on_the_ball[name], line, "*", color=RED, markersize=13)
     axes.axvline(0, color=GREY, linewidth=0.8)
-    axes.set(xlabel="correlation with the fall of the logit (black: mean; star: the golf ball)", xlim=(-1, 1))
+    axes.set(
+        xlim=(-1, 1), xlabel="correlation with the experiment (bar: mean; star: the golf ball)"
+    )
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
     return figure
@@ -414,6 +419,7 @@ against_the_experiment([*on_the_ball, "black squares"])
 #
 # </details>
 
+
 # %% tags=["exercise"]
 def variation(probs):
     """probs (heads, N, M) -> for each head how much a probability varies from query to query, times M."""
@@ -444,6 +450,7 @@ practice.check(variation, "4.1")
 # $w$ is a row vector, so it stands on the left: `w @ A @ U`.
 #
 # </details>
+
 
 # %% tags=["exercise"]
 def step_back(w, A, U, a, b):
@@ -490,6 +497,7 @@ practice.check(step_back, "4.2")
 # The class token is token 0. A linear layer is `features @ weight.T + bias`.
 #
 # </details>
+
 
 # %% tags=["exercise"]
 def answer_of_the_mean(tokens, weight, bias):

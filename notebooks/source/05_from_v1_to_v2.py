@@ -486,6 +486,7 @@ practice.check(blocks, "5.1")
 #
 # </details>
 
+
 # %% tags=["exercise"]
 def shuffle_squares(x, grid, ratio, order):
     """x (B, N, C) on a grid (H, W): place i gets the row of ratio x ratio squares that was at order[i]."""
@@ -558,6 +559,7 @@ practice.check(side, "5.3")
 #
 # </details>
 
+
 # %% tags=["exercise"]
 def my_positions(x, grid, pos_embed, cls_token=None, *, stored_grid):
     """x (B, N, C) and pos_embed (1, N', C), learned on `stored_grid` -> (B, N, C), or (B, 1 + N, C)."""
@@ -589,6 +591,7 @@ practice.check(my_positions, "add_positions")
 # The steps stand above, for one picture. `adaptive_average_pool(maps, 7)` takes maps $(B, H, W, C)$. Heads: notebook 3.
 #
 # </details>
+
 
 # %% tags=["exercise"]
 def my_linear_attention(x, grid, q, kv, proj, sr, norm, *, heads, eps):
@@ -629,6 +632,7 @@ practice.check(my_linear_attention, "linear_attention")
 # Tokens become a map for the convolution and tokens again after it. `depthwise_conv2d(maps, **dwconv)` pads by itself.
 #
 # </details>
+
 
 # %% tags=["exercise"]
 def my_mlp(x, grid, fc1, dwconv, fc2, *, relu_first=False):

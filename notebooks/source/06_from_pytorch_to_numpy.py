@@ -373,6 +373,7 @@ practice.check(name, "6.3")
 #
 # </details>
 
+
 # %% tags=["exercise"]
 def my_gelu(x):
     """x of any shape -> x times the normal distribution's cumulative probability."""
