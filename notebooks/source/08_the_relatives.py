@@ -138,12 +138,12 @@ def bins():
     colours = plots.pca_colours(map_3[0].transpose(2, 0, 1))
     axes.imshow(colours, extent=(0, 20, 20, 0))
     for i in range(7):
-        for j in range(7):
-            (top, below), (left, end) = ((k * 20 // 7, -(-(k + 1) * 20 // 7)) for k in (i, j))
-            axes.plot(
-                [left, end, end, left, left], [top, top, below, below, top], color="white", lw=0.8
-            )
-    axes.set_title("20 × 20 tokens, 7 × 7 bins")
+        for j in range(i % 2, 7, 2):
+            top, left = i * 20 // 7, j * 20 // 7
+            below, end = -(-(i + 1) * 20 // 7), -(-(j + 1) * 20 // 7)  # -(-a // b) rounds up
+            x_way, y_way = [left, end, end, left, left], [top, top, below, below, top]
+            axes.plot(x_way, y_way, color="white", linewidth=1.6)
+    axes.set_title("20 × 20 tokens; every second bin is framed")
     right.imshow(adaptive_average_pool(colours[None], 7)[0])
     right.set_title("49 keys")
     for panel in (axes, right):
@@ -193,9 +193,8 @@ def swin(x, shift=0):
     row, column = np.indices(GRID).reshape(2, 1, N, 1)
     side = (row < shift) + 2 * (column < shift)  # 0, or which edges a token was rolled across
     part = cut(roll(side.astype(float), shift))[:, :, 0]  # (4, 49)
-    mask = np.where(part[:, :, None] == part[:, None, :], 0, -np.inf)[
-        :, None
-    ]  # 4 windows, any head
+    strangers = part[:, :, None] != part[:, None, :]  # (4, 49, 49)
+    mask = np.where(strangers, -np.inf, 0)[:, None]  # for any head
     inside = cut(roll(x, shift))
     Q, K, V = (split_heads(linear(inside, *w), HEADS) for w in three_matrices())
     probs = softmax(Q @ K.swapaxes(-1, -2) / math.sqrt(C / HEADS) + mask)
@@ -607,7 +606,7 @@ for i, stage in enumerate(model.params["stages"]):
 # Enough? Let us see how many keys are really used. If a row of probabilities were spread evenly over $k$ keys, its [entropy](glossary.md#entropy) would be $\log k$; so $e^{\mathrm{entropy}}$ is the number of keys that a token effectively reads.
 
 # %%
-print("effective keys in the last block of  stage 1   stage 2   stage 3   stage 4")
+print("effective keys in the last block    stage 1   stage 2   stage 3   stage 4")
 used = {}
 for side in (96, 128, 224, 320):
     recipe = model.preprocessing | {"size": {"height": side, "width": side}}
@@ -618,7 +617,7 @@ for side in (96, 128, 224, 320):
     tables = [seen[f"stages.{i}.blocks.1.attn.probs"].astype(float) for i in range(4)]
     used[side] = [np.exp(-(p * np.log(p + 1e-30)).sum(axis=-1).mean()) for p in tables]
     shown = "".join(f"{number:10.1f}" for number in used[side])
-    print(f"{side} pixels, {tables[0].shape[-1]:3} keys {'':16}{shown}")
+    print(f"{side:3} pixels, {tables[0].shape[-1]:3} keys{shown:>54}")
 
 # %% [markdown]
 # Stage 1 reads almost everything; stages 3 and 4 read two or three keys, however many there are.
@@ -783,7 +782,7 @@ pupils()
 #
 # ### The loss jumps to 6.93 and stays there
 #
-# *Asked in whai362/PVT #6, for PVT Large at epoch 38.* $\ln 1000 = 6.908$ is the [loss](glossary.md#loss) of a model that gives all thousand classes the same answer, with label smoothing or without. The log shows it at 4.6, ten steps later at 6.93. So the numbers have not run off to infinity. From one moment to the next the network answers the same to everything, and no [gradient](glossary.md#gradient) leads back.
+# *Asked in whai362/PVT #6, for PVT Large at epoch 38.* $\ln 1000 = 6.908$ is the [loss](glossary.md#loss) of a model that gives all thousand classes the same answer, with label smoothing or without. In the log it goes from 4.6 to 6.9 within twenty steps. So the numbers have not run off to infinity: from one moment to the next the network answers the same to everything, and it does not find back.
 
 # %%
 nothing = np.zeros((4, 1000))  # logits of a model that knows nothing
@@ -791,7 +790,7 @@ for name, value in (("ln 1000", math.log(1000)), ("its loss", float(loss(nothing
     print(f"{name:9} {value:.3f}")
 
 # %% [markdown]
-# The remedy in the official configurations is to clip gradients at a norm of 1.0; pvt_medium, pvt_large and b3 to b5 do so, the smaller models do not (classification/configs of whai362/PVT).
+# The remedy in the official configurations is to clip [gradients](glossary.md#gradient) at a norm of 1.0; pvt_medium, pvt_large and b3 to b5 do so, the smaller models do not (classification/configs of whai362/PVT).
 #
 # ### A port to JAX or TensorFlow is slightly off. Why?
 #
