@@ -34,7 +34,6 @@ from pvt_numpy.layers.convolution import conv2d
 from pvt_numpy.layers.depthwise import depthwise_conv2d
 from pvt_numpy.layers.layernorm import layer_norm
 from pvt_numpy.layers.linear import linear
-from pvt_numpy.layers.losses import loss
 from pvt_numpy.layers.mlp import mlp
 from pvt_numpy.layers.resize import adaptive_average_pool, resize_bilinear
 from pvt_numpy.layers.softmax import softmax
@@ -778,19 +777,11 @@ def pupils():
 pupils()
 
 # %% [markdown]
-# One picture is enough for the pupil that knows where to look. The other knows nothing until it has seen more pictures than there are pixels, and is far behind even then. Attention is not as ignorant as a free matrix, but the direction is the same. PVT v2 puts the prior back with overlapping patches and 3 × 3 convolutions, and so needs less.
+# One picture is enough for the pupil that knows where to look. The other knows nothing until it has seen more pictures than there are pixels, and is far behind even then. Attention is not as ignorant as a free matrix, but the direction is the same. PVT v2 puts part of the prior back, with overlapping patches and 3 × 3 convolutions. Notebook 7 says what else helps.
 #
 # ### The loss jumps to 6.93 and stays there
 #
-# *Asked in whai362/PVT #6, for PVT Large at epoch 38.* $\ln 1000 = 6.908$ is the [loss](glossary.md#loss) of a model that gives all thousand classes the same answer, with label smoothing or without. In the log it goes from 4.6 to 6.9 within twenty steps. So the numbers have not run off to infinity: from one moment to the next the network answers the same to everything, and it does not find back.
-
-# %%
-nothing = np.zeros((4, 1000))  # logits of a model that knows nothing
-for name, value in (("ln 1000", math.log(1000)), ("its loss", float(loss(nothing, np.arange(4))))):
-    print(f"{name:9} {value:.3f}")
-
-# %% [markdown]
-# The remedy in the official configurations is to clip [gradients](glossary.md#gradient) at a norm of 1.0; pvt_medium, pvt_large and b3 to b5 do so, the smaller models do not (classification/configs of whai362/PVT).
+# *Asked in whai362/PVT #6, for PVT Large at epoch 38.* $\ln 1000 = 6.908$ is the [loss](glossary.md#loss) of a model that gives all thousand classes the same answer, with label smoothing or without. In the log it goes from 4.6 to 6.9 within twenty steps and does not find back. The official configurations clip the [gradients](glossary.md#gradient) of pvt_medium, pvt_large and b3 to b5 at a norm of 1.0 (classification/configs of whai362/PVT). Notebook 7 provokes such a jump.
 #
 # ### A port to JAX or TensorFlow is slightly off. Why?
 #
