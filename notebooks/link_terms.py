@@ -9,8 +9,9 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ALSO = {"spatial-reduction attention": ["SRA"], "query": ["queries"]}
-PROTECTED = re.compile(r"```.*?```|`[^`\n]*`|\$\$.*?\$\$|\$[^$\n]*\$|\[[^\]\n]*\]\([^)\n]*\)|\x22[^\x22\n]*\x22|<details>.*?</details>|<[^>\n]*>"
-                       r"|^# #[^\n]*$", re.DOTALL | re.MULTILINE)  # fmt: skip
+PROTECTED = re.compile(
+    r"```.*?```|`[^`\n]*`|\$\$.*?\$\$|\$[^$\n]*\$|\[[^\]\n]*\]\([^)\n]*\)|\x22[^\x22\n]*\x22"
+    r"|<details>.*?</details>|<[^>\n]*>|^# #[^\n]*$", re.DOTALL | re.MULTILINE)  # fmt: skip
 LINK = re.compile(r"\[([^\]\n]*)\]\(glossary\.md#[^)\n]*\)")
 
 

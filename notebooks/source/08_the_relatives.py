@@ -724,7 +724,7 @@ for j in range(2):
 #
 # ### Why do small data make a ViT poor?
 #
-# *Asked in google-research/vision_transformer #155 and lucidrains/vit-pytorch #12.* Because what is not built in has to be learned. A convolution *cannot* look elsewhere than next door, and treats all places alike. Attention can look anywhere, and starts by looking everywhere. ViT's own paper shows it: trained on ImageNet alone it is behind ResNets, on 300 million pictures ahead (section "Pre-training data requirements").
+# *Asked in google-research/vision_transformer #155 and lucidrains/vit-pytorch #12.* Because what is not built in has to be learned. What is built in is called a layer's [inductive bias](glossary.md#inductive-bias): a convolution *cannot* look elsewhere than next door, and treats all places alike. Attention can look anywhere, and starts by looking everywhere. ViT's own paper shows it: trained on ImageNet alone it is behind ResNets, on 300 million pictures ahead (section "Pre-training data requirements").
 #
 # Here is the same in small, solved exactly. A teacher computes an edge filter on pictures of 8 × 8. Two pupils learn it from examples: a convolution with 9 weights, and a matrix that may connect any pixel with any other, with 4,096.
 
@@ -812,7 +812,7 @@ print(f"the logits move by up to {np.abs(wrong - output.logits).max():.1f}")
 #
 # ### How do I use it as a backbone? Must the four maps be padded to one size?
 #
-# *Asked in whai362/PVT #65.* `pvt_numpy.pyramid(x, params, config)` gives the four maps. Padding a 7 × 7 map with zeros to 56 × 56 puts its content into a corner, where it belongs to other pixels. *Resize* it, after a 1 × 1 convolution has given all maps the same channels. That is a feature pyramid network (Lin et al., 2017) but for its last convolution:
+# *Asked in whai362/PVT #65.* As a [backbone](glossary.md#backbone) it gives four maps, `pvt_numpy.pyramid(x, params, config)`. Padding a 7 × 7 map with zeros to 56 × 56 puts its content into a corner, where it belongs to other pixels. *Resize* it, after a 1 × 1 convolution has given all maps the same channels. That is a feature pyramid network (Lin et al., 2017) but for its last convolution:
 
 # %%
 maps = [map_.transpose(0, 2, 3, 1) for map_ in pvt_numpy.pyramid(pixels, model.params, config)]
