@@ -29,7 +29,7 @@ from pvt_numpy.layers.patch_embed import patch_embed
 from pvt_numpy.layers.softmax import softmax
 from pvt_numpy.model import Layer, block
 from pvt_numpy.plots.figures import drawing, new_figure
-from pvt_numpy.plots.style import BLUE, GREEN, GREY, ORANGE
+from pvt_numpy.plots.style import BLUE, GREEN, GREY, similarity
 
 # %% [markdown]
 # The sizes, in the letters that all notebooks use, beside those of a real one:
@@ -64,12 +64,12 @@ def sheet(title, tables, rows="token", lines=()):
     figure = new_figure(0.6 * sum(widths) + 0.4 * len(widths) + 0.7, 0.34 * height + 1.1, title)
     panels = figure.subplots(1, len(tables), width_ratios=widths, squeeze=False)[0]
     for axes, (name, table) in zip(panels, tables.items(), strict=True):
-        largest = np.abs(table).max() or 1
-        for (n, c), number in np.ndenumerate(table):
-            colour = ORANGE if number > 0 else BLUE
-            axes.fill_between([c, c + 1], n, n + 1, color=colour, alpha=0.6 * abs(number) / largest)
-            axes.text(c + 0.5, n + 0.5, written(number), ha="center", va="center", fontsize=9)
         N, C = table.shape
+        reach = 2 * np.abs(table).max() or 1  # half of the colours: numbers can be read on them
+        shades = {"cmap": similarity(), "vmin": -reach, "vmax": reach, "alpha": 0.6}
+        axes.imshow(table, extent=(0, C, N, 0), aspect="auto", **shades)
+        for (n, c), number in np.ndenumerate(table):
+            axes.text(c + 0.5, n + 0.5, written(number), ha="center", va="center", fontsize=9)
         axes.set(title=name, xlim=(0, C), ylim=(max(height, N), 0), xticks=[])
         first = rows if axes is panels[0] else ""
         axes.set_yticks(np.arange(N) + 0.5, [f"{first} {n + 1}" if first else "" for n in range(N)])
