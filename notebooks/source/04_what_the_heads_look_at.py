@@ -337,7 +337,7 @@ for name, value in on_the_ball.items():
 # %% [markdown]
 # On the golf ball, rollout agrees with the experiment, at 0.76 and more when it enters stages 2, 3 and 4. It would make a fine figure for a paper. But this is **one** picture.
 #
-# **Many photos.** The same was measured for the first ten photos of each of the ten classes of Imagenette's validation set, 100 in all, with other shuffled weights for each; `maps_against_covering.csv` holds the results. The last row repeats the experiment itself, with black squares instead of grey ones: better than that no map can be expected to be.
+# **Many photos.** The same was measured for the first 20 photos of each of the ten classes of Imagenette's validation set, 200 in all, with other shuffled weights for each; `maps_against_covering.csv` holds the results. The last row repeats the experiment itself, with black squares instead of grey ones: better than that no map can be expected to be.
 
 # %%
 with open("maps_against_covering.csv", encoding="utf-8") as file:
@@ -379,12 +379,12 @@ def against_the_experiment(names):
 against_the_experiment([*on_the_ball, "black squares"])
 
 # %% [markdown]
-# **This is the lesson of the notebook.** On photos rollout hardly agrees with the experiment: 0.01 to 0.07 on average, where the golf ball gave 0.58 to 0.86. It beats shuffled weights on 54% to 61% of the photos; a coin would on 50 %. It is beaten by a map that knows neither the model nor the picture, nearness to the middle (0.16): what is to be named mostly stands there. The gradient without its sign does no better.
-# The two maps that use the answer do better by far: the class activation map (0.37), which says what the last tokens hold of the answer, and gradient × input (0.32), which has a sign. Both are far from the experiment's agreement with itself (0.68), and both vary from photo to photo by more than 0.2.
+# **This is the lesson of the notebook.** On photos rollout hardly agrees with the experiment: 0.06 to 0.09 on average, where the golf ball gave 0.58 to 0.86, and each of the four passes 0.76 on at most 2 of the 200 photos. It agrees better than with shuffled weights on 56% to 62% of the photos; without any relation it would on half of them. The difference is real and small, 0.04 to 0.12 with standard errors of 0.03. And it is beaten by a map that knows neither the model nor the picture, nearness to the middle (0.15). The gradient without its sign does no better.
+# Two maps that know which answer is asked about do much better: the class activation map (0.35) and gradient × input (0.29). Both are far from the experiment's agreement with itself (0.72), and both vary much from photo to photo.
 #
 # Why does rollout fail? It never sees the answer: a map of where attention goes is the same for "golf ball" and for "church". It knows no values, no MLPs and no convolutions, which move more than attention does (see the lengths above). And stage 1 reads nearly all keys alike, so that following it blurs the map. That is our reading; what was measured is the table.
 #
-# Why did the golf ball agree so well? One bright thing lies near the middle of an even lawn. There even **contrast**, which knows no model at all, agrees at 0.80. An earlier version of this notebook stopped at the golf ball and recommended rollout. One picture proves nothing, least of all one that was chosen to look good.
+# Why did the golf ball agree so well? One bright thing lies on an even lawn. There even **contrast**, which knows no model at all, agrees at 0.80. An earlier version of this notebook stopped at the golf ball and recommended rollout. One picture proves nothing, least of all one that was chosen to look good.
 #
 # **Which maps to trust**
 #
@@ -394,18 +394,18 @@ against_the_experiment([*on_the_ball, "black squares"])
 # | mean of the heads | – | an overview | hides that heads differ |
 # | which keys are read, mean over queries | – | finds sinks | does not separate sinks from content |
 # | v1's class token | – | the row of attention that stands closest to the answer | one row of many; its heads differ |
-# | rollout entering stage 4 | 0.07 | where attention leads, if nothing else moved information | not where the answer comes from |
-# | rollout entering stage 3 | 0.07 | the same | the same |
-# | rollout entering stage 2 | 0.04 | the same | the same |
-# | rollout entering stage 1 | 0.01 | the same | the same, and blurred by stage 1 |
-# | class activation map | 0.37 | exact for v2: what the last tokens hold of the answer | where they have it from; 7 × 7 cells |
-# | gradient × input | 0.32 | the effect of small changes of the pixels | the effect of large ones; noisy |
-# | \|gradient\| | 0.01 | where a small change moves the answer at all | whether it is for or against the answer |
-# | nearness to the middle | 0.16 | a yardstick: a map has to beat it | knows no model |
+# | rollout entering stage 4 | 0.06 | where attention leads, if nothing else moved information | not where the answer comes from |
+# | rollout entering stage 3 | 0.08 | as above | as above |
+# | rollout entering stage 2 | 0.09 | as above | as above |
+# | rollout entering stage 1 | 0.07 | as above | as above, and blurred by stage 1 |
+# | class activation map | 0.35 | exact for v2: what the last tokens hold of the answer | where they have it from; 7 × 7 cells |
+# | gradient × input | 0.29 | the effect of small changes of the pixels | the effect of large ones; noisy |
+# | \|gradient\| | 0.03 | where a small change moves the answer at all | whether it is for or against the answer |
+# | nearness to the middle | 0.15 | a yardstick: a map has to beat it | knows no model |
 # | contrast to the mean | 0.10 | another yardstick | knows no model |
-# | black squares | 0.68 | the experiment itself, in another colour: a measurement on the model | fast; and covered pictures are unusual inputs |
+# | black squares | 0.72 | the experiment itself, in another colour: a measurement on the model | fast; and covered pictures are unusual inputs |
 #
-# The correlations are means over the 100 photos. To repeat it with pictures of yours, a sub-folder for each class: `python notebooks/measure_maps.py FOLDER -o mine.csv` (some seconds a picture).
+# The agreement is the mean correlation over the 200 photos. To repeat it with pictures of yours, a sub-folder for each class: `python notebooks/measure_maps.py FOLDER -o TABLE` (some seconds a picture).
 
 # %% [markdown]
 # ## Exercises

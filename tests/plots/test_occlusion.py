@@ -103,11 +103,11 @@ def read():
         return list(csv.DictReader(file))
 
 
-def test_the_table_is_ten_photos_of_each_class_and_no_more_is_claimed():
+def test_the_table_is_twenty_photos_of_each_class_and_no_more_is_claimed():
     rows = read()
     classes = [row["picture"].split("/")[0] for row in rows]
-    assert {classes.count(name) for name in classes} == {10}
-    assert (len(rows), len(set(classes)), len({row["picture"] for row in rows})) == (100, 10, 100)
+    assert {classes.count(name) for name in classes} == {20}
+    assert (len(rows), len(set(classes)), len({row["picture"] for row in rows})) == (200, 10, 200)
     mean = {name: np.mean([float(row[name]) for row in rows]) for name in rows[0] if name != "picture"}
     text = (ROOT / "notebooks" / "source" / "04_what_the_heads_look_at.py").read_text(encoding="utf-8")
     told = dict(re.findall(r"^# \| (.+?) \| (−?0\.\d\d) \|", text, flags=re.MULTILINE))
@@ -157,3 +157,7 @@ def test_the_script_continues_a_table(tmp_path):
     (tmp_path / "t.csv").write_text("\n".join(lines[:2]) + "\n", encoding="utf-8")  # as if it had been stopped
     assert run(*command)[:2] == (0, "other/ball.jpg\n")
     assert (tmp_path / "t.csv").read_text(encoding="utf-8").splitlines() == lines  # shuffled as before, by the name
+    empty = run(*command[:1], str(tmp_path / "photos" / "one"), *command[2:])
+    assert (empty[0], "found no pictures in sub-folders; expected" in empty[2]) == (1, True)
+    (tmp_path / "t.csv").write_text("picture,other\nx,1\n", encoding="utf-8")
+    assert "found a table with other columns; expected" in run(*command)[2]
