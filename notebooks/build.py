@@ -31,7 +31,7 @@ TOLERANCE = 2e-3  # relative, for numbers that were printed: rounding differs fr
 CLOSELY, ROUGHLY = (24, 24), (8, 40)
 EPILOG = """examples:
   python notebooks/build.py            all of them, in a few minutes
-  python notebooks/build.py 4          the fourth one
+  python notebooks/build.py 4          that one
   jupytext --to py:percent notebooks/04_what_the_heads_look_at.ipynb -o notebooks/source/04_what_the_heads_look_at.py
                                        the other way: what you changed in Jupyter becomes the source
 
@@ -134,10 +134,10 @@ def main(argv=None):
         prog="python notebooks/build.py", formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Makes the notebooks from their sources in notebooks/source and runs them.", epilog=EPILOG,
     )  # fmt: skip
-    parser.add_argument("numbers", nargs="*", type=whole_number(1, len(sources())), metavar="NUMBER",
-                        help=f"which notebooks, from 1 to {len(sources())} (default: all)")  # fmt: skip
-    numbers = parser.parse_args(argv).numbers or range(1, len(sources()) + 1)
-    for source in [sources()[number - 1] for number in numbers]:
+    parser.add_argument("numbers", nargs="*", type=whole_number(0, len(sources()) - 1), metavar="NUMBER",
+                        help=f"which notebooks, from 0 to {len(sources()) - 1} (default: all)")  # fmt: skip
+    numbers = parser.parse_args(argv).numbers or range(len(sources()))
+    for source in [sources()[number] for number in numbers]:
         start = time.perf_counter()
         notebook = executed(unexecuted(source))
         target = HERE / f"{source.stem}.ipynb"

@@ -94,6 +94,30 @@ def questions():
     squared = ({"x": rng.normal(size=(2, 48, 3)), "grid": (6, 8), "ratio": 2},)
     step = {"w": shares(6), "A": shares(6, 2), "U": shares(2, 6), "a": 3.0, "b": 2.0}
     return {
+        "0.1": Question((3, 1, -1, 1), {
+            "a patch is read column by column: it is top left, top right, bottom left, bottom right": (3, -1, 1, 1),
+            "the token is normed already, and the raw one is asked for": (1.414, 0, -1.414, 0),
+        }),
+        "0.3": Question(0, {
+            "attention tells all tokens of a change in one; but is there a change left after the norm?": 32,
+            "token 7 alone changes; but does it, after the norm?": 4,
+        }),
+        "0.4": Question((1, 1, -1, -1), {
+            "the scores are divided by √C; it is √d, and d is 1": (0.5, 0.5, -0.5, -0.5),
+            "the scores are divided by the √2 of two heads; d is 1 now": (0.707, 0.707, -0.707, -0.707),
+            "the heads are summed; each has a score of its own": (0,),
+        }),
+        "0.7": Question((1.909, 0.683, 0, 2.992), {
+            "only GELU(x) is counted; W₂ adds GELU(−x) to it": (1.954, -0.159, 0, 2.996),
+            "GELU(−x) is subtracted; W₂ adds it": (2, -1, 0, 3),
+            "the activation is ReLU; GELU's corner is round": (2, 1, 0, 3),
+        }),
+        "0.8": Question((-0.125, 0.125), {
+            "the average is forgotten: ds = p (dp − L)": (-0.347, -0.292),
+            "the shares are forgotten: ds = p (dp − L)": (-0.361, 0.192),
+            "it is divided by √d once too often; that belongs to the step after": (-0.089, 0.089),
+            "the sign is turned around": (0.125, -0.125),
+        }),
         "1.1": Question(numbers_in("stages.3."), {
             "stage 3 is counted, for in code `stages.3` is stage 4": numbers_in("stages.2."),
             "the whole model is counted, all stages and the head": numbers_in("stages") + 10 * 257,
@@ -193,5 +217,22 @@ def questions():
         "6.3": Question("stages.2.blocks.0", {
             "it is the block of the next stage: `stages.2` is stage 3": "stages.3.blocks.0",
             "attention is blamed, which comes before the MLP and is right": "stages.2.blocks.0.attn",
+        }),
+        "8.1": Question(3136, {
+            "it is linear SRA, which has 7 x 7 keys at every size": 49,
+            "queries are counted; R x R of them make one key": 448**2,
+            "the tokens are divided by R; a square has R x R of them": 448**2 // 8,
+            "pixels are taken for tokens: a token is 4 pixels wide": 224**2,
+        }),
+        "8.2": Question(100, {
+            "one block is counted; the second one's windows lie elsewhere": 49,
+            "windows reach across the edge; but what is rolled in is masked": 196,
+            "a square around the token is counted; the windows stand still": 81,
+        }),
+        "8.3": Question((286.2,), {
+            "SRA's reduction is forgotten; it costs another N C²": (338.7,),
+            "tokens are counted; one is 4 pixels wide in stage 1": (71.6,),
+            "all tokens are counted; the side in pixels is asked for": (5120,),
+            "the keys are counted as N / R; they are N / R², and R² is 64": (96.7,),
         }),
     }  # fmt: skip

@@ -50,7 +50,7 @@ def code_cells(notebook):
 
 def test_no_notebook_without_a_source_and_none_missing():
     assert sorted(path.stem for path in FOLDER.glob("*.ipynb")) == sorted(NOTEBOOKS)
-    assert [name[:2] for name in NOTEBOOKS] == [f"{n:02}" for n in range(1, len(NOTEBOOKS) + 1)]
+    assert [name[:2] for name in NOTEBOOKS] == [f"{n:02}" for n in range(len(NOTEBOOKS))]
 
 
 def test_the_readme_names_every_notebook(name, notebook):
