@@ -99,8 +99,16 @@ def _shown(cell):
             data = output.get("data", {})
             picture = data.get("image/png") or data.get("image/jpeg")
             text = data.get("text/html") or data.get("text/plain", "")
-            shown.append(("picture", picture) if picture else ("text", text))
+            shown += [("picture", picture)] if picture else []
+            shown += [("text", text)] if text or not picture else []  # a picture's: what it shows, in words
     return shown
+
+
+def alternatives(notebook):
+    """The alternative text of every picture that a notebook shows, "" for one that has none."""
+    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    return [output.get("metadata", {}).get(kind, {}).get("alt", "")
+            for output in outputs for kind in output.get("data", {}) if kind.startswith("image/")]  # fmt: skip
 
 
 def _same_text(was, now):

@@ -23,6 +23,7 @@ from ..reference.pytorch import missing_packages
 from ..system.checks import wrong
 from ..system.cli import command_parser, printable, result_is_a_file, run, say_working
 from ..system.paths import SHIPPED_V1
+from .photo import telling_stage
 
 
 def _over_photo(name, *options):
@@ -45,8 +46,8 @@ def _patches(given):
 def _positions(given):
     if given.config.model_type != "pvt":
         raise wrong("model", "a PVT v2, which has no position table", f"PVT v1, such as {SHIPPED_V1}")
-    stage, (H, W) = given.stage or 0, given.config.image_hw
-    resized = stage_grids(given.config, given.image_size or (H, W * 3 // 2))[stage]
+    stage = telling_stage(given.config) if given.stage is None else given.stage
+    resized = given.image_size and stage_grids(given.config, given.image_size)[stage]
     table = given.params["stages"][stage]["pos_embed"]
     title = f"position table of stage {stage + 1}"
     return plots.positions(table, stage_grids(given.config)[stage], resized, title=title)
@@ -84,7 +85,7 @@ FIGURES = {
     "class-token": ("IMAGE", "what v1's class token reads in the last stage", _over_photo("class_attention")),
     "rollout": ("IMAGE --stage --query", "attention followed back to the picture, from the head or from --query",
                 _over_photo("rollout", "stage", "pixel")),
-    "positions": ("--stage --image-size", "v1's position table, and resized for --image-size", _positions),
+    "positions": ("--stage --image-size", "v1's position table; with --image-size also resized for it", _positions),
     "cost": ("", "what attention costs as the picture grows; a published name needs no weights",
              lambda given: plots.cost(given.config)),
     "difference": ("IMAGE", "the difference to PyTorch, layer by layer", _difference),
@@ -108,13 +109,13 @@ def main(argv=None):
     parser.add_argument("figure", metavar="FIGURE", choices=FIGURES, help="which figure, see below")
     parser.add_argument("image", metavar="IMAGE", nargs="?", help="the picture to run the model on")
     parser.add_argument("-o", "--output", metavar="FILE", help="default: FIGURE.png; the suffix chooses the format")
-    for name, text in (("stage", " (default: the first; for a rollout from --query the last)"),
+    for name, text in (("stage", " (default: the third; for a rollout from --query the last)"),
                        ("block", "; -1 is a stage's last (default: the first; for stages the last)"),
                        ("head", " (default: all, and their mean)")):  # fmt: skip
         parser.add_argument(f"--{name}", metavar=name[0].upper(), type=int, help=f"counted from 1{text}")
     parser.add_argument("--query", dest="pixel", metavar="Y,X", type=pixel_at,
                         help="row and column, counted from 0, of a pixel of the picture as the model sees it, whose "
-                        "token asks (default: the middle)")  # fmt: skip
+                        "token asks (default: the middle; for patches where light meets dark)")  # fmt: skip
     add_model_options(parser)
     add_picture_options(parser)
     given = parser.parse_args(argv)
@@ -147,9 +148,10 @@ def prepare(given, needs_image):
     config, params = model.config, model.params
     vars(given).update(config=config, params=params, stages=range(config.num_encoder_blocks))
     given.stage = from_zero("stage", given.stage, config.num_encoder_blocks)
-    depth = min(config.depths) if given.figure == "stages" else config.depths[given.stage or 0]
+    stage = telling_stage(config) if given.stage is None else given.stage
+    depth = min(config.depths) if given.figure == "stages" else config.depths[stage]
     given.block = given.block if given.block == -1 else from_zero("block", given.block, depth, ", or -1 for the last")
-    given.head = from_zero("head", given.head, config.num_attention_heads[given.stage or 0])
+    given.head = from_zero("head", given.head, config.num_attention_heads[stage])
     if needs_image:
         given.pixels = preprocess(given.image, **model.preprocessing)
         given.photo = plots.photo_of(given.pixels, **model.preprocessing)

@@ -99,7 +99,7 @@ def test_stages_blocks_and_heads_count_from_1(tmp_path, monkeypatch):
                         (["--stage", "0"], "--stage: found 0; expected 1 to 4"),
                         (["--block", "3"], "--block: found 3; expected 1 to 2, or -1 for the last"),
                         (["--stage", "4", "--head", "9"], "--head: found 9; expected 1 to 8"),
-                        (["--head", "-1"], "--head: found -1; expected 1 to 1")):  # fmt: skip
+                        (["--head", "-1"], "--head: found -1; expected 1 to 5")):  # fmt: skip
         with pytest.raises(ValueError, match=f"^{said}$"):
             main(["attention", BALL, *wrong])
 
@@ -131,14 +131,14 @@ def test_positions_are_of_the_stage_and_for_the_size_that_are_given(monkeypatch,
     drawn = []
     monkeypatch.setattr(plots, "positions", lambda *parts, title: drawn.append((*parts, title)))
     monkeypatch.setattr(plots, "save", lambda *_: None)
-    for given in ([], ["--stage", "3", "--image-size", "64x128"]):
+    for given in ([], ["--stage", "1", "--image-size", "64x128"]):
         assert main(["positions", "--model", v1_file, *given]) == 0
     tables = [stage["pos_embed"] for stage in init_params(V1, np.random.default_rng(0))["stages"]]
-    first, third = drawn
+    third, first = drawn
     np.testing.assert_array_equal(first[0], tables[0])
     np.testing.assert_array_equal(third[0], tables[2])
-    assert first[1:] == ((16, 16), (16, 24), "position table of stage 1")  # by half as wide, if nothing is said
-    assert third[1:] == ((4, 4), (4, 8), "position table of stage 3")
+    assert third[1:] == ((4, 4), None, "position table of stage 3")  # nobody asked for another size
+    assert first[1:] == ((16, 16), (16, 32), "position table of stage 1")
 
 
 GIVEN = {"--stage": "1", "--block": "1", "--head": "1", "--query": "1,1", "--recipe": "hf", "--image-size": "64"}
