@@ -1,5 +1,7 @@
 """A figure in words, for those who can not see it: made from the numbers that are drawn."""
 
+import re
+
 import numpy as np
 
 from .style import times
@@ -21,7 +23,9 @@ def told(*sentences):
     'One. Two lines. v1.'
     """
     lines = (" ".join(str(sentence).split()).rstrip(".") for sentence in sentences)
-    return " ".join(f"{line if line[1:2].isdigit() else line[0].upper() + line[1:]}." for line in lines if line)
+    return " ".join(
+        f"{line if re.match(r'[a-z_]+[0-9_]', line) else line[0].upper() + line[1:]}." for line in lines if line
+    )
 
 
 def short(number):
