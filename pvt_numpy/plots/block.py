@@ -104,7 +104,8 @@ def block(trace, config, *, stage=0):
     made = f"keys by {listed(' '.join([a, b]).strip() for a, b, _ in steps)}" if steps else "every token is a key"
     size = sum(math.prod(shape) for key, shape in parameters.items() if key.startswith(f"{name}."))
     said = [f"tokens {x}, norm1; queries {x}; {made}, {times(M, C)}; {count(heads, 'table')} of scores {times(N, M)}; "
-            "proj; added to the tokens", f"norm2; {', '.join(layers)}, {inside} inside; added to the tokens"]  # fmt: skip
+            "proj; added to the tokens",
+            f"norm2; {', '.join(layers)}, {inside} inside; added to the tokens"]  # fmt: skip
     return figure, told(title, *said, f"{size:,} parameters")
 
 

@@ -143,8 +143,9 @@ def test_positions_are_of_the_stage_and_for_the_size_that_are_given(monkeypatch,
 
 GIVEN = {"--stage": "1", "--block": "1", "--head": "1", "--query": "1,1", "--recipe": "hf", "--image-size": "64"}
 USED = {"attention": "--stage --block --head --query", "stages": "--block --query", "rollout": "--stage --query",
-        "patches": "--query", "positions": "--stage --image-size"}  # fmt: skip
-NO_PICTURE = ("kernels", "positions", "cost")
+        "patches": "--query", "positions": "--stage --image-size", "sra": "--stage --block",
+        "block": "--stage --image-size", "versions": "--stage --image-size"}  # fmt: skip
+NO_PICTURE = ("kernels", "positions", "cost", "block", "versions")
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -168,6 +169,24 @@ def test_what_needs_a_v1_names_the_one_that_ships(tmp_path):
         with pytest.raises(ValueError, match=r"--model pvt_v1_nano_imagenette \(weights/pvt_v1_nano_imagenette.safet"):
             main(arguments)
         assert main([*arguments, "--model", "pvt_v1_nano_imagenette", "-o", str(tmp_path / "x.png")]) == 0
+
+
+def test_diagrams_of_a_published_name_and_of_a_picture(tmp_path, monkeypatch, v1_file):
+    drawn = []
+    monkeypatch.setattr(plots, "save", lambda figure, path: drawn.append(figure.alt))
+    small = ["--image-size", "64x96"]
+    assert main(["block", "--model", "pvt_v2_b1", "--stage", "2", *small]) == 0
+    assert main(["versions", "--model", v1_file, *small]) == 0  # it takes the place of pvt_small
+    assert main(["architecture", "--model", "pvt_medium", *small]) == 0
+    assert main(["architecture", BALL, *small]) == 0
+    assert main(["sra", BALL, "--stage", "2", "--block", "-1", *small]) == 0
+    for said, alt in zip(("Pvt_v2_b1, stage 2: one of its 2 blocks", f"{v1_file}: patches 4 × 4", "18 blocks of",
+                          "→ 10 labels", "Stage 2, block 2: spatial"), drawn, strict=True):  # fmt: skip
+        assert said.lower() in alt.lower()
+    with pytest.raises(ValueError, match="--stage: found 5; expected 1 to 4"):
+        main(["block", "--stage", "5"])
+    with pytest.raises(SystemExit, match="2"):
+        main(["architecture", "--recipe", "hf"])  # which prepares a picture
 
 
 def test_a_published_name_is_enough_for_the_cost(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""The sample picture is what `notebooks/draw_pictures.py` draws: redrawn small and compared, and the script itself."""
+"""The sample pictures are what `notebooks/draw_pictures.py` draws: redrawn and compared, and the script itself."""
 
 import runpy
 from types import SimpleNamespace
@@ -11,6 +11,7 @@ from tests.processes import BALL, run
 
 SCRIPT = BALL.with_name("draw_pictures.py")
 COMMITTED = np.asarray(Image.open(BALL).convert("RGB"), np.float64)
+OFF = 3  # of 255: measured 1
 sample = SimpleNamespace(**runpy.run_path(str(SCRIPT)))
 
 
@@ -30,6 +31,20 @@ def test_the_script_draws_the_committed_picture():
     # Both can fail: another lawn, or the same one two pixels aside, is another picture.
     assert np.abs(blocks(sample.draw(128, seed=8)) - blocks(COMMITTED)).max() > 20
     assert np.abs(redrawn[:, 2:] - COMMITTED[:, :-2]).mean() > 5
+
+
+@pytest.mark.parametrize("name", ["parachute", "church", "gas_pump"])
+def test_the_script_draws_the_other_pictures_too(name):
+    """Redrawn at a fourth of the width: colours of blocks, in which edges average out."""
+    path = BALL.with_name(f"{name}.jpg")
+    assert path.stat().st_size < 40_000
+    with Image.open(path) as picture:
+        kept = np.asarray(picture.convert("RGB"), np.float64)
+    assert kept.shape == (384, 512, 3)
+    draw, seed, _ = sample.SCENES[name]
+    off = np.abs(blocks(draw(128, seed)) - blocks(kept))
+    assert (off.mean() < OFF / 2, off.max() < 10 * OFF) == (True, True), (off.mean(), off.max())
+    assert np.abs(blocks(draw(128, seed + 1)) - blocks(kept)).mean() > 2 * OFF  # it can fail: other clouds
 
 
 def test_a_small_drawing_shows_the_same_scene():

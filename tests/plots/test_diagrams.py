@@ -84,8 +84,9 @@ def test_the_check_of_overlaps_can_fail():
 def test_a_block_shows_its_layers_and_their_shapes():
     """Written by hand for stage 2 of v2 at 64 x 96 pixels: a grid of 8 x 12, R 4, 2 heads, C 8, MLP 8 times as wide."""
     words = nothing_overlaps(plots.block(traced(V2)[1], V2, stage=1))
-    for expected in ("pvt_v2, stage 2: its only block", "4 × 4, step 4", "8 → 8", "8 → 16", "8 → 64", "64 → 8", "96 × 8",
-                     "6 × 8", "6 × 16", "96 × 64", "2 heads, d = 4", "2 × 96 × 6", "3 × 3, depthwise"):  # fmt: skip
+    for expected in ("pvt_v2, stage 2: its only block", "4 × 4, step 4", "8 → 8", "8 → 16", "8 → 64", "64 → 8",
+                     "96 × 8", "6 × 8", "6 × 16", "96 × 64", "2 heads, d = 4", "2 × 96 × 6",
+                     "3 × 3, depthwise"):  # fmt: skip
         assert expected in words
     assert "ReLU" not in words
     alt = plots.block(shapes_of("pvt_v2_b2_li"), VARIANTS["pvt_v2_b2_li"]).alt
@@ -147,7 +148,8 @@ def test_versions_mark_what_differs():
     models = {name: (shapes(VARIANTS[name], (64, 96)), VARIANTS[name]) for name in names}
     alt = plots.versions(models, stage=1).alt
     assert alt.endswith("pvt_v2_b2_li differs in keys mean 7 × 7 bins, sr 1 × 1, norm, GELU; "
-                        "scores 2 heads, 96 × 49; MLP fc1, ReLU, dwconv, GELU, fc2 1024 wide; parameters 22,553,512 in all.")  # fmt: skip
+                        "scores 2 heads, 96 × 49; MLP fc1, ReLU, dwconv, GELU, fc2 1024 wide; "
+                        "parameters 22,553,512 in all.")  # fmt: skip
     same = plots.versions({"a": models["pvt_v2_b2"], "b": models["pvt_v2_b2"]})
     assert "b differs in nothing" in same.alt.lower()
 
