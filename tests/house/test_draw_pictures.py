@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.processes import BALL, run
+from pvt_numpy import load_model
+from pvt_numpy.classify import classify
+from tests.processes import BALL, ROOT, run
 
 SCRIPT = BALL.with_name("draw_pictures.py")
 COMMITTED = np.asarray(Image.open(BALL).convert("RGB"), np.float64)
@@ -45,6 +47,19 @@ def test_the_script_draws_the_other_pictures_too(name):
     off = np.abs(blocks(draw(128, seed)) - blocks(kept))
     assert (off.mean() < OFF / 2, off.max() < 10 * OFF) == (True, True), (off.mean(), off.max())
     assert np.abs(blocks(draw(128, seed + 1)) - blocks(kept)).mean() > 2 * OFF  # it can fail: other clouds
+
+
+def test_the_models_answers_are_those_that_the_readme_lists():
+    """Right or wrong: the first label and its probability, by each of the models that ship."""
+    text = BALL.with_name("README.md").read_text(encoding="utf-8")
+    head, rows = text.split("| picture |")[1].split("\n|---|---|---|\n")
+    rows = [line.strip("| ").split(" | ") for line in rows.split("\n\n")[0].splitlines()]
+    assert [picture.replace(" ", "_") for picture, *_ in rows] == list(sample.SCENES)
+    for column, name in enumerate(head.strip("| ").split(" | "), 1):
+        model = load_model(ROOT / "weights" / f"{name}.safetensors")
+        for row in rows:
+            best = classify(BALL.with_name(f"{row[0].replace(' ', '_')}.jpg"), model)[0]
+            assert row[column] == f"{best['label']} {best['probability']:.0%}".replace("%", " %")
 
 
 def test_a_small_drawing_shows_the_same_scene():

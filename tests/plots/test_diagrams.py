@@ -10,11 +10,13 @@ import pytest
 pytest.importorskip("matplotlib")
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.patches import FancyBboxPatch
+from PIL import Image
 
-from pvt_numpy import VARIANTS, PvtConfig, PvtV2Config, plots
+from pvt_numpy import VARIANTS, PvtConfig, PvtV2Config, forward, load_model, plots, preprocess
 from pvt_numpy.analysis.cost import shapes, summarise
 from pvt_numpy.parameters import parameter_shapes
 from tests.plots.plot_cases import V1, V2, traced
+from tests.processes import BALL
 
 TWO = {"num_encoder_blocks": 2, "depths": (1, 12), "hidden_sizes": (6, 1024), "patch_sizes": (5, 3), "strides": (3, 1),
        "num_attention_heads": (3, 16), "mlp_ratios": (0.5, 11), "num_labels": 0}  # fmt: skip
@@ -72,6 +74,17 @@ def test_no_word_lies_on_another_in_sra(config, H, W):
     for stage in range(4):
         nothing_overlaps(plots.sra(trace, config, stage=stage, block=-1))
     nothing_overlaps(plots.architecture(trace, config, photo))
+
+
+def test_the_picture_for_the_readme_is_the_one_that_is_drawn():
+    model = load_model()
+    x, trace = preprocess(BALL, **model.preprocessing), {}
+    forward(x, model.params, model.config, trace=trace)
+    with Image.open(BALL.with_name("architecture.png")) as picture:
+        figure = plots.architecture(trace, model.config, plots.photo_of(x, **model.preprocessing))
+        assert (
+            picture.info["Description"] == figure.alt
+        )  # python -m pvt_numpy.plots architecture notebooks/golf_ball.jpg
 
 
 def test_the_check_of_overlaps_can_fail():
