@@ -13,7 +13,6 @@ from tests.processes import BALL, ROOT, run
 
 SCRIPT = BALL.with_name("draw_pictures.py")
 COMMITTED = np.asarray(Image.open(BALL).convert("RGB"), np.float64)
-OFF = 3  # of 255: measured 1
 sample = SimpleNamespace(**runpy.run_path(str(SCRIPT)))
 
 
@@ -44,9 +43,10 @@ def test_the_script_draws_the_other_pictures_too(name):
         kept = np.asarray(picture.convert("RGB"), np.float64)
     assert kept.shape == (384, 512, 3)
     draw, seed, _ = sample.SCENES[name]
-    off = np.abs(blocks(draw(128, seed)) - blocks(kept))
-    assert (off.mean() < OFF / 2, off.max() < 10 * OFF) == (True, True), (off.mean(), off.max())
-    assert np.abs(blocks(draw(128, seed + 1)) - blocks(kept)).mean() > 2 * OFF  # it can fail: other clouds
+    off = np.abs(blocks(draw(128, seed)) - blocks(kept))  # measured: 0.7 to 1.4 in the mean, 6 to 13 at most
+    assert off.mean() < 2
+    assert off.max() < 20
+    assert np.abs(blocks(draw(128, seed + 1)) - blocks(kept)).max() > 40  # it can fail: other clouds
 
 
 def test_the_models_answers_are_those_that_the_readme_lists():
