@@ -27,7 +27,7 @@ MODELS = VARIANTS | {
         **{name: (getattr(V2, name) + getattr(V2, name)[-1:]) for name in ("depths", "hidden_sizes", "patch_sizes",
            "strides", "num_attention_heads", "mlp_ratios", "sr_ratios")}),
 }  # fmt: skip
-GREAT = {"pvt_v2_b5": (1024, 1024), "pvt_v2_b2_li": (512, 1024)}  # long numbers; the others as small as they go
+GREAT = {"pvt_v2_b5": (448, 448), "pvt_v2_b2_li": (416, 448)}  # longer numbers; the others as small as they go
 
 
 @cache
