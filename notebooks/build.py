@@ -26,6 +26,7 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # BLAS on a busy machine: two that share 
 TIME_LIMIT = 300  # seconds for one cell; the notebooks themselves are made to take less than 90 on two cores
 NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 TOLERANCE = 2e-3  # relative, for numbers that were printed: rounding differs from processor to processor
+ROUNDED = 2e-2  # for those in the description of a figure, which have three digits
 # Figures are compared as so many blocks by the side, which may differ by so much of 255: closely if the same
 # matplotlib drew both; another one sets words and panels some pixels elsewhere.
 CLOSELY, ROUGHLY = (24, 24), (8, 40)
@@ -79,7 +80,10 @@ def compare(kept, fresh):
             wrong.append(f"{where} shows {[kind for kind, _ in after]}, and {[kind for kind, _ in before]} was kept")
             continue
         for (kind, was), (_, now) in zip(before, after, strict=True):
-            same = _same_picture(was, now, blocks, shade) if kind == "picture" else _same_text(was, now)
+            if kind == "picture":
+                same = _same_picture(was, now, blocks, shade)
+            else:
+                same = _same_text(was, now, TOLERANCE if kind == "text" else ROUNDED)
             if not same:
                 wrong.append(f"{where} shows another {kind}" + (f": {now[:200]!r}" if kind == "text" else ""))
     return wrong
@@ -99,16 +103,27 @@ def _shown(cell):
             data = output.get("data", {})
             picture = data.get("image/png") or data.get("image/jpeg")
             text = data.get("text/html") or data.get("text/plain", "")
-            shown.append(("picture", picture) if picture else ("text", text))
+            shown += [("picture", picture)] if picture else []
+            if not picture:
+                shown.append(("text", text))
+            elif text:
+                shown.append(("description", text))  # what the picture shows, in words; its numbers are rounded
     return shown
 
 
-def _same_text(was, now):
+def alternatives(notebook):
+    """The alternative text of every picture that a notebook shows, "" for one that has none."""
+    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    return [output.get("metadata", {}).get(kind, {}).get("alt", "")
+            for output in outputs for kind in output.get("data", {}) if kind.startswith("image/")]  # fmt: skip
+
+
+def _same_text(was, now, tolerance):
     """Equal but for the last digits of numbers."""
     if NUMBER.sub("#", was) != NUMBER.sub("#", now):
         return False
     pairs = zip(map(float, NUMBER.findall(was)), map(float, NUMBER.findall(now)), strict=True)
-    return all(abs(a - b) <= TOLERANCE * max(abs(a), abs(b), 1e-3) for a, b in pairs)
+    return all(abs(a - b) <= tolerance * max(abs(a), abs(b), 1e-3) for a, b in pairs)
 
 
 def _same_picture(was, now, blocks, shade):

@@ -278,7 +278,9 @@ def as_text(result, model):
 
 def draw_confusion(path, result, model):
     """Writes the confusion matrix as a figure."""
-    figure = plots.confusion(np.array(result["confusion"]), list(map(printable, model.label_names)))
+    figure = plots.confusion(
+        np.array(result["confusion"]), list(map(printable, model.label_names)), model=printable(result["model"])
+    )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # a label in a script that the font lacks is drawn as boxes
         plots.save(figure, path, dpi=120)

@@ -310,7 +310,7 @@ cells = np.zeros((2, 7, 7))
 for (y, z), value in zip(places, fall, strict=True):
     cells[:, y // 32 : y // 32 + 2, z // 32 : z // 32 + 2] += np.array([value, 1])[:, None, None]
 maps_of_fall = {f"logit of “{model.labels[answer]}”": cells[0] / cells[1]}
-plots.overlay(picture, maps_of_fall, label="falls by so much if covered", signed=True)
+plots.overlay(picture, maps_of_fall, label="fall of the logit if covered", signed=True)
 
 # %% [markdown]
 # Now every map can be compared with the experiment: add up the map under each of the 36 squares, and correlate these sums with the 36 falls. Beside rollout we take three maps that are made in another way, by the model's last layer or by its gradient (notebook 7), and two that know no model at all:

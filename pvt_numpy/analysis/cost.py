@@ -7,6 +7,7 @@ Counted as in the papers: convolutions, linear layers and the two attention prod
 
 import math
 from collections import UserDict
+from dataclasses import replace
 
 import numpy as np
 
@@ -71,6 +72,22 @@ def memory(config, image_hw, training=False):
         keys = POOLED**2 if config.linear_attention else (H // R) * (W // R)
         widest = max(widest, tables * config.num_attention_heads[i] * H * W * keys, hidden * H * W * width)
     return widest * BYTES
+
+
+def shapes(config, image_hw=None):
+    """A trace that knows its arrays' shapes alone, for diagrams: of one block a stage, as all of a stage are alike. No
+    weights are needed.
+
+    >>> from pvt_numpy.config import VARIANTS
+    >>> shapes(VARIANTS["pvt_v2_b5"], (64, 96))["stages.1.blocks.0.attn.probs"].shape
+    (1, 2, 96, 6)
+    """
+    config, trace = replace(config, depths=(1,) * config.num_encoder_blocks), _Shapes()
+    H, W = image_hw or config.image_hw
+    check_memory("picture", f"{H} x {W} pixels", memory(config, (H, W)))
+    zeros = {name: np.broadcast_to(np.float32(0), shape) for name, shape in parameter_shapes(config).items()}
+    as_far_as_it_goes(np.zeros((1, config.num_channels, H, W), np.float32), unflatten(zeros), config, trace)
+    return trace
 
 
 class _Shapes(UserDict):

@@ -17,13 +17,22 @@
     plots.curves(history)                                  # a training's loss and accuracy
     plots.overlay(photo, {"title": map}, label="…")        # any maps of your own over the photo
 
-A notebook shows a Figure that ends a cell; `save` writes one into a file; `python -m pvt_numpy.plots --help` draws from
-the shell. Arguments count stages, blocks and heads from 0, as the names in the trace do; what a figure says counts from
-1, as the paper does. A query is a pixel (y, x), the same in all stages. matplotlib is imported when the first figure is
-drawn, and pyplot never: no display is needed.
+    plots.block(trace, config, stage=0)                    # one block's layers as boxes, with all shapes
+    plots.sra(trace, config, stage=0)                      # map, squares, keys, scores, map: one attention layer
+    plots.versions({"v1": (trace, config), "v2": …})       # versions side by side, differences marked
+    plots.architecture(trace, config)                      # the whole model on one sheet
+
+Those of the last group draw from the trace of `forward`, or (but `sra`) from `analysis.cost.shapes(config)`, which
+needs no weights. Every Figure has an attribute `alt`: what it shows, in words, for those who can not see it; notebooks
+and files keep it. A notebook shows a Figure that ends a cell; `save` writes one into a file; `python -m pvt_numpy.plots
+--help` draws from the shell. Arguments count stages, blocks and heads from 0, as the names in the trace do; what a
+figure says counts from 1, as the paper does. A query is a pixel (y, x), the same in all stages. matplotlib is imported
+when the first figure is drawn, and pyplot never: no display is needed.
 """
 
+from .architecture import architecture
 from .attention import attention, attention_stages, class_attention, key_boxes, statistics
+from .block import block, versions
 from .confusion import confusion
 from .cost import attention_cost, cost
 from .curves import curves
@@ -36,8 +45,9 @@ from .photo import photo_of
 from .positions import position_similarity, positions
 from .pyramid import pca_colours, pyramid
 from .rollout import rollout
+from .sra import sra
 
-__all__ = ["attention", "attention_cost", "attention_stages", "class_attention", "confusion", "cost", "curves",
-           "difference", "file_kind", "key_boxes", "kernels", "mistakes", "overlay", "patches", "pca_colours",
-           "photo_of", "position_similarity", "positions", "pyramid", "rollout", "save", "seen_pixels",
-           "statistics"]  # fmt: skip
+__all__ = ["architecture", "attention", "attention_cost", "attention_stages", "block", "class_attention", "confusion",
+           "cost", "curves", "difference", "file_kind", "key_boxes", "kernels", "mistakes", "overlay", "patches",
+           "pca_colours", "photo_of", "position_similarity", "positions", "pyramid", "rollout", "save", "seen_pixels",
+           "sra", "statistics", "versions"]  # fmt: skip

@@ -8,8 +8,11 @@ from ..analysis.rollout import cell_sizes, head_statistics, key_blocks
 from ..system.checks import wrong
 from ..system.paths import SHIPPED_V1
 from .figures import drawing, new_figure
-from .photo import cells_of, checked, mark_query, middle, panels, show_photo, token_at
+from .photo import cells_of, checked, mark_query, middle, panels, show_photo, telling_stage, token_at
 from .style import GREY, MARKERS, STAGE_COLOURS, heat, scale_bar, times
+from .words import highest, short, span, told
+
+DARK = 4  # times the even share 1 / M: as dark as the scale goes at least, so that what is nearly even looks pale
 
 
 def key_boxes(grid, config, stage):
@@ -43,6 +46,14 @@ def shade(axes, photo, boxes, weights, largest):
     return drawn
 
 
+def _bar(figure, drawn, axes, keys):
+    """The scale beside the panels, with a mark at 1 / M, which every key has if all are read alike."""
+    bar = scale_bar(figure, drawn, axes, "attention probability")
+    bar.ax.axhline(1 / keys, color="black", linewidth=1.5)
+    bar.ax.annotate(f"1/{keys}", (0, 1 / keys), xycoords=("axes fraction", "data"), xytext=(-3, 0), ha="right",
+                    va="center", textcoords="offset points", fontsize=9)  # fmt: skip
+
+
 def _block(config, stage, block):
     return checked("block", block, config.depths[stage], -config.depths[stage], f" in stages.{stage}")
 
@@ -64,13 +75,15 @@ def _read(trace, config, stage, block, head, pixel):
 
 
 @drawing
-def attention(photo, trace, config, *, stage=0, block=0, head=None, pixel=None):
+def attention(photo, trace, config, *, stage=None, block=0, head=None, pixel=None):
     """One token's attention in one block: every head and their mean, the keys as boxes over the photo.
 
     photo  (H, W, 3), see `photo_of`; trace of `forward`, whose first picture is drawn
+    stage  None: the third, whose heads differ; the first read nearly all keys alike
     head   which one; None: all of them and their mean
     pixel  (y, x) in the photo: the token there asks. None: the middle
     """
+    stage = telling_stage(config) if stage is None else stage
     token, boxes, rows, titles = _read(trace, config, stage, block, head, middle(photo, pixel))
     cell, (H, W) = cells_of(config, stage), trace[f"stages.{stage}.grid"]
     h, w = (len(np.unique(boxes[:, side])) for side in (1, 0))
@@ -81,15 +94,17 @@ def attention(photo, trace, config, *, stage=0, block=0, head=None, pixel=None):
     mark_query(axes[0, 0], token, cell)
     axes[0, 0].set_title("who asks")
     for panel, weights, title in zip(axes.flat[1:], rows, titles, strict=False):
-        drawn = shade(panel, photo, boxes, weights, rows.max())
+        drawn = shade(panel, photo, boxes, weights, max(rows.max(), DARK / len(boxes)))
         mark_query(panel, token, cell)
         panel.set_title(title)
     for panel in axes.flat[count:]:
         panel.set_visible(False)
-    figure.suptitle(f"stage {stage + 1}, block {_block(config, stage, block) + 1}: the token in row {token[0] + 1}, "
-                    f"column {token[1] + 1} of {times(H, W)} asks {times(h, w)} keys")  # fmt: skip
-    scale_bar(figure, drawn, axes, "attention probability")
-    return figure
+    said = (f"stage {stage + 1}, block {_block(config, stage, block) + 1}: the token in row {token[0] + 1}, "
+            f"column {token[1] + 1} of {times(H, W)} asks {times(h, w)} keys")  # fmt: skip
+    figure.suptitle(said)
+    _bar(figure, drawn, axes, len(boxes))
+    most = [f"{title} reads most {highest(row, (h, w))}" for title, row in zip(titles, rows, strict=True)]
+    return figure, told(said, *most, f"If all were read alike, each would have {short(1 / len(boxes))}")
 
 
 @drawing
@@ -101,7 +116,8 @@ def attention_stages(photo, trace, config, *, block=-1, pixel=None):
     pixel = middle(photo, pixel)
     read = [_read(trace, config, i, block, None, pixel) for i in range(config.num_encoder_blocks)]
     figure, axes = panels(photo, 1, len(read))
-    largest = max(rows[-1].max() for _, _, rows, _ in read)
+    largest = max(max(rows[-1].max(), DARK / len(boxes)) for _, boxes, rows, _ in read)
+    said = []
     for i, (panel, (token, boxes, rows, _)) in enumerate(zip(axes[0], read, strict=True)):
         drawn = shade(panel, photo, boxes, rows[-1], largest)
         mark_query(panel, token, cells_of(config, i))
@@ -109,9 +125,14 @@ def attention_stages(photo, trace, config, *, block=-1, pixel=None):
         N, M = trace[f"stages.{i}.blocks.{j}.attn.probs"].shape[-2:]
         without = "\n(class token not shown)" if len(boxes) < M else ""
         panel.set_title(f"stage {i + 1}, block {j + 1}\n{times(N, M)} scores{without}")
+        shape = [len(np.unique(boxes[:, side])) for side in (1, 0)]
+        said.append(f"Stage {i + 1}, block {j + 1}, {times(N, M)} scores: {highest(rows[-1], shape)}")
     figure.suptitle("the same place asks in every stage (mean of the heads)")
-    scale_bar(figure, drawn, axes, "attention probability")
-    return figure
+    if len(counts := {len(boxes) for _, boxes, _, _ in read}) == 1:
+        _bar(figure, drawn, axes, *counts)
+    else:
+        scale_bar(figure, drawn, axes, "attention probability")
+    return figure, told("the same place asks in every stage; what it reads most, in the mean of the heads", *said)
 
 
 @drawing
@@ -126,7 +147,7 @@ def class_attention(photo, trace, config):
     tables = [trace[f"stages.{stage}.blocks.{j}.attn.probs"][0, :, 0] for j in range(config.depths[stage])]
     boxes = key_boxes(trace[f"stages.{stage}.grid"], config, stage)
     figure, axes = panels(photo, len(tables), len(tables[0]) + 1, 2.4)
-    largest = max(table[:, 1:].max() for table in tables)
+    largest = max(DARK / len(tables[0][0]), *(table[:, 1:].max() for table in tables))
     for j, table in enumerate(tables):
         titles = [*(f"head {h + 1}" for h in range(len(table))), "mean"]
         for panel, weights, title in zip(axes[j], [*table, table.mean(axis=0)], titles, strict=True):
@@ -134,9 +155,13 @@ def class_attention(photo, trace, config):
             panel.set_title(f"{title}\nitself {weights[0]:.2f}", fontsize=10)
         axes[j, 0].set_ylabel(f"block {j + 1}")
     H, W = trace[f"stages.{stage}.grid"]
-    figure.suptitle(f"what the class token reads in stage {stage + 1}: itself and {times(H, W)} tokens")
-    scale_bar(figure, drawn, axes, "attention probability")
-    return figure
+    said = f"what the class token reads in stage {stage + 1}: itself and {times(H, W)} tokens"
+    figure.suptitle(said)
+    _bar(figure, drawn, axes, 1 + H * W)
+    means = [table.mean(axis=0) for table in tables]
+    most = [f"block {j + 1}, mean of {len(tables[j])} heads: itself {short(mean[0])}; most {highest(mean[1:], (H, W))}"
+            for j, mean in enumerate(means)]  # fmt: skip
+    return figure, told(said, *most, f"If all were read alike, each would have {short(1 / (1 + H * W))}")
 
 
 @drawing
@@ -150,11 +175,22 @@ def statistics(trace, config):
         for i in range(config.num_encoder_blocks):
             mine = [s for s in found if s.stage == i]
             places = [layers.index((s.stage, s.block)) for s in mine]
-            look = {"color": STAGE_COLOURS[i % 4], "alpha": 0.8, "markersize": 8, "label": f"stage {i + 1}"}
+            look = {"color": STAGE_COLOURS[i % 4], "alpha": 0.8, "markersize": 8}
             axes.plot(places, [getattr(s, name) for s in mine], MARKERS[i % 4], clip_on=False, **look)
+            axes.annotate(f"stage {i + 1}", (np.mean(places), 0), xycoords=axes.get_xaxis_transform(), xytext=(0, -32),
+                          textcoords="offset points", ha="center", color=GREY)  # fmt: skip
         level = [next(getattr(s, f"uniform_{name}") for s in found if (s.stage, s.block) == layer) for layer in layers]
         axes.plot(level, "--", color=GREY, linewidth=1.2, drawstyle="steps-mid", label="looks everywhere alike")
-        axes.set(xticks=range(len(layers)), xlabel="stage.block", ylabel=label, ylim=(0, None))
-        axes.set_xticklabels([f"{i + 1}.{j + 1}" for i, j in layers], rotation=90 if len(layers) > 16 else 0)
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=5)
-    return figure
+        ticks = [n for n, (_, j) in enumerate(layers) if len(layers) <= 16 or j == 0 or (j + 1) % 5 == 0]
+        axes.set(xticks=ticks, ylabel=label, ylim=(0, None), xlabel=" \n")  # room for the stages' names
+        axes.set_xticklabels([layers[n][1] + 1 for n in ticks])
+        axes.annotate("block", (0, 0), xycoords="axes fraction", xytext=(-12, -7), textcoords="offset points",
+                      ha="right", va="top", color=GREY)  # fmt: skip
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center")
+    said = []
+    for i in range(config.num_encoder_blocks):
+        mine = [s for s in found if s.stage == i]
+        bits, far = ([getattr(s, name) for s in mine] for name in ("entropy", "distance"))
+        said.append(f"stage {i + 1}, {len(mine)} heads: entropy {span(bits)} bits, distance {span(far)} pixels; "
+                    f"all alike: {short(mine[0].uniform_entropy)} and {short(mine[0].uniform_distance)}")  # fmt: skip
+    return figure, told("how widely and how far each head looks, one dot a head, block by block", *said)

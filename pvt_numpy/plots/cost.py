@@ -8,6 +8,7 @@ from ..config import stage_grids
 from ..layers.attention import POOLED
 from .figures import drawing, new_figure
 from .style import BLUE, GREEN, GREY, RED, WIDEST
+from .words import short, told
 
 KINDS = {"full": RED, "SRA": BLUE, "linear SRA": GREEN}
 SIZES = tuple(range(128, 1025, 32))
@@ -41,15 +42,19 @@ def cost(config, sizes=SIZES, *, title=""):
     """Multiply-adds of all attention layers, and memory of the largest score table, over the side of the picture."""
     figure = new_figure(WIDEST, 4.3, title or "what attention costs as the picture grows")
     left, right = figure.subplots(1, 2)
+    said = []
     for kind, colour in KINDS.items():
         counts = [attention_cost(config, (n, n), kind) for n in sizes]
         style = {"color": colour, "linewidth": 2.2, "linestyle": "--" if kind == "linear SRA" else "-", "label": kind}
         left.semilogy(sizes, [macs / 1e9 for macs, _ in counts], **style)
         right.semilogy(sizes, [4 * numbers / 2**20 for _, numbers in counts], **style)
+        ends = [f"{short(macs)} multiply-adds and {short(4 * numbers / 2**20)} MiB at {n} pixels"
+                for n, (macs, numbers) in zip((sizes[0], sizes[-1]), (counts[0], counts[-1]), strict=True)]  # fmt: skip
+        said.append(f"{kind} {' and '.join(ends)}")
     for axes, label in ((left, "billion multiply-adds, all attention layers"), (right, "MiB, largest score table")):
         axes.set(xlabel="side of the picture in pixels", ylabel=label, xlim=(min(sizes), max(sizes)))
         axes.axvline(224, color=GREY, linewidth=0.8, linestyle=":", label="224 pixels")
         axes.grid(axis="y", color="#E6E6E6")
         axes.set_axisbelow(True)
         axes.legend(loc="lower right")
-    return figure
+    return figure, told(title or "what attention costs as the picture grows", *said)

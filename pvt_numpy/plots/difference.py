@@ -5,8 +5,10 @@ import numpy as np
 from ..analysis.observe import place
 from .figures import drawing, new_figure
 from .style import BLUE, GREEN, GREY, MARKERS, RED, WIDEST
+from .words import told
 
 FLOOR = 1e-18  # an exact zero is drawn here, for a logarithm has none
+ROOM = 24  # names that fit beside each other under the axis
 
 
 @drawing
@@ -18,24 +20,30 @@ def difference(lines, *, title="difference to PyTorch, layer by layer"):
     lines = {label: {row.name: row.relative for row in rows} for label, rows in lines.items()}
     names = list(next(iter(lines.values())))
     figure = new_figure(WIDEST, 4.6, title)
-    axes = figure.subplots()
+    axes, said = figure.subplots(), []
     for (label, values), colour, marker in zip(lines.items(), (BLUE, RED, GREEN), MARKERS, strict=False):
         if list(values) != names:
             raise ValueError(f"{label}: found other layers than the first line's; expected the same, in the same order")
         heights = np.maximum([values[name] for name in names], FLOOR)
-        axes.semilogy(heights, marker=marker, markersize=4, linewidth=1, color=colour, label=label)
-    stages = [".".join(name.split(".")[:2]) for name in names]
-    for start, stage in enumerate(stages):
-        if start == 0 or stage != stages[start - 1]:
-            axes.axvline(start - 0.5, color="#DDDDDD", linewidth=0.8, zorder=0)
-            axes.annotate(place(stage), (start, 1), xycoords=axes.get_xaxis_transform(), xytext=(0, 3),
-                          textcoords="offset points", color=GREY, fontsize=9)  # fmt: skip
-    axes.set(xlim=(-0.5, len(names) - 0.5), ylabel="largest difference, relative")
-    axes.set_xlabel("arrays of the trace, without “stages.” and “blocks.”; their names count from 0")
-    ticks = range(0, len(names), max(1, len(names) // 48))
-    short = [names[k].replace("stages.", "").replace("blocks.", "") for k in ticks]
-    axes.set_xticks(ticks, short, rotation=90, fontsize=8, family="monospace")
+        worst = max(values, key=values.get)
+        text = f"{label}\nlargest {values[worst]:.0e}:\n{worst}"
+        axes.semilogy(heights, marker=marker, markersize=4, linewidth=1, color=colour, label=text)
+        said.append(f"{label}: largest {values[worst]:.0e}, at {worst}")
+    groups = {}  # the arrays of each place: a block, what is in a stage but in no block, what is in no stage
+    for k, name in enumerate(names):
+        groups.setdefault(place(name), []).append(k)
+    starts = {}
+    for where, inside in groups.items():
+        starts.setdefault(where.split(",")[0] or "answer", inside[0])
+    for stage, start in starts.items():
+        axes.axvline(start - 0.5, color="#DDDDDD", linewidth=0.8, zorder=0)
+        axes.annotate(stage, (start, 1), xycoords=axes.get_xaxis_transform(), xytext=(0, 3),
+                      textcoords="offset points", color=GREY, fontsize=9)  # fmt: skip
+    blocks = [(where.split(" ")[-1], np.mean(inside)) for where, inside in groups.items() if ", " in where]
+    blocks = [(number, at) for number, at in blocks if len(blocks) <= ROOM or number == "1" or int(number) % 5 == 0]
+    axes.set_xticks([at for _, at in blocks], [number for number, _ in blocks])
+    axes.set(xlim=(-0.5, len(names) - 0.5), ylabel="largest difference, relative",
+             xlabel="block (the arrays of the trace in the order in which they are computed)")  # fmt: skip
     axes.grid(axis="y", color="#EEEEEE")
-    axes.tick_params(axis="x", color=GREY, length=2)
-    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-    return figure
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), labelspacing=1.2, fontsize=9)
+    return figure, told(title, f"{len(names)} arrays", *said)

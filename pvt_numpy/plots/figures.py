@@ -7,10 +7,14 @@ from pathlib import Path
 
 from ..system.files import atomic_file
 from .style import STYLE
+from .words import described
 
 
 def drawing(draw):
     """Decorates a function that draws a Figure: our style applies whatever the reader's own is, and notebooks show it.
+
+    The function returns the Figure, or the Figure and its alternative text: what is seen, in words and numbers, for
+    those who can not see it. Without one, `words.described` makes it. It is kept as `figure.alt`.
 
     A notebook asks any object for `_repr_mimebundle_`; a Figure that pyplot has not made has no answer of its own.
     """
@@ -20,7 +24,8 @@ def drawing(draw):
         import matplotlib
 
         with matplotlib.rc_context(STYLE):
-            figure = draw(*args, **options)
+            drawn = draw(*args, **options)
+            figure, figure.alt = drawn if isinstance(drawn, tuple) else (drawn, described(drawn))
             figure._repr_mimebundle_ = functools.partial(for_notebook, figure)
         return figure
 
@@ -42,11 +47,12 @@ def as_bytes(figure, kind="png", dpi=None):
     always writes the time into PostScript and .svgz."""
     import matplotlib
 
+    alt = getattr(figure, "alt", None)  # a file that has a place for it says what it shows
     options = {
         "jpeg": {"pil_kwargs": {"quality": 90, "subsampling": 0}},
-        "png": {"metadata": {"Software": None}},
-        "pdf": {"metadata": {"CreationDate": None, "Creator": None, "Producer": None}},
-        "svg": {"metadata": {"Date": None, "Creator": None}},
+        "png": {"metadata": {"Software": None} | ({"Description": alt} if alt else {})},
+        "pdf": {"metadata": {"CreationDate": None, "Creator": None, "Producer": None, "Subject": alt}},
+        "svg": {"metadata": {"Date": None, "Creator": None, "Description": alt}},
     }
     buffer = io.BytesIO()
     with matplotlib.rc_context(STYLE | {"svg.hashsalt": "pvt_numpy"}):  # the names of clips, otherwise random
@@ -55,9 +61,10 @@ def as_bytes(figure, kind="png", dpi=None):
 
 
 def for_notebook(figure, **_):
-    """What a notebook keeps: PNG, or JPEG if that is smaller, as it is for photos."""
-    files = [(f"image/{kind}", as_bytes(figure, kind)) for kind in ("png", "jpeg")]
-    return dict([min(files, key=lambda file: len(file[1]))])
+    """What a notebook keeps: PNG, or JPEG if that is smaller, as it is for photos; and the alternative text, twice:
+    where nbconvert's classic template reads it, and as what is shown in place of a picture."""
+    kind, content = min(((kind, as_bytes(figure, kind)) for kind in ("png", "jpeg")), key=lambda file: len(file[1]))
+    return {f"image/{kind}": content, "text/plain": figure.alt}, {f"image/{kind}": {"alt": figure.alt}}
 
 
 def save(figure, path, dpi=150):

@@ -4,6 +4,7 @@ import math
 
 from .figures import drawing
 from .photo import panels, show_photo
+from .words import told
 
 COLUMNS = 4
 
@@ -19,4 +20,4 @@ def mistakes(photos, captions):
     for ax, photo, caption in zip(axes.flat, photos, captions, strict=False):
         show_photo(ax, photo)
         ax.set_title(caption, fontsize=9, parse_math=False)
-    return figure
+    return figure, told(f"{len(photos)} pictures", *captions)

@@ -5,6 +5,7 @@ import numpy as np
 from .figures import drawing
 from .photo import mark_query, panels, show_photo
 from .style import balance, bare, heat, scale_bar, times
+from .words import highest, short, told
 
 
 @drawing
@@ -19,6 +20,7 @@ def overlay(photo, maps, *, label, signed=False, marked=None):
     H, W = photo.shape[:2]
     columns = min(len(maps), 5)
     figure, axes = panels(photo, -(-len(maps) // columns), columns)
+    said = []
     largest = max(np.abs(values).max() for values in maps.values()) or 1
     for panel, (title, values) in zip(axes.flat, maps.items(), strict=False):
         show_photo(panel, photo, grey=True)
@@ -26,9 +28,11 @@ def overlay(photo, maps, *, label, signed=False, marked=None):
                              vmin=-largest if signed else 0, vmax=largest)  # fmt: skip
         panel.set(title=f"{title}\n{times(*values.shape)}", xlim=(0, W), ylim=(H, 0))
         bare(panel)
+        lowest = f", lowest {short(values.min())}" if signed else ""
+        said.append(f"{title}, {times(*values.shape)}: highest {highest(values, values.shape)}{lowest}")
         if marked is not None:
             mark_query(panel, marked, W / values.shape[1])
     for panel in axes.flat[len(maps) :]:
         panel.set_visible(False)
     scale_bar(figure, drawn, axes, label)
-    return figure
+    return figure, told(f"over the picture: {label}", *said)

@@ -5,6 +5,7 @@ import numpy as np
 from .figures import drawing, new_figure
 from .photo import cells_of, frame, middle, show_photo
 from .style import BLUE, GREY, ORANGE, STAGE_COLOURS, WIDEST, bare, times
+from .words import listed, short, told
 
 AROUND = 12  # pixels shown on every side of a patch
 
@@ -27,6 +28,16 @@ def seen_pixels(config, stage, token):
     return first[0], first[1], last[0] + 1, last[1] + 1
 
 
+def contrast(photo):
+    """The pixel (y, x) whose surroundings, as `patches` shows them, differ the most from each other in brightness."""
+    side, light = 2 * AROUND, photo.mean(axis=-1)
+    if min(light.shape) <= side:
+        return middle(photo)
+    windows = np.lib.stride_tricks.sliding_window_view(light, (side, side))[::4, ::4]
+    y, x = np.unravel_index(windows.std(axis=(2, 3)).argmax(), windows.shape[:2])
+    return int(4 * y + AROUND), int(4 * x + AROUND)
+
+
 @drawing
 def patches(photo, configs, *, pixel=None):
     """For each configuration: one token's patch and its right neighbour's close up, and what a token sees by stage.
@@ -35,12 +46,13 @@ def patches(photo, configs, *, pixel=None):
 
     photo    (H, W, 3), see `photo_of`
     configs  label -> configuration
-    pixel    (y, x): the token there. None: the middle
+    pixel    (y, x): the token there. None: where light and dark differ the most
     """
-    pixel = middle(photo, pixel)
+    pixel = contrast(photo) if pixel is None else middle(photo, pixel)
     H, W = photo.shape[:2]
     figure = new_figure(WIDEST / 2 * len(configs), 3.7)
     panels = figure.subplots(1, 2 * len(configs))
+    said = []
     for (label, config), near, far in zip(configs.items(), panels[::2], panels[1::2], strict=True):
         patch, stride = config.patch_sizes[0], config.strides[0]
         row, column = (at // stride for at in pixel)
@@ -51,16 +63,19 @@ def patches(photo, configs, *, pixel=None):
         y, x = np.mgrid[top % stride - stride : H + stride : stride, left % stride - stride : W + stride : stride]
         near.scatter(x + patch / 2, y + patch / 2, s=9, color="white", edgecolor=GREY, linewidth=0.5)
         near.set(xlim=(left - AROUND, right + AROUND), ylim=(bottom + AROUND, top - AROUND))
-        near.set_title(f"{label}: patches of {times(patch, patch)}, step {stride}\n"
+        near.set_title(f"{label}: patches of {times(patch, patch)}, step {stride},\n"
                        f"neighbours share {patch * max(0, patch - stride)} of {patch * patch} pixels")  # fmt: skip
         show_photo(far, photo, grey=True)
+        sides = []
         for i in range(config.num_encoder_blocks):
             cell = cells_of(config, i)
             box = seen_pixels(config, i, (pixel[0] // cell, pixel[1] // cell))
-            frame(far, box, STAGE_COLOURS[i % 4], label=f"stage {i + 1}: {times(box[2] - box[0], box[3] - box[1])}")
+            sides.append(times(box[2] - box[0], box[3] - box[1]))
+            frame(far, box, STAGE_COLOURS[i % 4], label=f"stage {i + 1}: {sides[i]}")
         far.set(xlim=(0, W), ylim=(H, 0), title=f"{label}: what a token is made from\n(patch embeddings alone)")
         far.legend(loc="upper center", bbox_to_anchor=(0.5, 0), ncols=2, fontsize=9, handlelength=1, columnspacing=1)
-    return figure
+        said.append(f"{' '.join(near.get_title().split())}; a token of each stage is made from {listed(sides)} pixels")
+    return figure, told(f"the patches around pixel {pixel[0]},{pixel[1]} of the picture, close up", *said)
 
 
 @drawing
@@ -85,4 +100,6 @@ def kernels(weight):
         if c < len(images):
             axes.imshow(images[c], cmap="gray", vmin=0, vmax=1)  # which colours do not heed
             axes.set_title(str(c), fontsize=8, color=GREY, pad=2)
-    return figure
+    strong = np.argsort(-np.abs(weight).max(axis=(1, 2, 3)), kind="stable")[:3]
+    numbers = listed(f"kernel {c} (up to {short(np.abs(weight[c]).max())})" for c in strong)
+    return figure, told(figure.get_suptitle().replace("\n", "; "), f"strongest: {numbers}")

@@ -27,8 +27,8 @@ def photo_of(pixel_values, image_mean=IMAGENET_MEAN, image_std=IMAGENET_STD, do_
 
 def panels(photo, rows, columns, widest=3.2):
     """(Figure, axes (rows, columns)): panels in the photo's proportions, with room for titles and a scale bar."""
-    side = min(widest, (WIDEST - 0.9) / columns)
-    figure = new_figure(columns * side + 0.9, rows * (side * photo.shape[0] / photo.shape[1] + 0.6) + 0.6)
+    side = min(widest, (WIDEST - 1.3) / columns)
+    figure = new_figure(columns * side + 1.3, rows * (side * photo.shape[0] / photo.shape[1] + 0.5) + 0.5)
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
@@ -82,6 +82,11 @@ def checked(name, index, count, lowest=0, where=""):
     if not lowest <= index < count:
         raise ValueError(f"{name}: found {index}; expected 0 to {count - 1}{where}")
     return index % count
+
+
+def telling_stage(config):
+    """The third stage if there are so many: its maps are neither as fine as pixels nor a handful of squares."""
+    return min(2, config.num_encoder_blocks - 1)
 
 
 def cells_of(config, stage):

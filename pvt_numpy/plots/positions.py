@@ -5,6 +5,7 @@ import numpy as np
 from ..layers.position import resize_positions
 from .figures import drawing, new_figure
 from .style import WIDEST, bare, scale_bar, similarity, times
+from .words import listed, short, told
 
 TILES = 8  # at most so many positions by the side get a tile
 ZOOM = 4
@@ -35,21 +36,33 @@ def mosaic(alike):
 
 
 @drawing
-def positions(pos_embed, stored_grid, grid, *, title=""):
+def positions(pos_embed, stored_grid, grid=None, *, title=""):
     """Each tile: how alike one position is to all others. Left the learned table, right the same on another grid.
 
     pos_embed    (1, N, C), with or without a class row
-    stored_grid  (H, W) it was learned on;  grid: the (H, W) it is resized to
+    stored_grid  (H, W) it was learned on;  grid: the (H, W) it is resized to. None: the learned one alone
     """
-    tables = {"learned": (pos_embed, stored_grid), "resized": (resize_positions(pos_embed, stored_grid, grid), grid)}
-    figure = new_figure(WIDEST, 5.4 * max(1, grid[0] / grid[1]) ** 0.5, title or None)
-    panels = figure.subplots(1, 2, width_ratios=[1, min(2.0, grid[1] / grid[0])])
+    tables = {"learned": (pos_embed, stored_grid)}
+    if grid is not None:
+        tables["resized"] = resize_positions(pos_embed, stored_grid, grid), grid
+    ratios = [min(2.0, W / H) for _, (H, W) in tables.values()]
+    tallest = max(H / W for _, (H, W) in tables.values())
+    figure = new_figure(WIDEST if grid else 6.2, 5.4 * max(1, tallest) ** 0.5, title or None)
+    panels = figure.subplots(1, len(tables), width_ratios=ratios, squeeze=False)[0]
+    said = []
     for axes, (label, (table, size)) in zip(panels, tables.items(), strict=True):
-        canvas, rows, columns = mosaic(position_similarity(table, size))
+        alike = position_similarity(table, size)
+        canvas, rows, columns = mosaic(alike)
         drawn = axes.imshow(canvas, cmap=similarity(), vmin=-1, vmax=1)
         bare(axes)
         every = (len(rows), len(columns)) == tuple(size)
         axes.set_title(f"{label}: {times(*size)} positions × {table.shape[-1]}\n"
                        f"one tile for {'each' if every else f'{times(len(rows), len(columns))} of them'}")  # fmt: skip
+        (H, W), at = size, np.arange
+        below = alike[:-1].reshape(-1, H * W)[at((H - 1) * W), W + at((H - 1) * W)]
+        beside = alike[:, :-1].transpose(1, 3, 0, 2)[at(W - 1), 1 + at(W - 1)][:, at(H), at(H)]
+        cosines = [f"the one {name} {short(pairs.mean())}" for name, pairs in (("below", below), ("beside it", beside))
+                   if pairs.size]  # fmt: skip
+        said.append(f"{label}, {times(H, W)} positions × {table.shape[-1]}; mean cosine with {listed(cosines)}")
     scale_bar(figure, drawn, panels, "cosine")
-    return figure
+    return figure, told(title, "how alike each position is to every other", *said)

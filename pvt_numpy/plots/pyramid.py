@@ -4,6 +4,7 @@ import numpy as np
 
 from .figures import drawing, new_figure
 from .style import GREY, STAGE_COLOURS, WIDEST, bare, times
+from .words import listed, told
 
 
 def pca_colours(features):
@@ -59,4 +60,6 @@ def pyramid(photo, maps, channels=3):
     note = "above: to scale, a token as wide as a pixel; below: enlarged. Like colours, like features (PCA)"
     axes.annotate(note, (W + gap, H), **caption | {"xytext": (0, -46), "ha": "left"}, color=GREY, fontsize=10)
     axes.set(xlim=(-2, total + 2), ylim=(H + 1, -2), aspect="equal", anchor="N")
-    return figure
+    sizes = [f"stage {i + 1} {times(h, w)} tokens × {C}" for i, (_, C, h, w) in enumerate(m.shape for m in maps)]
+    shapes = f": {listed(sizes)}" if sizes else ""
+    return figure, told(f"a picture of {times(H, W)} pixels × {channels} and its maps, to scale and enlarged{shapes}")

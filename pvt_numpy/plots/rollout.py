@@ -6,6 +6,7 @@ from ..analysis.rollout import pyramid_rollout
 from .figures import drawing
 from .photo import cells_of, mark_query, middle, panels, show_photo, token_at
 from .style import balance, bare, scale_bar, times
+from .words import highest, told
 
 RANGE = 4.0  # shares from a quarter to four times the mean have a colour of their own
 
@@ -40,10 +41,12 @@ def rollout(photo, trace, config, *, stage=None, pixel=None):
         drawn = panel.imshow(relative, extent=(0, W * cell, H * cell, 0), cmap=balance(), norm=norm)
         panel.set(title=f"entering stage {i + 1}\n{times(H, W)}", xlim=(0, photo.shape[1]), ylim=(photo.shape[0], 0))
         bare(panel)
-    start = "the class token" if config.model_type == "pvt" else "the mean over all tokens"
-    start = start if query is None else f"the token in row {query[1] + 1}, column {query[2] + 1} of stage {stage + 1}"
-    figure.suptitle(f"pyramid rollout: what {start} could have come from")
+    read = "the class token" if config.model_type == "pvt" else "the mean of all tokens"
+    place = f"the token in row {query[1] + 1}, column {query[2] + 1} of stage {stage + 1}" if query else read
+    figure.suptitle(f"pyramid rollout: attention alone, multiplied back from {place}")
     bar = scale_bar(figure, drawn, axes, "share, times the mean")
     bar.set_ticks([1 / 4, 1 / 2, 1, 2, 4], labels=["¼", "½", "1", "2", "4"])
     bar.minorticks_off()
-    return figure
+    most = [f"entering stage {i + 1}, {times(*maps[i].shape)}: {highest(maps[i] * maps[i].size, maps[i].shape)}"
+            for i in reversed(range(len(maps)))]  # fmt: skip
+    return figure, told(figure.get_suptitle(), "largest shares, as multiples of the mean", *most)

@@ -66,7 +66,7 @@ def worst(logits, labels, count=WORST):
 def draw(folder, logits, pixels, labels, model):
     """Writes confusion.png and, if there is a mistake, worst.png; the names of the files."""
     names, probabilities = list(map(printable, model.label_names)), softmax(logits.astype(np.float64))
-    figures = {"confusion.png": plots.confusion(confusion_of(logits, labels), names)}
+    figures = {"confusion.png": plots.confusion(confusion_of(logits, labels), names, model="validation pictures")}
     if places := worst(logits, labels):
         photos = [plots.photo_of(pixels, **model.preprocessing, picture=n) for n in places]
         said = [(names[labels[n]], names[logits[n].argmax()], probabilities[n].max()) for n in places]

@@ -99,7 +99,7 @@ def test_stages_blocks_and_heads_count_from_1(tmp_path, monkeypatch):
                         (["--stage", "0"], "--stage: found 0; expected 1 to 4"),
                         (["--block", "3"], "--block: found 3; expected 1 to 2, or -1 for the last"),
                         (["--stage", "4", "--head", "9"], "--head: found 9; expected 1 to 8"),
-                        (["--head", "-1"], "--head: found -1; expected 1 to 1")):  # fmt: skip
+                        (["--head", "-1"], "--head: found -1; expected 1 to 5")):  # fmt: skip
         with pytest.raises(ValueError, match=f"^{said}$"):
             main(["attention", BALL, *wrong])
 
@@ -131,20 +131,21 @@ def test_positions_are_of_the_stage_and_for_the_size_that_are_given(monkeypatch,
     drawn = []
     monkeypatch.setattr(plots, "positions", lambda *parts, title: drawn.append((*parts, title)))
     monkeypatch.setattr(plots, "save", lambda *_: None)
-    for given in ([], ["--stage", "3", "--image-size", "64x128"]):
+    for given in ([], ["--stage", "1", "--image-size", "64x128"]):
         assert main(["positions", "--model", v1_file, *given]) == 0
     tables = [stage["pos_embed"] for stage in init_params(V1, np.random.default_rng(0))["stages"]]
-    first, third = drawn
+    third, first = drawn
     np.testing.assert_array_equal(first[0], tables[0])
     np.testing.assert_array_equal(third[0], tables[2])
-    assert first[1:] == ((16, 16), (16, 24), "position table of stage 1")  # by half as wide, if nothing is said
-    assert third[1:] == ((4, 4), (4, 8), "position table of stage 3")
+    assert third[1:] == ((4, 4), None, "position table of stage 3")  # nobody asked for another size
+    assert first[1:] == ((16, 16), (16, 32), "position table of stage 1")
 
 
 GIVEN = {"--stage": "1", "--block": "1", "--head": "1", "--query": "1,1", "--recipe": "hf", "--image-size": "64"}
 USED = {"attention": "--stage --block --head --query", "stages": "--block --query", "rollout": "--stage --query",
-        "patches": "--query", "positions": "--stage --image-size"}  # fmt: skip
-NO_PICTURE = ("kernels", "positions", "cost")
+        "patches": "--query", "positions": "--stage --image-size", "sra": "--stage --block",
+        "block": "--stage --image-size", "versions": "--stage --image-size"}  # fmt: skip
+NO_PICTURE = ("kernels", "positions", "cost", "block", "versions")
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -168,6 +169,24 @@ def test_what_needs_a_v1_names_the_one_that_ships(tmp_path):
         with pytest.raises(ValueError, match=r"--model pvt_v1_nano_imagenette \(weights/pvt_v1_nano_imagenette.safet"):
             main(arguments)
         assert main([*arguments, "--model", "pvt_v1_nano_imagenette", "-o", str(tmp_path / "x.png")]) == 0
+
+
+def test_diagrams_of_a_published_name_and_of_a_picture(tmp_path, monkeypatch, v1_file):
+    drawn = []
+    monkeypatch.setattr(plots, "save", lambda figure, path: drawn.append(figure.alt))
+    small = ["--image-size", "64x96"]
+    assert main(["block", "--model", "pvt_v2_b1", "--stage", "2", *small]) == 0
+    assert main(["versions", "--model", v1_file, *small]) == 0  # it takes the place of pvt_small
+    assert main(["architecture", "--model", "pvt_medium", *small]) == 0
+    assert main(["architecture", BALL, *small]) == 0
+    assert main(["sra", BALL, "--stage", "2", "--block", "-1", *small]) == 0
+    for said, alt in zip(("Pvt_v2_b1, stage 2: one of its 2 blocks", f"{v1_file}: patches 4 × 4", "18 blocks of",
+                          "→ 10 labels", "Stage 2, block 2: spatial"), drawn, strict=True):  # fmt: skip
+        assert said.lower() in alt.lower()
+    with pytest.raises(ValueError, match="--stage: found 5; expected 1 to 4"):
+        main(["block", "--stage", "5"])
+    with pytest.raises(SystemExit, match="2"):
+        main(["architecture", "--recipe", "hf"])  # which prepares a picture
 
 
 def test_a_published_name_is_enough_for_the_cost(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""The sample picture is what `notebooks/draw_pictures.py` draws: redrawn small and compared, and the script itself."""
+"""The sample pictures are what `notebooks/draw_pictures.py` draws: redrawn and compared, and the script itself."""
 
 import runpy
 from types import SimpleNamespace
@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.processes import BALL, run
+from pvt_numpy import load_model
+from pvt_numpy.classify import classify
+from tests.processes import BALL, ROOT, run
 
 SCRIPT = BALL.with_name("draw_pictures.py")
 COMMITTED = np.asarray(Image.open(BALL).convert("RGB"), np.float64)
@@ -30,6 +32,34 @@ def test_the_script_draws_the_committed_picture():
     # Both can fail: another lawn, or the same one two pixels aside, is another picture.
     assert np.abs(blocks(sample.draw(128, seed=8)) - blocks(COMMITTED)).max() > 20
     assert np.abs(redrawn[:, 2:] - COMMITTED[:, :-2]).mean() > 5
+
+
+@pytest.mark.parametrize("name", ["parachute", "church", "gas_pump"])
+def test_the_script_draws_the_other_pictures_too(name):
+    """Redrawn at a fourth of the width: colours of blocks, in which edges average out."""
+    path = BALL.with_name(f"{name}.jpg")
+    assert path.stat().st_size < 40_000
+    with Image.open(path) as picture:
+        kept = np.asarray(picture.convert("RGB"), np.float64)
+    assert kept.shape == (384, 512, 3)
+    draw, seed, _ = sample.SCENES[name]
+    off = np.abs(blocks(draw(128, seed)) - blocks(kept))  # measured: 0.7 to 1.4 in the mean, 6 to 13 at most
+    assert off.mean() < 2
+    assert off.max() < 20
+    assert np.abs(blocks(draw(128, seed + 1)) - blocks(kept)).max() > 40  # it can fail: other clouds
+
+
+def test_the_models_answers_are_those_that_the_readme_lists():
+    """Right or wrong: the first label and its probability, by each of the models that ship."""
+    text = BALL.with_name("README.md").read_text(encoding="utf-8")
+    head, rows = text.split("| picture |")[1].split("\n|---|---|---|\n")
+    rows = [line.strip("| ").split(" | ") for line in rows.split("\n\n")[0].splitlines()]
+    assert [picture.replace(" ", "_") for picture, *_ in rows] == list(sample.SCENES)
+    for column, name in enumerate(head.strip("| ").split(" | "), 1):
+        model = load_model(ROOT / "weights" / f"{name}.safetensors")
+        for row in rows:
+            best = classify(BALL.with_name(f"{row[0].replace(' ', '_')}.jpg"), model)[0]
+            assert row[column] == f"{best['label']} {best['probability']:.0%}".replace("%", " %")
 
 
 def test_a_small_drawing_shows_the_same_scene():

@@ -148,6 +148,11 @@ def test_every_exercise_with_a_cell_is_checked_by_its_own_number(name, notebook)
     assert of_this == {asked for asked in of_this if f'"{asked}"' in text}
 
 
+def test_every_figure_is_described_in_words(notebook):
+    """For those who can not see it, made by `plots` from what it shows."""
+    assert [words for words in build.alternatives(notebook) if len(words) < 40] == []
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_the_notebook_runs_with_its_solutions_and_its_outputs_belong_to_it(name, notebook, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")

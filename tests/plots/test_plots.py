@@ -43,6 +43,36 @@ def test_mistakes_are_photos_under_what_was_said_of_them():
     assert as_bytes(figure), "a dollar began a formula"
 
 
+def test_patches_look_where_light_meets_dark():
+    photo = np.zeros((64, 96, 3))
+    photo[:, 60:] = 1
+    row, column = plots.patches(photo, {"v1": VARIANTS["pvt_tiny"]}).alt.split("pixel ")[1].split(" ")[0].split(",")
+    assert abs(int(column) - 60) <= 4
+    assert 12 <= int(row) < 52
+    assert "pixel 8,8 " in plots.patches(np.zeros((16, 16, 3)), {"v1": VARIANTS["pvt_tiny"]}).alt  # no room to look
+
+
+def test_a_table_that_is_not_resized_is_drawn_alone():
+    table = np.random.default_rng(0).standard_normal((1, 6, 8))
+    assert len(panels_of(plots.positions(table, (2, 3)))) == 1
+
+
+def test_confusion_says_whose_it_is_and_how_much_is_right():
+    figure = plots.confusion(np.array([[3, 1], [0, 4]]), ["a", "b"], model="pvt_$x")
+    assert figure.get_suptitle() == "pvt_$x\n7 of 8 pictures right (87.5%)"
+    assert figure.alt.endswith("Most frequent mistakes: a taken for b (1).")
+    assert plots.confusion(np.array([[3, 0], [0, 4]]), ["a", "b"]).alt.endswith("No mistakes.")
+    assert as_bytes(figure), "a dollar began a formula"
+
+
+def test_curves_have_ticks_at_whole_epochs():
+    for epochs in (2, 5, 6, 13):
+        history = [{"epoch": n + 1, "train_loss": 1 / (n + 1), "train_accuracy": 0.5} for n in range(epochs)]
+        figure = plots.curves(history)
+        as_bytes(figure)
+        assert all(at == int(at) for axes in figure.axes for at in axes.get_xticks()), epochs
+
+
 def test_pyramid_is_to_scale():
     photo, _, x, params = traced(V2)
     maps = pyramid(x, params, V2)
@@ -180,10 +210,16 @@ def test_cost_draws_its_numbers():
 
 
 def test_difference_draws_the_relative_ones():
-    rows = [Difference("stages.0.tokens", 1.0, 0.5, 1e-7), Difference("stages.1.blocks.0", 1.0, 0.5, 0.0)]
+    names = ["stages.0.tokens", "stages.0.blocks.0.attn", "stages.0.blocks.0", "stages.1.blocks.0", "stages.1.blocks.1"]
+    rows = [Difference(name, 1.0, 0.5, off) for name, off in zip(names, (1e-7, 0, 0, 3e-6, 0), strict=True)]
     figure = plots.difference({"a": rows, "b": rows[::1]})
-    np.testing.assert_array_equal(figure.axes[0].lines[0].get_ydata(), [1e-7, 1e-18])
-    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["0.tokens", "1.0"]
+    (axes,) = figure.axes
+    np.testing.assert_array_equal(axes.lines[0].get_ydata(), [1e-7, 1e-18, 1e-18, 3e-6, 1e-18])
+    # a tick in the middle of each block, with its number; the stages stand above, where they begin
+    assert [(label.get_text(), at) for label, at in zip(axes.get_xticklabels(), axes.get_xticks(), strict=True)] == [
+        ("1", 1.5), ("1", 3), ("2", 4)]  # fmt: skip
+    assert [(text.get_text(), text.xy[0]) for text in axes.texts] == [("stage 1", 0), ("stage 2", 3)]
+    assert axes.get_legend().get_texts()[0].get_text() == "a\nlargest 3e-06:\nstages.1.blocks.0"
     with pytest.raises(ValueError, match="other layers"):
         plots.difference({"a": rows, "b": rows[::-1]})
 
@@ -223,17 +259,19 @@ def test_overlay_stretches_maps_over_the_photo(signed):
 
 def test_a_notebook_gets_one_small_figure_and_the_readers_style_changes_nothing():
     config = VARIANTS["pvt_v2_b0"]
-    ((kind, content),) = for_notebook(plots.cost(config)).items()
-    assert kind == "image/png"
+    shown, about = for_notebook(plots.cost(config))
+    kind, words = shown
+    assert (kind, words, list(about)) == ("image/png", "text/plain", ["image/png"])
+    content = shown[kind]
     width, height = Image.open(io.BytesIO(content)).size
     assert 400 < height < width < 1200
     with matplotlib.rc_context({"font.size": 30, "figure.facecolor": "black"}):
-        assert plots.cost(config)._repr_mimebundle_(include=None)[kind] == content
+        assert plots.cost(config)._repr_mimebundle_(include=None)[0][kind] == content
 
 
 def test_photos_go_into_a_notebook_as_jpeg():
     photo = np.asarray(Image.open(BALL), np.float32) / 255
-    assert list(for_notebook(plots.pyramid(photo, []))) == ["image/jpeg"]
+    assert list(for_notebook(plots.pyramid(photo, []))[1]) == ["image/jpeg"]
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "pdf", "svg", "tiff", "webp"])

@@ -22,9 +22,20 @@ def test_attention_shades_each_key_by_its_probability():
         found, weights = boxes(axes)
         np.testing.assert_array_equal(found, [[x, y, 32, 32] for y in (0, 32) for x in (0, 32, 64)])
         np.testing.assert_array_equal(weights, probs[h, token] if h < 5 else probs[:, token].mean(axis=0))
-        assert axes.collections[0].get_clim() == (0, probs[:, token].max())
+        assert axes.collections[0].get_clim() == (0, max(probs[:, token].max(), 4 / 6))
         assert query(axes) == (64, 32, 16, 16)
     assert "stage 3, block 1: the token in row 3, column 5 of 4 × 6 asks 2 × 3 keys" in shown(figure)
+
+
+def test_what_is_read_alike_is_pale_and_marked_on_the_scale():
+    photo, trace, _, _ = traced(V2)
+    even = trace | {"stages.2.blocks.0.attn.probs": np.full((1, 5, 24, 6), 1 / 6)}
+    figure = plots.attention(photo, even, V2)  # stage 3, if nothing is said
+    bar = figure.axes[-1]
+    assert (bar.get_ylim(), bar.lines[-1].get_ydata()[0]) == ((0, 4 / 6), 1 / 6)
+    assert [text.get_text() for text in bar.texts] == ["1/6"]
+    drawn = panels_of(figure)[1].collections[0]
+    assert drawn.cmap(drawn.norm(1 / 6))[3] < 0.5
 
 
 def test_attention_of_one_head():
@@ -101,11 +112,13 @@ def test_statistics_are_those_of_the_heads():
     found = head_statistics(trace, V2)
     for axes, name in zip(figure.axes, ("entropy", "distance"), strict=True):
         *stages, level = axes.lines
+        assert [(text.get_text(), text.xy[0]) for text in axes.texts[:-1]] == [
+            ("stage 1", pytest.approx(0.5)), ("stage 2", 2), ("stage 3", 3), ("stage 4", 4.5)]  # fmt: skip
         places, heights = np.concatenate([line.get_data() for line in stages], axis=1)
         np.testing.assert_array_equal(heights, [getattr(s, name) for s in found])
         assert places.tolist() == [0, 1, 2, 2, 3, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5]
         assert level.get_ydata()[0] == getattr(found[0], f"uniform_{name}")
-        assert [label.get_text() for label in axes.get_xticklabels()] == ["1.1", "1.2", "2.1", "3.1", "4.1", "4.2"]
+        assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "2", "1", "1", "1", "2"]
 
 
 @pytest.mark.parametrize("stage", [None, 2])
@@ -132,6 +145,6 @@ def test_a_wrong_query_stage_block_or_head_is_named():
                            ({"pixel": (-1, 0)}, "query: found pixel -1,0"),
                            ({"stage": 4}, "stage: found 4; expected 0 to 3$"), ({"stage": -1}, "stage: found -1"),
                            ({"stage": 1, "block": 1}, "block: found 1; expected 0 to 0 in stages.1"),
-                           ({"head": 1}, "head: found 1; expected 0 to 0 in stages.0")):  # fmt: skip
+                           ({"head": 5}, "head: found 5; expected 0 to 4 in stages.2")):  # fmt: skip
         with pytest.raises(ValueError, match=found):
             plots.attention(photo, trace, V2, **options)
