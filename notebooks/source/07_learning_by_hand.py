@@ -654,7 +654,7 @@ practice.check(my_gelu_backward, "gelu_backward")
 #     return dy * (normal_cdf(x) + x * bell)
 # ```
 #
-# $\mathrm{d}x = \mathrm{d}y\,(\Phi(x) + x\,\varphi(x))$. It is a little above 1 for large $x$ and a little below 0 for some negative ones: GELU is not monotonic.
+# $\mathrm{d}x = \mathrm{d}y\,(\Phi(x) + x\,\varphi(x))$. It is above 1 around $x = 1.4$ and below 0 for some negative $x$: GELU falls before it rises.
 #
 # </details>
 
