@@ -158,8 +158,9 @@ def main(argv=None):
     )  # fmt: skip
     parser.add_argument("numbers", nargs="*", type=whole_number(1, len(sources())), metavar="NUMBER",
                         help=f"which notebooks, from 1 to {len(sources())} (default: all)")  # fmt: skip
-    parser.add_argument("--student", nargs="?", const="student", metavar="DIR", help="instead, write students' notebooks "
-                        "into this new or empty folder: no solutions, no outputs (default: student)")  # fmt: skip
+    parser.add_argument("--student", nargs="?", const="student", metavar="DIR",
+                        help="instead, write what students get, without solutions and outputs, into this new or empty "
+                             "folder (default: student)")  # fmt: skip
     options = parser.parse_args(argv)
     numbers = options.numbers or range(1, len(sources()) + 1)
     if options.student is not None:

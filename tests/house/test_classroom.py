@@ -1,4 +1,4 @@
-"""What a class gets: students' notebooks that give nothing away, in nbgrader's marks, and slides that begin somewhere."""
+"""What a class gets: students' notebooks that give nothing away, in nbgrader's marks, and slides."""
 
 import re
 
@@ -147,7 +147,7 @@ def test_a_small_notebook_for_students(example):
 def test_the_check_of_a_student_says_right_and_wrong(example):
     """The locked cell runs as it stands: an answer that is right passes, an empty one does not."""
     cells = marks(classroom.for_students(example, 3))
-    right = "def mine(x):\n    e = np.exp(x - x.max(axis=-1, keepdims=True))\n    return e / e.sum(axis=-1, keepdims=True)"
+    right = "def mine(x):\n    e = np.exp(x - x.max(-1, keepdims=True))\n    return e / e.sum(-1, keepdims=True)"
     for answer, passes in ((right, True), (cells["answer-3-1"].source, False)):
         names = {"np": np}
         exec(example.cells[1].source, names)
