@@ -180,21 +180,21 @@ valley()
 # %% [markdown]
 # ## Attention
 #
-# One head: $\mathrm{scores} = q k^\top / \sqrt d$, shares $p = \mathrm{softmax}(\mathrm{scores})$ row by row, output $o = p\,v$. We walk back.
+# One head: scores $S = q k^\top / \sqrt d$, probabilities $P = \mathrm{softmax}(S)$ row by row, output $o = P\,v$. We walk back.
 #
-# **1. The product $o = p\,v$.** For any matrix product $Y = AX$: $\mathrm{d}A = \mathrm{d}Y\,X^\top$ and $\mathrm{d}X = A^\top \mathrm{d}Y$. (Entry by entry: $Y_{nc} = \sum_m A_{nm} X_{mc}$, so $\mathrm{d}A_{nm} = \sum_c \mathrm{d}Y_{nc} X_{mc}$. There is only one way to transpose that fits the shapes, which makes it easy to remember.)
+# **1. The product $o = P\,v$.** If $g$ is the gradient that arrives at a product $XY$ of two matrices, then $\mathrm{d}X = g\,Y^\top$ and $\mathrm{d}Y = X^\top g$. (Entry by entry: $(XY)_{nc} = \sum_m X_{nm} Y_{mc}$, so $\mathrm{d}X_{nm} = \sum_c g_{nc} Y_{mc}$. There is only one way to transpose that fits the shapes, which makes it easy to remember.)
 #
-# $$\mathrm{d}v = p^\top \mathrm{d}o, \qquad \mathrm{d}p = \mathrm{d}o\,v^\top$$
+# $$\mathrm{d}v = P^\top \mathrm{d}o, \qquad \mathrm{d}P = \mathrm{d}o\,v^\top$$
 #
-# **2. The softmax.** Key $m$'s share depends on the scores of all keys $j$ of its row: $\partial p_m/\partial \mathrm{scores}_j = p_m(\delta_{mj} - p_j)$. So
+# **2. The softmax.** The probability of key $m$ depends on the scores of all keys $j$ of its row: $\partial P_m/\partial S_j = P_m(\delta_{mj} - P_j)$. So
 #
-# $$\mathrm{dscores}_m = p_m\Big(\mathrm{d}p_m - \sum_j p_j\,\mathrm{d}p_j\Big)$$
+# $$\mathrm{d}S_m = P_m\Big(\mathrm{d}P_m - \sum_j P_j\,\mathrm{d}P_j\Big)$$
 #
-# A score should rise if reading its key lowers the loss more than what the row reads on average. And if $p$ is nearly one-hot, every $\mathrm{dscores}_m$ is nearly zero: for the key that is read, the bracket is, and for all other keys $p_m$ is. So a head that is sure of itself hardly learns. The division by $\sqrt d$ protects a fresh model from this: it keeps the scores small.
+# A score should rise if reading its key lowers the loss more than what the row reads on average. And if $P$ is nearly one-hot, every $\mathrm{d}S_m$ is nearly zero: for the key that is read, the bracket is, and for all other keys $P_m$ is. So a head that is sure of itself hardly learns. The division by $\sqrt d$ protects a fresh model from this: it keeps the scores small.
 #
-# **3. The product $\mathrm{scores} = q k^\top/\sqrt d$.**
+# **3. The product $S = q k^\top/\sqrt d$.**
 #
-# $$\mathrm{d}q = \mathrm{dscores}\;k/\sqrt d, \qquad \mathrm{d}k = \mathrm{dscores}^\top q/\sqrt d$$
+# $$\mathrm{d}q = \mathrm{d}S\,k/\sqrt d, \qquad \mathrm{d}k = \mathrm{d}S^\top q/\sqrt d$$
 #
 # **4. The linear layers and SRA.** $q$ comes from $x$; $k$ and $v$ come from the same $x$, reduced by a convolution and a norm. *$x$ is used twice, so it gets two gradients, and they are added.* This sentence is the multivariate chain rule, and it is easily forgotten.
 #
@@ -659,11 +659,11 @@ practice.check(my_gelu_backward, "gelu_backward")
 # </details>
 
 # %% [markdown]
-# **2.** Write the backward pass of softmax, for scores with any number of axes in front. It is given the scores, not the shares.
+# **2.** Write the backward pass of softmax, for scores with any number of axes in front. It is given the scores, not the probabilities.
 #
 # <details><summary>Hint</summary>
 #
-# Step 2 of the section on attention: first the shares, then what a row reads on average, with `keepdims=True`.
+# Step 2 of the section on attention: first the probabilities, then what a row reads on average, with `keepdims=True`.
 #
 # </details>
 
