@@ -134,7 +134,7 @@ def sources():
 
 
 def write_class(folder, numbers):
-    """The students' notebooks and the pictures that they open, whole or not at all."""
+    """The students' notebooks and the files that they open, whole or not at all."""
     import nbformat
     from classroom import for_students
 
@@ -143,8 +143,8 @@ def write_class(folder, numbers):
     with atomic_folder(folder) as temporary:
         for source in [sources()[number - 1] for number in numbers]:
             nbformat.write(for_students(unexecuted(source), int(source.stem[:2])), temporary / f"{source.stem}.ipynb")
-        for picture in HERE.glob("*.jpg"):
-            shutil.copy(picture, temporary)
+        for file in [*HERE.glob("*.jpg"), *HERE.glob("*.csv")]:
+            shutil.copy(file, temporary)
 
 
 def main(argv=None):

@@ -168,6 +168,6 @@ def test_a_class_is_written_whole_and_never_over_answers(tmp_path, capsys):
     build.main(["1", "--student", str(tmp_path / "class")])
     found = sorted(path.name for path in (tmp_path / "class").iterdir())
     assert found == sorted([next(n for n in NOTEBOOKS if n.startswith("01")) + ".ipynb"]
-                           + [path.name for path in FOLDER.glob("*.jpg")])  # fmt: skip
+                           + [path.name for kind in ("jpg", "csv") for path in FOLDER.glob(f"*.{kind}")])  # fmt: skip
     with pytest.raises(ValueError, match="found something there already; expected a new or an empty folder"):
         build.main(["1", "--student", str(tmp_path / "class")])
