@@ -171,3 +171,11 @@ def test_a_class_is_written_whole_and_never_over_answers(tmp_path, capsys):
                            + [path.name for kind in ("jpg", "csv") for path in FOLDER.glob(f"*.{kind}")])  # fmt: skip
     with pytest.raises(ValueError, match="found something there already; expected a new or an empty folder"):
         build.main(["1", "--student", str(tmp_path / "class")])
+
+
+def test_readers_are_asked_before_they_are_told(whole, name):
+    """At least two predictions a notebook, each before a cell that tells."""
+    asked = [k for k, cell in enumerate(whole.cells) if "predict" in cell.metadata.get("tags", [])]
+    assert len(asked) >= 2 or not 1 <= int(name[:2]) <= 7
+    assert all(whole.cells[k].source.startswith("**Predict first.**") for k in asked)
+    assert not any(whole.cells[k + 1].cell_type == "markdown" and k + 1 in asked for k in asked)

@@ -2,13 +2,16 @@
 
 import math
 import re
+import shlex
 from dataclasses import replace
+from importlib import import_module
 
 import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("jupytext")
-from pvt_numpy import VARIANTS, init_params, load_model, parameter_shapes, preprocess
+from pvt_numpy import VARIANTS, init_params, load_model, parameter_shapes, preprocess, train
 from pvt_numpy.config import stage_grids
 from pvt_numpy.layers.attention import attend, attend_backward, attention
 from pvt_numpy.layers.convolution import conv2d
@@ -19,6 +22,7 @@ from pvt_numpy.layers.softmax import softmax, softmax_backward
 from pvt_numpy.model import forward
 from pvt_numpy.reference.mistakes import made
 from pvt_numpy.system.paths import SAMPLE_PICTURE
+from pvt_numpy.training.shapes import draw_shapes
 from tests.house.test_notebooks import FOLDER, NOTEBOOKS, build
 
 import classroom  # isort: skip  (build.py has put its folder on the path)
@@ -210,3 +214,27 @@ def test_the_lab_fits_its_minutes():
     parts = [int(n) for n in re.findall(r"^### .*\((\d+) min\)$", text, flags=re.MULTILINE)]
     assert sum(parts) == int(re.search(r"(\d+) minutes", text)[1]) == 28
     assert "| 50–78 | Lab" in (PACK / "plan.md").read_text(encoding="utf-8")
+
+
+def test_the_commands_of_the_assignment_run_as_typed(tmp_path, monkeypatch, capsys):
+    """In order, with a few drawn shapes in place of photos; the one that trains all of the network is only read."""
+    text = (FOLDER / "README.md").read_text(encoding="utf-8").split("## An assignment", 1)[1].split("\n## ", 1)[0]
+    lines = [shlex.split(line)[2:] for line in re.findall(r"^ {7}(python -m pvt_numpy\..*)$", text, flags=re.MULTILINE)]
+    assert [line[0].removeprefix("pvt_numpy.") for line in lines] == ["train", "classify", "explore", "train"]
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(3)
+    for kind, name in enumerate(("mug", "key", "plant")):
+        (tmp_path / "my_photos" / name).mkdir(parents=True)
+        for n in range(4):
+            picture = Image.fromarray(draw_shapes([kind], 64, rng)[0])
+            picture.save(tmp_path / "my_photos" / name / f"{n}.png")
+    for n in (1, 2):
+        picture.save(tmp_path / f"new_{n}.jpg")
+    for command, *arguments in lines[:-1]:
+        assert not import_module(command).main(arguments)
+    assert {"model.safetensors", "curve.png", "confusion.png"} <= {
+        p.name for p in (tmp_path / "runs" / "mine").iterdir()
+    }
+    assert (tmp_path / "new_1.html").stat().st_size > 10_000
+    assert "right " in capsys.readouterr().out
+    assert train.make_parser().parse_args(lines[-1][1:]).output == "runs/all"
