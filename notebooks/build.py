@@ -36,8 +36,6 @@ EPILOG = """examples:
   python notebooks/build.py 4          the fourth one
   python notebooks/build.py --student my_class
                                        none; what a class gets into the folder my_class: classroom.py
-  jupyter nbconvert --to slides notebooks/04_what_the_heads_look_at.ipynb --SlidesExporter.reveal_scroll=True
-                                       a notebook as slides, which begin where its cells say so
   jupytext --to py:percent notebooks/04_what_the_heads_look_at.ipynb -o notebooks/source/04_what_the_heads_look_at.py
                                        the other way: what you changed in Jupyter becomes the source
 
