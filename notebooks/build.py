@@ -131,7 +131,7 @@ def sources():
     return sorted(SOURCES.glob("*.py"))
 
 
-def write_class(folder, numbers):
+def write_class(folder, chosen):
     """The students' notebooks and the files that they open, whole or not at all."""
     import nbformat
     from classroom import for_students
@@ -139,7 +139,7 @@ def write_class(folder, numbers):
     from pvt_numpy.system.files import atomic_folder
 
     with atomic_folder(folder) as temporary:
-        for source in [sources()[number - 1] for number in numbers]:
+        for source in chosen:
             nbformat.write(for_students(unexecuted(source), int(source.stem[:2])), temporary / f"{source.stem}.ipynb")
         for file in [*HERE.glob("*.jpg"), *HERE.glob("*.csv")]:
             shutil.copy(file, temporary)
@@ -161,9 +161,10 @@ def main(argv=None):
                              "folder (default: student)")  # fmt: skip
     options = parser.parse_args(argv)
     numbers = options.numbers or range(1, len(sources()) + 1)
+    chosen = [sources()[number - 1] for number in numbers]
     if options.student is not None:
-        return write_class(options.student, numbers)
-    for source in [sources()[number - 1] for number in numbers]:
+        return write_class(options.student, chosen)
+    for source in chosen:
         start = time.perf_counter()
         notebook = executed(unexecuted(source))
         target = HERE / f"{source.stem}.ipynb"
