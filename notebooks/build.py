@@ -15,6 +15,7 @@ import io
 import json
 import os
 import re
+import shutil
 import sys
 import time
 from importlib.metadata import version
@@ -22,6 +23,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 SOURCES = HERE / "source"
+sys.path.insert(0, str(HERE))  # its neighbours, which are imported if they are needed
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # BLAS on a busy machine: two that share a small product wait for each other
 TIME_LIMIT = 300  # seconds for one cell; the notebooks themselves are made to take less than 90 on two cores
 NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
@@ -33,6 +35,8 @@ CLOSELY, ROUGHLY = (24, 24), (8, 40)
 EPILOG = """examples:
   python notebooks/build.py            all of them, in a few minutes
   python notebooks/build.py 4          that one
+  python notebooks/build.py --student my_class
+                                       none; what a class gets into the folder my_class: classroom.py
   jupytext --to py:percent notebooks/04_what_the_heads_look_at.ipynb -o notebooks/source/04_what_the_heads_look_at.py
                                        the other way: what you changed in Jupyter becomes the source
 
@@ -45,10 +49,12 @@ exit status: 0 written; 1 failed, said on stderr; 2 wrong usage"""
 def unexecuted(source):
     """The notebook of a source file, without outputs."""
     import jupytext
+    from classroom import mark_slides
 
     notebook = jupytext.read(source, fmt="py:percent")
     for number, cell in enumerate(notebook.cells):  # by chance otherwise; equal sources shall make equal notebooks
         cell.id = f"cell-{number:02}"
+    mark_slides(notebook)
     return notebook
 
 
@@ -140,6 +146,20 @@ def sources():
     return sorted(SOURCES.glob("*.py"))
 
 
+def write_class(folder, chosen):
+    """The students' notebooks and the files that they open, whole or not at all."""
+    import nbformat
+    from classroom import for_students
+
+    from pvt_numpy.system.files import atomic_folder
+
+    with atomic_folder(folder) as temporary:
+        for source in chosen:
+            nbformat.write(for_students(unexecuted(source), int(source.stem[:2])), temporary / f"{source.stem}.ipynb")
+        for file in [*HERE.glob("*.jpg"), *HERE.glob("*.csv")]:
+            shutil.copy(file, temporary)
+
+
 def main(argv=None):
     """The script. A notebook is replaced whole or not at all."""
     from pvt_numpy.system.cli import whole_number
@@ -151,8 +171,14 @@ def main(argv=None):
     )  # fmt: skip
     parser.add_argument("numbers", nargs="*", type=whole_number(0, len(sources()) - 1), metavar="NUMBER",
                         help=f"which notebooks, from 0 to {len(sources()) - 1} (default: all)")  # fmt: skip
-    numbers = parser.parse_args(argv).numbers or range(len(sources()))
-    for source in [sources()[number] for number in numbers]:
+    parser.add_argument("--student", nargs="?", const="student", metavar="DIR",
+                        help="instead, write what students get, without solutions and outputs, into this new or empty "
+                             "folder (default: student)")  # fmt: skip
+    options = parser.parse_args(argv)
+    chosen = [sources()[number] for number in options.numbers or range(len(sources()))]
+    if options.student is not None:
+        return write_class(options.student, chosen)
+    for source in chosen:
         start = time.perf_counter()
         notebook = executed(unexecuted(source))
         target = HERE / f"{source.stem}.ipynb"

@@ -79,6 +79,9 @@ plots.pyramid(picture, maps)
 # %% [markdown]
 # A **token** is one cell of such a map: a vector of $C$ numbers that stands for a square of the picture. From stage to stage a token covers twice the width and height and has more channels:
 
+# %% [markdown] tags=["predict"]
+# **Predict first.** The picture is 224 × 224 × 3 = 150,528 numbers. Is the map of stage 1 larger or smaller than that? And which of the four maps is the smallest?
+
 # %%
 print("stage   grid      tokens   channels   pixels per token   numbers in the map")
 for i, features in enumerate(maps):
@@ -148,6 +151,9 @@ print("there and back:", np.array_equal(tokens(as_map(x_i, grid)), x_i))
 # ## What the pyramid is good for
 #
 # Features can be compared. Take the token at one pixel and colour every other token by the cosine of the angle between the two vectors. Nobody told the model what belongs together in this picture.
+
+# %% [markdown] tags=["predict"]
+# **Predict first.** The token at a pixel on the golf ball is compared with all others. In which stage will the ball stand out best: the first, with the finest grid, or a later one?
 
 # %%
 PIXEL = 104, 100  # row and column, from 0 to 223

@@ -171,6 +171,9 @@ plots.overlay(picture, maps, label="response", signed=True)
 #
 # Move the picture by exactly one stride, and the tokens move by one place: the same weights are used everywhere. At the border this cannot hold, because other pixels come in. Move the picture by less, and *every* token changes. How much depends on whether a patch still sees mostly the same pixels:
 
+# %% [markdown] tags=["predict"]
+# **Predict first.** Moved by a whole stride, the tokens are the same in another place. And moved by one, two or three pixels: do they change by a tenth of their length, by a half, or by more? Does the change grow with the way?
+
 
 # %%
 def moved_tokens(by):
@@ -196,6 +199,9 @@ for by in (1, 2, 3):
 # ## The edge
 #
 # v1 does not pad. Rows and columns that do not fill a patch are *dropped*, and this happens at every stage. v2 pads by half a patch, so every pixel is in some patch and a grid has $\lceil \text{rows} / \text{stride} \rceil$ rows.
+
+# %% [markdown] tags=["predict"]
+# **Predict first.** A picture of 255 × 255 pixels. How many rows of it does v1's last stage know nothing of: none, some three, or some thirty?
 
 # %%
 for size in ((224, 224), (230, 230), (225, 301), (255, 255)):

@@ -152,6 +152,9 @@ for name, function in ways.items():
 #
 # Stage 1 has $56 \times 56 = 3136$ tokens. Full attention there needs a table of $3136^2$, ten million scores: 39 MB for one head of one layer of one picture. Let us compute it once all the same, on random numbers of the right shape.
 
+# %% [markdown] tags=["predict"]
+# **Predict first.** From 14 × 14 tokens to 28 × 28, and to 56 × 56: each step doubles the side. By how much does the table grow each time?
+
 
 # %%
 def full_attention(side, channels=32):
@@ -272,6 +275,9 @@ plots.attention(picture, trace, config, stage=1, block=1, pixel=PIXEL)  # stage 
 # | output | $N C^2$ | $N C^2$ |
 #
 # Let us count them from the shapes of the arrays above and compare with the package's count of all layers:
+
+# %% [markdown] tags=["predict"]
+# **Predict first.** SRA makes the score table of stage 1 64 times smaller. Is the attention of the whole model 64 times cheaper, ten times, or less?
 
 
 # %%

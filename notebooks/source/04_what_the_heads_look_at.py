@@ -94,6 +94,9 @@ plots.statistics(trace, config)
 #
 # That raises a suspicion. Do queries differ at all, or do all tokens read the same keys? Let us average over all queries of the last block and see which keys are read.
 
+# %% [markdown] tags=["predict"]
+# **Predict first.** Every one of 49 tokens asks its own question of 49 keys. How much of all attention will the three keys get that are read most: 6 % would be even?
+
 # %%
 heads = trace["stages.3.blocks.1.attn.probs"][0]  # (heads, N, M)
 read = heads.mean(axis=(0, 1)).reshape(7, 7)
@@ -256,7 +259,7 @@ plots.rollout(picture, trace, config)
 # The small v1 model that was trained for this project sees 64 × 64 pixels and has 4 × 4 tokens there; each panel also says how much the class token reads from itself.
 
 # %%
-v1 = pvt_numpy.load_model("../weights/pvt_v1_nano_imagenette.safetensors")
+v1 = pvt_numpy.load_model("pvt_v1_nano_imagenette")
 v1_x = pvt_numpy.preprocess(PICTURE, **v1.preprocessing)
 v1_trace = {}
 v1_logits = pvt_numpy.forward(v1_x, v1.params, v1.config, trace=v1_trace).logits[0]
@@ -338,6 +341,9 @@ for name, value in on_the_ball.items():
 # On the golf ball, rollout agrees with the experiment, at 0.76 and more when it enters stages 2, 3 and 4. It would make a fine figure for a paper. But this is **one** picture.
 #
 # **Many photos.** The same was measured for the first 20 photos of each of the ten classes of Imagenette's validation set, 200 in all, with other shuffled weights for each; `maps_against_covering.csv` holds the results. The last row repeats the experiment itself, with black squares instead of grey ones: better than that no map can be expected to be.
+
+# %% [markdown] tags=["predict"]
+# **Predict first.** On the golf ball the maps agree with the experiment. How many of them will on a hundred photos: all, about half, or none?
 
 # %%
 with open("maps_against_covering.csv", encoding="utf-8") as file:

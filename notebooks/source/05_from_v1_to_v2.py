@@ -91,7 +91,7 @@ print("shuffled in, shuffled out:", np.allclose(straight[:, order], shuffled, at
 # Here is the table of stage 3. Each tile shows how similar one position's vector is to all others; on the right the same table is resized to $7 \times 7$, for a picture of 112 pixels.
 
 # %%
-v1 = pvt_numpy.load_model("../weights/pvt_v1_nano_imagenette.safetensors")
+v1 = pvt_numpy.load_model("pvt_v1_nano_imagenette")
 tables = [stage["pos_embed"] for stage in v1.params["stages"]]
 print([table.shape for table in tables])
 plots.positions(tables[2], (4, 4), (7, 7), title="the position table of v1, stage 3")
@@ -228,6 +228,9 @@ print(depthwise_conv2d(ones, np.ones((1, 1, 3, 3), np.float32))[0, :, :, 0])
 # %% [markdown]
 # So a token at the border can know that it is at the border. The next convolution tells its neighbours, and so on, one token further with every block. We can watch this. Give the model a **blank picture**, one colour everywhere: all differences between tokens then come from the padding.
 
+# %% [markdown] tags=["predict"]
+# **Predict first.** A picture of one colour: all pixels are equal. Will all tokens be, after the patch embedding? After attention? After the last block?
+
 # %%
 blank = np.broadcast_to(x.mean(axis=(2, 3), keepdims=True), x.shape).copy()
 blank_trace = {}
@@ -329,6 +332,9 @@ for stage in range(4):
 # ## Any picture size
 #
 # A table belongs to one grid. A border of zeros fits every grid. Here are the same weights at eight sizes. v2 pads its patches, so odd sizes lose nothing and a grid has $\lceil H / \mathrm{stride} \rceil$ rows:
+
+# %% [markdown] tags=["predict"]
+# **Predict first.** The weights were trained at 96 and 128 pixels. Up to which of these sizes will the golf ball be recognised: 160, 224, 448?
 
 # %%
 squares = [(n, n) for n in (96, 128, 160, 224, 320, 448)]

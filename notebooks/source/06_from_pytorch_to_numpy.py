@@ -154,6 +154,9 @@ print("below 3e-7 everywhere:", np.abs(gelu(fine) - exact).max() < 3e-7)
 #
 # $\mathrm{Var}(x) = \overline{x^2} - \overline{x}^2$, with bars for means, needs only one pass over the data. In float32 it subtracts two large, nearly equal numbers, and nothing is left:
 
+# %% [markdown] tags=["predict"]
+# **Predict first.** 256 numbers around 1000, with a deviation of 0.1, in float32: the variance is 0.01. What does the one-pass formula make of it?
+
 
 # %%
 def variance_in_one_pass(x):
@@ -209,6 +212,9 @@ plots.difference(rows, title="pvt_v2_b1 against PyTorch's float64")
 # %% [markdown]
 # Two flat lines. Rounding is about $10^{-16}$ of a number in float64 and $10^{-7}$ in float32, and after some hundred operations it has grown by a factor of ten or a hundred; it does not grow layer by layer, because the norms keep all numbers in range.
 # That is what a correct port looks like. A bug looks different. Here are four, each made on purpose (`python -m pvt_numpy.validate --break NAME` makes them too):
+
+# %% [markdown] tags=["predict"]
+# **Predict first.** A wrong epsilon, the tanh form of GELU, keys and values swapped. Which of these three change the five best labels?
 
 
 # %%

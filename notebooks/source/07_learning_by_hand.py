@@ -4,11 +4,11 @@
 # So far all weights came with the model. Here we make our own: we derive gradients with pen and paper, check them against the definition of a derivative, and train a small PVT with nothing but NumPy.
 #
 # **What you will do.** Derive the backward pass of layer norm and of attention and compare each with numerical differentiation, in figures; follow a gradient through a whole PVT; let a model learn eight pictures by heart;
-# train a small PVT v1 on drawn shapes to over 95 % in a minute or two; watch its class token learn where to look; and compare all gradients with numbers that PyTorch wrote down.
+# train a small PVT v1 on drawn shapes to over 90 % in less than a minute; watch its class token learn where to look; teach a model that already sees three new classes; and compare all gradients with numbers that PyTorch wrote down.
 #
-# **What you will learn.** What a backward pass is and how to find one; how to test a gradient so that the test can fail; why residual connections matter; what it costs to compute some arrays twice.
+# **What you will learn.** What a backward pass is and how to find one; how to test a gradient so that the test can fail; why residual connections matter; what it costs to compute some arrays twice; what to do with few pictures.
 #
-# **What you need.** NumPy, notebook 3 (attention), and the chain rule. About 40 minutes, one or two of them computing. Stages, blocks and heads are counted from 1, as the paper counts its stages. Code counts from 0: `stages.0` is stage 1.
+# **What you need.** NumPy, notebook 3 (attention), and the chain rule. About 45 minutes, one of them computing. Stages, blocks and heads are counted from 1, as the paper counts its stages. Code counts from 0: `stages.0` is stage 1.
 
 # %%
 import os
@@ -19,14 +19,16 @@ sys.path.insert(0, "..")  # the package, one folder up
 
 import csv
 import json
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 import pvt_numpy
-from pvt_numpy import PvtConfig, plots
+from pvt_numpy import PvtConfig, plots, practice
 from pvt_numpy.config import config_from_dict
 from pvt_numpy.gradients import loss_and_gradients
 from pvt_numpy.layers.attention import attention, attention_backward
@@ -36,6 +38,7 @@ from pvt_numpy.parameters import flatten, unflatten
 from pvt_numpy.plots.figures import drawing, new_figure
 from pvt_numpy.plots.style import BLUE, GREY, ORANGE, RED, STAGE_COLOURS, WIDEST
 from pvt_numpy.reference.golden import digest, seeded_params, seeded_pixels
+from pvt_numpy.system.paths import PACKAGE, SAMPLE_PICTURE, SHIPPED_MODELS
 from pvt_numpy.training import data, loop
 from pvt_numpy.training.shapes import SHAPES, draw_shapes
 from pvt_numpy.training.state import Settings, fresh
@@ -112,7 +115,7 @@ def compare(pairs, title):
 #
 # $$\boxed{\;\mathrm{d}x_j = \frac1s\Big(g_j - \overline{g} - \hat x_j\,\overline{g\,\hat x}\Big)\;}$$
 #
-# with bars for means over the channels. The two bars have a meaning: layer norm undoes a shift and a scaling of its input, so a change along these two directions changes no output, and the formula takes them out of the gradient.
+# with bars for means over the channels. The two bars have a meaning: layer norm undoes a shift and (but for $\epsilon$) a scaling of its input, so a change along these two directions changes no output, and the formula takes them out of the gradient.
 
 # %%
 x, w, b = rng.normal(size=(4, 6)) + 3, rng.normal(size=6), rng.normal(size=6)
@@ -177,23 +180,23 @@ valley()
 # %% [markdown]
 # ## Attention
 #
-# One head, scores $S = q k^\top / \sqrt d$, weights $P = \mathrm{softmax}(S)$ row by row, output $o = P v$. We walk back.
+# One head: scores $S = q k^\top / \sqrt d$, probabilities $P = \mathrm{softmax}(S)$ row by row, output $o = P\,v$. We walk back.
 #
-# **1. The product $o = P v$.** For any matrix product $C = AB$: $\mathrm{d}A = \mathrm{d}C\,B^\top$ and $\mathrm{d}B = A^\top \mathrm{d}C$. (Entry by entry: $C_{nm} = \sum_k A_{nk} B_{km}$, so $\mathrm{d}A_{nk} = \sum_m \mathrm{d}C_{nm} B_{km}$. There is only one way to transpose that fits the shapes, which makes it easy to remember.)
+# **1. The product $o = P\,v$.** If $g$ is the gradient that arrives at a product $XY$ of two matrices, then $\mathrm{d}X = g\,Y^\top$ and $\mathrm{d}Y = X^\top g$. (Entry by entry: $(XY)_{nc} = \sum_m X_{nm} Y_{mc}$, so $\mathrm{d}X_{nm} = \sum_c g_{nc} Y_{mc}$. There is only one way to transpose that fits the shapes, which makes it easy to remember.)
 #
 # $$\mathrm{d}v = P^\top \mathrm{d}o, \qquad \mathrm{d}P = \mathrm{d}o\,v^\top$$
 #
-# **2. The softmax.** From $\partial P_i/\partial S_j = P_i(\delta_{ij} - P_j)$:
+# **2. The softmax.** The probability of key $m$ depends on the scores of all keys $j$ of its row: $\partial P_m/\partial S_j = P_m(\delta_{mj} - P_j)$. So
 #
-# $$\mathrm{d}S_j = P_j\Big(\mathrm{d}P_j - \sum_i P_i\,\mathrm{d}P_i\Big)$$
+# $$\mathrm{d}S_m = P_m\Big(\mathrm{d}P_m - \sum_j P_j\,\mathrm{d}P_j\Big)$$
 #
-# A score should rise if reading its key lowers the loss more than what the row reads on average. And if $P$ is nearly one-hot, every $\mathrm{d}S_j$ is nearly zero: for the key that is read, the bracket is, and for all other keys $P_j$ is. So a head that is sure of itself hardly learns. The division by $\sqrt d$ protects a fresh model from this: it keeps the scores small.
+# A score should rise if reading its key lowers the loss more than what the row reads on average. And if $P$ is nearly one-hot, every $\mathrm{d}S_m$ is nearly zero: for the key that is read, the bracket is, and for all other keys $P_m$ is. So a head that is sure of itself hardly learns. The division by $\sqrt d$ protects a fresh model from this: it keeps the scores small.
 #
 # **3. The product $S = q k^\top/\sqrt d$.**
 #
 # $$\mathrm{d}q = \mathrm{d}S\,k/\sqrt d, \qquad \mathrm{d}k = \mathrm{d}S^\top q/\sqrt d$$
 #
-# **4. The linear layers and SRA.** $q$ comes from $x$; $k$ and $v$ come from the same $x$, reduced by a convolution and a norm. *$x$ is used twice, so it gets two gradients, and they are added.* This sentence is the multivariate chain rule, and forgetting it is the most frequent bug.
+# **4. The linear layers and SRA.** $q$ comes from $x$; $k$ and $v$ come from the same $x$, reduced by a convolution and a norm. *$x$ is used twice, so it gets two gradients, and they are added.* This sentence is the multivariate chain rule, and it is easily forgotten.
 #
 # The package's `attention_backward` does these four steps in this order. Here it is against the definition, for two heads on a 4 × 6 grid with $R = 2$: every number of every parameter.
 
@@ -235,7 +238,7 @@ compare({name: (analytic[name], numeric[name]) for name in chosen}, "spatial-red
 # %% [markdown]
 # ## A block, and a whole model
 #
-# A block is $x + \mathrm{branch}(\mathrm{norm}(x))$, twice. On the way back, the sum passes $\mathrm{d}y$ to both of its terms: *unchanged* past the branch, and through the branch. In [`gradients.py`](../pvt_numpy/gradients.py), `block_backward` therefore adds `dy` to what comes back through each branch. So even 40 layers deep there is a path on which the gradient is not multiplied by anything.
+# A block is $x + \mathrm{branch}(\mathrm{norm}(x))$, twice. On the way back, the sum passes $\mathrm{d}y$ to both of its terms: *unchanged* past the branch, and through the branch. In [`gradients.py`](../pvt_numpy/gradients.py), `block_backward` therefore adds `dy` to what comes back through each branch. So inside a stage, however many blocks it has, there is a path on which the gradient is not multiplied by anything. Between the stages there is none: a patch embedding (and in v2 the norm that ends a stage) stands on every path and multiplies what comes back. A PVT has three such crossings, and up to 52 blocks.
 #
 # Everything else is bookkeeping: `block_backward` in `gradients.py` belongs to `block` in `model.py`, `stage_backward` belongs to `stage`, and each calls the backward functions of its parts in the opposite order. Here is the gradient of the loss for a tiny PVT v1 with eight blocks, and how large it is in each block:
 
@@ -263,7 +266,7 @@ for i, stage in enumerate(grads["stages"]):
     print(f"stage {i + 1}: block 1 {sizes[0]:.1e}, block 2 {sizes[1]:.1e}")
 
 # %% [markdown]
-# The gradients of the first blocks are at least as large as those of the last blocks: nothing vanished on the way.
+# The gradients of the first blocks are at least as large as those of the last blocks: in this model nothing vanished on the way.
 #
 # One direction is enough to test a big array. Along a random $u$: $\big(L(a + hu) - L(a - hu)\big)/2h = \sum \mathrm{d}a \cdot u$, two forward passes per array instead of two per number.
 
@@ -300,7 +303,7 @@ pixels, labels = task.batch(np.arange(64), np.random.default_rng(0))
 training = fresh(
     Settings(
         "shapes",
-        epochs=18,
+        epochs=14,
         rate=3e-3,
         warmup=0.1,
         smoothing=0.0,
@@ -355,18 +358,44 @@ gallery(eight, [SHAPES[k % 6] for k in range(8)])
 # %%
 by_heart = fresh(Settings("shapes", smoothing=0.0, microbatch=8, clip=1.0), nano)
 eight_pixels = data.to_pixel_values(eight.astype(np.float32) / 255, task.recipe)
-eight_labels = np.arange(8) % 6
+batch = loop.Batch(eight_pixels, np.arange(8) % 6)
 with ThreadPoolExecutor(1) as pool:
-    losses = [loop.step(by_heart, eight_pixels, eight_labels, 2e-3, pool)[0] for _ in range(60)]
+    losses = [loop.step(by_heart, batch, 2e-3, pool)[0] for _ in range(60)]
 learnt = losses[-1] < 0.05
 print(f"the first loss is near log 6 = {np.log(6):.2f}:", abs(losses[0] - np.log(6)) < 1)
 print("after 60 steps it is below 0.05:", learnt)
 
+# %% [markdown] tags=["predict"]
+# **Predict first.** It now names all eight. How many of 600 shapes that it has not seen will it name: nearly all, half of them, or hardly more than one in six? Write it down, then run the next cell.
+
+# %% tags=["varies"]
+with ThreadPoolExecutor(1) as pool:
+    _, on_new = loop.measure(by_heart.arrays["params"], nano, *task.validation, pool)
+print(f"guessing {1 / 6:.0%}, this model {on_new:.0%}")
+
+# %% [markdown]
+# The same model, measured in the same way on pictures that it learnt from and on others: this gap is what *by heart* means.
+
 # %% [markdown]
 # ## A PVT learns shapes
 #
-# Now for pictures it has not seen. Every batch is drawn anew, so there is nothing to learn by heart, and a shape's colour, size, place and rotation say nothing about its class. It is trained as the published PVTs were, on a small scale:
-# AdamW with weight decay on matrices only, a linear warm-up and a cosine, gradients clipped, and a running average of the weights, which is what we measure.
+# Now for pictures it has not seen. Every batch is drawn anew, so there is nothing to learn by heart, and a shape's colour, size, place and rotation say nothing about its class.
+#
+# How much of this is the recipe with which PVT was trained? Beside the authors' code (the folder `classification` of their repository):
+#
+# | | the authors | here |
+# |---|---|---|
+# | steps by | AdamW | the same |
+# | weight decay | on matrices and kernels, not on biases and norms | the same |
+# | decay of v1's position tables | yes; only the class token is left out | no |
+# | learning rate | up in a straight line for 5 of 300 epochs, then a cosine | up for a tenth, then a cosine |
+# | gradients clipped | at length 1 for Medium, Large and v2's b3, b4 and b5; else not at all | at length 1 |
+# | what is measured | the weights | a running average of the weights |
+# | drop path | 0.1, or 0.3 where gradients are clipped | none |
+# | label smoothing 0.1, mixup 0.8, CutMix 1.0 | yes | none |
+# | RandAugment, random erasing, repeated augmentation (one picture three times, each time distorted otherwise) | yes | none |
+#
+# The last rows keep a model from learning 1.28 million photographs by heart in 300 rounds. Here no picture comes twice. For your own photographs `python -m pvt_numpy.train` has all of them but RandAugment and the repetition.
 #
 # While it learns we keep, at some moments, what its class token reads for one picture.
 
@@ -398,8 +427,35 @@ reached = training.history[-1]["val_accuracy"]
 print(f"{training.step} steps in {time.perf_counter() - started:.0f} s")
 print(f"{reached:.1%} of {len(task.validation[1])} new pictures are right")
 
+# %% [markdown]
+# On two cores that do nothing else this takes less than a minute. On the right is the log of a long run, which comes [below](#Ten-kinds-of-photographs): another task, the same loop.
+
+
 # %% tags=["varies"]
-plots.curves(training.history)
+LONG_RUN = SHIPPED_MODELS["pvt_v1_nano_imagenette"].with_suffix(".csv")
+with open(LONG_RUN, encoding="utf-8") as file:
+    log = [{name: float(n) for name, n in row.items() if n} for row in csv.DictReader(file)]
+
+
+@drawing
+def side_by_side(runs):
+    """The validation accuracy of several trainings over their epochs."""
+    figure = new_figure(9, 3.2)
+    panels = figure.subplots(1, len(runs), sharey=True)
+    for axes, (name, (history, guessing)) in zip(panels, runs.items(), strict=True):
+        rows = [row for row in history if "val_accuracy" in row]
+        epochs, right = ([row[k] for row in rows] for k in ("epoch", "val_accuracy"))
+        axes.plot(epochs, right, ".-", color=ORANGE)
+        axes.axhline(guessing, color=GREY, linestyle="--", label="guessing")
+        minutes = history[-1]["seconds"] / 60
+        axes.set(title=f"{name}: {right[-1]:.0%} after {minutes:.1f} minutes", ylim=(0, 1))
+        axes.set(xlabel="epoch")
+        axes.legend()
+    panels[0].set_ylabel("share right, new pictures")
+    return figure
+
+
+side_by_side({"shapes, just now": (training.history, 1 / 6), "photographs": (log, 1 / 10)})
 
 # %% [markdown]
 # ## Watching attention become sharp
@@ -447,22 +503,28 @@ entropies()
 # ## Ten kinds of photographs
 #
 # The same loop, with a folder of photographs instead of drawings, made `weights/pvt_v1_nano_imagenette.safetensors`: a PVT v1 with 1.6 million parameters for pictures of 64 × 64,
-# trained on 9,469 photographs of ten classes, each seen in random crops, mirrored, in changing colours. It took two shared CPU cores, an hour and a half, and NumPy alone. Its log is kept beside it:
+# trained on 9,469 photographs of ten classes with two CPU cores and NumPy alone. Its log is kept beside it:
 
 # %%
-with open("../weights/pvt_v1_nano_imagenette.csv", encoding="utf-8") as file:
-    log = [{name: float(n) for name, n in row.items() if n} for row in csv.DictReader(file)]
 print(f"{log[-1]['epoch']:.0f} epochs, {log[-1]['seconds'] / 60:.0f} minutes")
 print(f"of 1,966 photographs it has never seen {log[-1]['val_accuracy']:.1%} are right")
 plots.curves(log)
 
+# %% [markdown] tags=["predict"]
+# **Predict first.** The two lines on the right run close together. Does this show that the model has not learned its photographs by heart?
+
 # %% [markdown]
-# In training it is right about as often as on new photographs (its loss is higher there, because the labels were smoothed and the photographs distorted). So it has not begun to learn them by heart, and a longer training would still help.
+# It does not: the lines compare unlike numbers. The one for training is about *distorted* photographs (cut out at random, mirrored, in other colours), about the weights as they were at each step, and with noise switched on. The other is about whole photographs and averaged weights.
+# Whoever wants to know measures one model in one way on both, as we did with the eight pictures:
+#
+#     python -m pvt_numpy.evaluate photos/train --model pvt_v1_nano_imagenette
+#     python -m pvt_numpy.evaluate photos/val --model pvt_v1_nano_imagenette
+#
 # What its class token reads in a picture it has never seen:
 
 # %%
-trained = pvt_numpy.load_model("../weights/pvt_v1_nano_imagenette.safetensors")
-ball = pvt_numpy.preprocess("golf_ball.jpg", **trained.preprocessing)
+trained = pvt_numpy.load_model("pvt_v1_nano_imagenette")
+ball = pvt_numpy.preprocess(SAMPLE_PICTURE, **trained.preprocessing)
 ball_trace = {}
 out = pvt_numpy.forward(ball, trained.params, trained.config, trace=ball_trace)
 scores = out.logits[0]
@@ -484,49 +546,230 @@ plots.positions(table, (4, 4), (4, 6), title="the position table of stage 3")
 #     python -m pvt_numpy.train --resume runs/photos                            # after Ctrl-C, or a power cut: the same numbers
 
 # %% [markdown]
+# ## When the loss jumps
+#
+# Trainings can break. Somebody who trained PVT Large saw the loss rise in epoch 38, within some twenty steps, from 4.5 to 6.93, and stay there ([their log](https://github.com/whai362/PVT/issues/6)).
+
+# %% [markdown] tags=["predict"]
+# **Predict first.** There are 1000 classes. Which loss does a model have that gives each of them 0.001, whatever the picture? What does 6.93 say, then?
+
+# %%
+for classes in (6, 10, 1000):
+    print(f"{classes:4} classes: a model that only guesses has a loss of {np.log(classes):.2f}")
+
+# %% [markdown]
+# 6.93 is guessing, and so is what that model scored on the test pictures, 6.92. Such a fall is easily made: we let the learning rate climb, step by step, to a hundred times what is good.
+
+# %% tags=["varies"]
+careless = fresh(Settings("shapes", epochs=1, batch=16, rate=0.2, warmup=1.0, drawn=2048), nano)
+sums = [0.0]
+loop.train(careless, task, threads=2, after_step=lambda now: sums.append(now.sums[0]))
+losses = np.diff(sums) / 16
+for first in range(0, 128, 32):
+    print(f"steps {first + 1:2} to {first + 32:3}: loss {losses[first : first + 32].mean():.2f}")
+for name, state in (("careless", careless), ("careful", training)):
+    nested = unflatten(state.arrays["params"])
+    logits = pvt_numpy.forward(task.validation[0], nested, nano).logits
+    print(f"{name:8} a logit varies from picture to picture by {logits.std(axis=0).mean():.3f}")
+
+# %% [markdown]
+# The loss comes to rest a little above $\log 6 = 1.79$, and whatever the picture, the answer is the same. That is the worst of it: if the tokens do not tell pictures apart any more, there is little gradient that would lead back.
+#
+# So no single step may lead far. The authors kept drop path off during the first 100 epochs of Medium and Large, for with it these did not converge ([their answer](https://github.com/whai362/PVT/issues/2)), and their code today clips the gradients of both. A longer warm-up and a lower learning rate help likewise.
+# This package's loop stops if the loss is several times that of guessing and rises. A fall to guessing and no further is for you to see in the log.
+#
+# ## Why few pictures make a poor ViT
+#
+# A convolution is told two things before it sees a picture: neighbours belong together, and what holds in one place holds in all. Attention is told neither. Every token may read every other, and v1 had to learn from pictures even that position 5 lies below position 1 (the table above).
+# What is not built in must be learned, and with few pictures it is easier to learn these by heart: eight took sixty steps. The authors of ViT found that on ImageNet's 1.3 million photographs it stays some per cent behind a ResNet of its size, and passes it with 300 million (Dosovitskiy et al., 2021).
+#
+# Three things help:
+#
+# - pictures that no camera took (mixup, CutMix, RandAugment, erasing): with them DeiT (Touvron et al., 2021) and PVT make do with ImageNet;
+# - what a convolution knows, built in: v2's patches overlap, and each of its MLPs has a 3 × 3 convolution;
+# - features from a model that has seen many pictures, which is what you should do with sixty of your own:
+#
+# ## Three classes of your own
+#
+# We take the model that ships, which knows ten kinds of photographs, and leave all its weights as they are. Only its last matrix is made anew, with three rows for three classes, and learns: 771 numbers. The 256 features of a picture are computed once for each view of it, so this takes seconds.
+#
+# Without photographs of yours, we draw: twenty stars, crosses and rings to learn from, none of which the model has ever been taught. Better, name a folder with one sub-folder a class and twenty photographs or more in each.
+
+# %% [markdown] tags=["predict"]
+# **Predict first.** The features were learned from photographs of churches and golf balls. Are they of any use for drawn stars, crosses and rings? Guessing is right for a third.
+
+# %% tags=["varies"]
+PHOTOS = None  # "my_photos", a folder of yours
+
+with tempfile.TemporaryDirectory() as folder:
+    for part, count in (("train", 20), ("val", 40)):
+        for kind in (3, 4, 5):
+            (Path(folder) / part / SHAPES[kind]).mkdir(parents=True)
+            for n, drawn in enumerate(draw_shapes([kind] * count, 96, rng)):
+                Image.fromarray(drawn).save(Path(folder) / part / SHAPES[kind] / f"{n}.png")
+    measured = {"split": 0.2} if PHOTOS else {"validation": f"{folder}/val"}
+    lines, started = [], time.perf_counter()
+    tuned = pvt_numpy.finetune(
+        PHOTOS or f"{folder}/train",
+        freeze="head-only",
+        image_size=96,
+        views=4,
+        say=lines.append,
+        **measured,
+    )
+print(*lines[:2], "...", *lines[-6:], sep="\n")
+print(f"{time.perf_counter() - started:.0f} s")
+
+# %% [markdown]
+# Far better than guessing, and far from good: drawings are not what these features were made for. To let all of the network learn, leave `freeze` out; that takes about a minute.
+# `tuned` is a model like any other. `python -m pvt_numpy.train my_photos --val-split 0.2 --model pvt_v2_b0_imagenette --freeze head-only -o runs/mine` does the same and writes it into a file; [the class assignment](README.md#an-assignment-your-photos-your-classes) makes a lesson of it.
+
+# %% [markdown]
 # ## Exercises
 #
-# **1.** Derive the backward pass of $y = \tfrac x2\,(1 + \mathrm{erf}(x/\sqrt 2))$, GELU. Check it with `numerical_gradient`.
+# Write your answer into the empty cell and run it: the check says what is wrong, and often which slip gives exactly your answer. Open the hint before the solution.
+
+# %% [markdown]
+# **1.** Derive the backward pass of GELU, $y = x\,\Phi(x)$ with $\Phi(x) = \tfrac12\,(1 + \mathrm{erf}(x/\sqrt 2))$, and write it.
 #
+# <details><summary>Hint</summary>
+#
+# The product rule. The derivative of $\Phi$ is the bell curve $\varphi(x) = e^{-x^2/2}/\sqrt{2\pi}$. For $\Phi$ itself there is `normal_cdf` in `pvt_numpy.layers.activations`.
+#
+# </details>
+
+
+# %% tags=["exercise"]
+def my_gelu_backward(dy, x):
+    """dy, the gradient of gelu(x), carried back to x; both of any shape."""
+    raise NotImplementedError
+
+
+practice.check(my_gelu_backward, "gelu_backward")
+
+# %% [markdown]
 # <details><summary>Solution</summary>
 #
-# Product rule on $x\,\Phi(x)$, and $\Phi' = \varphi$, the bell curve: $\mathrm{d}x = \mathrm{d}y\,(\Phi(x) + x\,\varphi(x))$ with $\varphi(x) = e^{-x^2/2}/\sqrt{2\pi}$.
+# ```python
+# from pvt_numpy.layers.activations import normal_cdf
+#
+# def my_gelu_backward(dy, x):
+#     bell = np.exp(-x * x / 2) / np.sqrt(2 * np.pi)
+#     return dy * (normal_cdf(x) + x * bell)
+# ```
+#
+# $\mathrm{d}x = \mathrm{d}y\,(\Phi(x) + x\,\varphi(x))$. It is above 1 around $x = 1.4$ and below 0 for some negative $x$: GELU falls before it rises.
+#
+# </details>
+
+# %% [markdown]
+# **2.** Write the backward pass of softmax, for scores with any number of axes in front. It is given the scores, not the probabilities.
+#
+# <details><summary>Hint</summary>
+#
+# Step 2 of the section on attention: first the probabilities, then what a row reads on average, with `keepdims=True`.
+#
+# </details>
+
+
+# %% tags=["exercise"]
+def my_softmax_backward(dy, x):
+    """dy, the gradient of softmax(x) over the last axis, carried back to x."""
+    raise NotImplementedError
+
+
+practice.check(my_softmax_backward, "softmax_backward")
+
+# %% [markdown]
+# <details><summary>Solution</summary>
 #
 # ```python
-# from pvt_numpy.layers.activations import gelu, gelu_backward
-# a, da = rng.normal(size=50), rng.normal(size=50)
-# print(largest_difference(gelu_backward(da, a), numerical_gradient(gelu, a, da)))
+# def my_softmax_backward(dy, x):
+#     powers = np.exp(x - x.max(axis=-1, keepdims=True))
+#     p = powers / powers.sum(axis=-1, keepdims=True)
+#     return p * (dy - (p * dy).sum(axis=-1, keepdims=True))
 # ```
 #
 # </details>
+
+# %% [markdown]
+# **3.** How many of the eight entries of the gradient of `kv.bias` (in `analytic`, from the section on attention) are zero, but for rounding? Which are they, and why?
 #
-# **2.** In `attention_backward`, how large is the gradient of the first $C$ entries of `kv.bias`, and why?
+# <details><summary>Hint</summary>
 #
-# <details><summary>Solution</summary>
-#
-# `np.abs(analytic["kv.bias"][:C]).max()` is about 1e-15: zero, but for rounding. A bias on all keys adds the same number $q \cdot b$ to *all* scores of a query's row, and softmax does not change if a row is shifted. PVT could do without this bias; it is there because one linear layer makes keys and values together.
-#
-# </details>
-#
-# **3.** What happens to the eight pictures by heart if the labels are wrong, say `np.zeros(8, int)` for half of them? And with `smoothing=0.1`?
-#
-# <details><summary>Solution</summary>
-#
-# Wrong labels are learnt just as well: the model has far more parameters than eight pictures have labels. With smoothing the loss cannot go to 0: the best the model can do is to answer 0.917 for the truth and 0.017 for each other class, which costs 0.42 nats.
+# Look at `analytic["kv.bias"]`: keys come first. For the reason: what does a bias on all keys add to the scores of one query?
 #
 # </details>
-#
-# **4.** Look at the model without weight averaging: measure `training.arrays["params"]` instead of `["average"]` with `loop.measure`. Which one is better in the middle of the training, which at the end?
-#
+
+# %% tags=["exercise"]
+zeros = ...
+
+practice.check(zeros, "7.3")
+
+# %% [markdown]
 # <details><summary>Solution</summary>
 #
 # ```python
+# print(analytic["kv.bias"])
+# zeros = int((np.abs(analytic["kv.bias"]) < 1e-12).sum())
+# ```
+#
+# The four of the keys: about 1e-15. A bias on all keys adds the same number $q \cdot b$ to *all* scores of a query's row, and softmax does not change if a row is shifted. PVT could do without this bias; it is there because one linear layer makes keys and values together.
+#
+# </details>
+
+# %% [markdown]
+# **4.** With label smoothing of 0.1 and six classes, the eight pictures' loss cannot go to 0. What is the least it can be?
+#
+# <details><summary>Hint</summary>
+#
+# The smoothed truth gives each of the six classes $0.1/6$, and the right one $0.9$ more. A cross-entropy $-\sum_k t_k \log a_k$ is least if the answer $a$ is the truth $t$ itself.
+#
+# </details>
+
+# %% tags=["exercise"]
+least = ...
+practice.check(least, "7.4")
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# truth = np.full(6, 0.1 / 6)
+# truth[0] += 0.9
+# least = -(truth * np.log(truth)).sum()
+# ```
+#
+# 0.42: the best answer is 0.917 for the truth and 0.017 for each other class. So a loss of 0.42 with smoothing is perfect, and cannot be compared with one without. Wrong labels, by the way, are learnt just as well as right ones: the model has far more parameters than eight pictures have labels.
+#
+# </details>
+
+# %% [markdown]
+# **5.** The running average keeps 0.98 of itself at each step and takes 0.02 of the new weights. After how many steps has a step lost half of its part in the average, or more? Then measure `training.arrays["params"]` and `["average"]` with `loop.measure`: which is better at the end, and why would it be the other way round in the middle?
+#
+# <details><summary>Hint</summary>
+#
+# After $n$ steps $0.98^n$ of its part is left.
+#
+# </details>
+
+# %% tags=["exercise"]
+half = ...
+
+practice.check(half, "7.5")
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# half = int(np.ceil(np.log(0.5) / np.log(0.98)))
+#
 # with ThreadPoolExecutor(1) as pool:
 #     for group in ("params", "average"):
 #         print(group, loop.measure(training.arrays[group], nano, *task.validation, pool))
 # ```
 #
-# In the middle the learning rate is high and every step moves the weights far, so the average is clearly better. At the end the cosine has brought the rate to zero, and the two are nearly the same.
+# 35 steps, about one epoch here. In the middle the learning rate is high and every step moves the weights far, so the average is clearly better. At the end the cosine has brought the rate to zero, and the two are nearly the same.
 #
 # </details>
 
@@ -538,7 +781,7 @@ plots.positions(table, (4, 4), (4, 6), title="the position table of stage 3")
 
 # %%
 for kind in ("v1", "v1_resized", "v2", "v2_linear"):
-    path = Path("../pvt_numpy/reference/golden_gradients") / f"{kind}.json"
+    path = PACKAGE / "reference" / "golden_gradients" / f"{kind}.json"
     golden = json.loads(path.read_text(encoding="utf-8"))
     config = config_from_dict(golden["config"])
     golden_params = seeded_params(config, golden["params_seed"])
@@ -556,5 +799,5 @@ assert layer_norm_error < 1e-8
 assert all(np.abs(analytic[name] - numeric[name]).max() < 1e-7 for name in analytic)
 assert model_agrees
 assert learnt
-assert reached > 0.95
+assert reached > 0.9
 print("all checks passed")

@@ -218,6 +218,23 @@ def questions():
             "it is the block of the next stage: `stages.2` is stage 3": "stages.3.blocks.0",
             "attention is blamed, which comes before the MLP and is right": "stages.2.blocks.0.attn",
         }),
+        "7.3": Question(4, {
+            "none is seen to be zero: 1e-15 is rounding": 0,
+            "all are counted; those of the values are not zero": 8,
+            "the keys' entries of one head are counted; there are two": 2,
+        }),
+        "7.4": Question((0.421,), {
+            "the truth gets 1; but the smoothed truth gives it only 0.917": (0,),
+            "the truth gets 0.9, its share of the 0.1 is forgotten, and the other classes cost nothing": (0.105,),
+            "the truth's term alone is counted; the other five have 0.017 each": (0.087,),
+            "the 0.1 is spread over the five others; it is spread over all six": (0.486,),
+            "the logarithm has base 2; the loss has the natural one": (0.607,),
+        }),
+        "7.5": Question(35, {
+            "1 / 0.02 is taken: after 50 steps 0.36 is left, for 0.98 is multiplied and not 0.02 subtracted": 50,
+            "0.02 is subtracted each time; 0.98 is multiplied": 25,
+            "it is rounded down: after 34 steps a little more than half is left": 34,
+        }),
         "8.1": Question(3136, {
             "it is linear SRA, which has 7 x 7 keys at every size": 49,
             "queries are counted; R x R of them make one key": 448**2,

@@ -15,7 +15,7 @@ from ..gradients import loss_and_gradients
 from ..model import forward
 from ..parameters import unflatten
 from ..reference.pytorch import hf_model, missing_packages
-from ..training.loop import step
+from ..training.loop import Batch, step
 from ..training.state import Settings, fresh
 from .turns import compared, take_turns, timed
 
@@ -32,7 +32,7 @@ def benchmark(config, threads, runs=15):
     nested = unflatten(state.arrays["params"])
     piece = pixels[: settings.microbatch], nested, config
     with ThreadPoolExecutor(threads) as pool:
-        contenders = {"pvt_numpy": lambda: step(state, pixels, labels, settings.rate, pool),
+        contenders = {"pvt_numpy": lambda: step(state, Batch(pixels, labels), settings.rate, pool),
                       "forward": lambda: forward(*piece),
                       "both ways": lambda: loss_and_gradients(*piece, labels[: settings.microbatch])}  # fmt: skip
         if not missing_packages():

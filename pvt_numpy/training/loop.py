@@ -90,7 +90,7 @@ def train(state, task, threads=1, stop=lambda: False, after_step=lambda state: N
                 batch = drawn[at]
             else:
                 batch = next_batch(settings, task, steps, state.step)
-            loss, right = step(state, batch.inputs, batch.labels, rate, pool, batch.partners, batch.share)
+            loss, right = step(state, batch, rate, pool)
             recent.append(loss)
             if diverges(recent, len(task.labels)):
                 found = f"a loss of {loss:.3g} that rises, where guessing costs {math.log(len(task.labels)):.3g}"
@@ -130,10 +130,9 @@ def next_batch(settings, task, steps, at):
     return Batch(pixels, labels, None if partners is None else labels[partners], share)
 
 
-def step(state, inputs, labels, rate, pool, partners=None, share=1.0):
-    """One AdamW step on what makes one `Batch`; returns the loss and how many answers were right."""
-    settings, params, size = state.settings, state.arrays["params"], len(labels)
-    batch = Batch(inputs, labels, partners, share)
+def step(state, batch, rate, pool):
+    """One AdamW step on a `Batch`; returns the loss and how many answers were right."""
+    settings, params, size = state.settings, state.arrays["params"], len(batch.labels)
     pieces = math.ceil(size / settings.microbatch)
     cuts = [slice(size * k // pieces, size * (k + 1) // pieces) for k in range(pieces)]
     nested, learnt = unflatten(params), [name for name in params if not frozen(name, settings.freeze)]

@@ -87,7 +87,7 @@ def test_the_head_alone_learns_from_the_gradients_of_the_whole_model():
     training = fresh(Settings("x", freeze="head-only", smoothing=0.1, microbatch=3), model.config, model.params)
     with ThreadPoolExecutor(2) as pool:
         features = loop.features_of(x, training, pool)
-        loop.step(training, features, labels, 1e-3, pool)
+        loop.step(training, loop.Batch(features, labels), 1e-3, pool)
     for part, mean in (("weight", "head.weight"), ("bias", "head.bias")):
         np.testing.assert_allclose(training.arrays["means"][mean], 0.1 * grads["head"][part], rtol=1e-4, atol=1e-8)
 

@@ -64,7 +64,7 @@ def test_ten_steps_loss_by_loss_as_in_pytorch(config):
         for n in range(10):
             x, labels = seeded_pixels((8, 3, 16, 16), n), np.arange(n, n + 8) % 6
             rate = optimizer.learning_rate(n / 10, settings.rate, 0.3)
-            ours, _ = loop.step(state, x, labels, rate, pool)
+            ours, _ = loop.step(state, loop.Batch(x, labels), rate, pool)
             theirs = measure(model(torch.from_numpy(x)).logits, torch.from_numpy(labels))
             adamw.zero_grad()
             theirs.backward()
@@ -175,7 +175,7 @@ def test_training_helps():
     first = fresh(SETTINGS, V1)
     x, labels = seeded_pixels((8, 3, 16, 16), 0, np.float32), np.arange(8) % 6
     with ThreadPoolExecutor(1) as pool:
-        losses = [loop.step(first, x, labels, 3e-3, pool)[0] for _ in range(60)]
+        losses = [loop.step(first, loop.Batch(x, labels), 3e-3, pool)[0] for _ in range(60)]
     learnt, right = measured(first.arrays["params"], V1, x, labels)
     assert learnt.mean() < 0.4 * losses[0], "eight pictures were not learnt by heart"
     assert right.all()
@@ -186,7 +186,7 @@ def test_microbatches_give_the_gradient_of_the_batch():
     for pieces in (10, 4, 3, 1):
         state = double_state(replace(V1, drop_path_rate=0.0), replace(SETTINGS, microbatch=pieces))
         with ThreadPoolExecutor(2) as pool:
-            loss, right = loop.step(state, x, labels, 1e-2, pool)
+            loss, right = loop.step(state, loop.Batch(x, labels), 1e-2, pool)
         moved.append((loss, right, state.arrays["means"]["stages.0.patch_embed.proj.weight"]))
     for loss, right, mean in moved[1:]:
         assert (loss, right) == (pytest.approx(moved[0][0], rel=1e-12), moved[0][1])
@@ -206,7 +206,7 @@ def test_nan_is_reported_with_the_layer_it_came_from(name, value, said):
     state.arrays["params"][name][:] = value
     before = {n: p.copy() for n, p in state.arrays["params"].items()}
     with pytest.raises(ValueError, match=said), ThreadPoolExecutor(1) as pool:
-        loop.step(state, seeded_pixels((4, 3, 16, 16), 0, np.float32), np.arange(4), 1e-3, pool)
+        loop.step(state, loop.Batch(seeded_pixels((4, 3, 16, 16), 0, np.float32), np.arange(4)), 1e-3, pool)
     assert all(np.array_equal(p, state.arrays["params"][n], equal_nan=True) for n, p in before.items())
 
 
