@@ -20,6 +20,7 @@ from PIL import Image
 import pvt_numpy
 from pvt_numpy import plots, practice
 from pvt_numpy.analysis.answers import answers
+from pvt_numpy.analysis.cost import shapes
 from pvt_numpy.layers.attention import as_map, attention, tokens
 from pvt_numpy.layers.head import mean_pool_head
 from pvt_numpy.layers.layernorm import layer_norm
@@ -69,7 +70,13 @@ for k in np.argsort(-probabilities)[:5]:
 # %% [markdown]
 # ## The pyramid
 #
-# What happened on the way? Here is the picture with the four stages, once to scale (a token drawn as wide as a pixel of the picture) and once enlarged. A map has 32 to 256 channels; the colours show its three strongest directions (principal components), so *tokens of similar colour have similar features*. Colours of different stages cannot be compared.
+# What happened on the way? The picture went through four stages, each of which makes fewer and wider tokens:
+
+# %%
+plots.architecture(shapes(config), config)
+
+# %% [markdown]
+# Here is the picture with the four stages, once to scale (a token drawn as wide as a pixel of the picture) and once enlarged. A map has 32 to 256 channels; the colours show its three strongest directions (principal components), so *tokens of similar colour have similar features*. Colours of different stages cannot be compared.
 
 # %%
 picture = plots.photo_of(x, **model.preprocessing)

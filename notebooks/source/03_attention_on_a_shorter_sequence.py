@@ -244,6 +244,12 @@ print("equals the package's attention:", np.allclose(output, packaged, atol=1e-4
 for name, array in seen.items():
     print(f"{name:12} {array.shape}")
 
+# %% [markdown]
+# On one sheet, in this picture's own numbers (like colours, like features):
+
+# %%
+plots.sra(trace, config, stage=0, block=0)
+
 # %% tags=["varies"]
 ways = {
     "full attention, 3136 keys": lambda: full_attention(56),

@@ -22,6 +22,7 @@ from PIL import Image
 import pvt_numpy
 from pvt_numpy import VARIANTS, parameter_shapes, plots, practice
 from pvt_numpy.analysis.answers import answers
+from pvt_numpy.analysis.cost import shapes
 from pvt_numpy.layers.activations import gelu
 from pvt_numpy.layers.attention import attention, linear_attention
 from pvt_numpy.layers.depthwise import depthwise_conv2d
@@ -62,6 +63,13 @@ print("b2_li has the names of b2:", b2 == b2_li)
 # - A **norm ends every stage** (`stages.i.norm`). v1 has a single one, before its head.
 # - The linear variant b2_li has no parameters of another name, but it puts a **ReLU** between the first linear layer of its MLP and the depthwise convolution; a GELU follows the convolution as in the others. (The field `relu_first` of `dwconv_mlp`.)
 #
+# The three versions side by side, drawn from their configurations; orange is what differs from the column to the left:
+
+# %%
+versions = {name: (shapes(VARIANTS[name]), VARIANTS[name]) for name in ("pvt_small", "pvt_v2_b2", "pvt_v2_b2_li")}
+plots.versions(versions, stage=0)
+
+# %% [markdown]
 # ## Attention does not know where
 #
 # In $\mathrm{Softmax}(q k^\top/\sqrt{d})\,v$ no index of a token appears, only its content. Shuffle the tokens, and the outputs are the same, shuffled. Here is the last stage's attention layer of the model ($R = 1$, so every token is a key), on random tokens:
