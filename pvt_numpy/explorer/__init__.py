@@ -7,6 +7,7 @@ template.html, style.css    the skeleton and the look
 
 The page's own code, without any library; inserted in this order, each script may use those before it:
 numbers.js     q and k become scores and shares
+state.js       what the reader has chosen; everything is drawn from it
 paint.js       values become colours and lit areas
 views.js       the picture, the small maps, the words
 arithmetic.js  one query, down to its products

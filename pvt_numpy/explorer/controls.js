@@ -167,20 +167,39 @@ function listen() {
   }).observe(photo);
 }
 
-function start() {
+/* Puts a picture's data on the page; what the reader has chosen is kept as far as this picture has it. */
+function show(data) {
+  page = data;
   const { picture } = page;
   document.documentElement.style.setProperty("--ratio", picture.width / picture.height);
   document.querySelectorAll(".frame img").forEach((image) => { image.src = picture.src; });
-  photo.setAttribute("aria-label", "Picture: move with the arrow keys to choose a query token, Enter pins it");
   showFacts();
   showPredictions();
   showPrecision();
-  buildContributions((i) => { state.key = listedKeys[i]; request(); });
   const image = find("#photo img");
-  image.decode().catch(() => null).then(() => {
+  return image.decode().catch(() => null).then(() => {
+    sizes.clear();
     buildPyramid(image, chooseStage);
-    const stage = page.stages[Math.min(1, page.stages.length - 1)];
-    choose({ stage, block: sharpest(stage) });
+    const before = state.stage;
+    const stage = page.stages[Math.min(before ? before.index : 1, page.stages.length - 1)];
+    const block = before && stage.blocks.find(({ index }) => index === state.block.index);
+    choose({ stage, block: block || sharpest(stage), head: Math.min(state.head, stage.heads - 1), pin: null });
+  });
+}
+
+/* Shows picture number `number`, counted from 1. */
+function choosePicture(number) {
+  if (number === state.picture) return Promise.resolve();
+  state.picture = number;
+  return show(pictures[number - 1]);
+}
+
+const pictures = [].concat(JSON.parse(document.getElementById("data").textContent)).map(prepare);
+
+function start() {
+  photo.setAttribute("aria-label", "Picture: move with the arrow keys to choose a query token, Enter pins it");
+  buildContributions((i) => { state.key = listedKeys[i]; request(); });
+  choosePicture(1).then(() => {
     listen();
     document.body.dataset.ready = "yes";
   });

@@ -28,7 +28,7 @@ from ..system.paths import EXPLORER
 from .pack import WANTED, encode, pack
 from .picture import LARGEST_INPUT, one_picture, shown_picture
 
-SCRIPTS = ("numbers.js", "paint.js", "views.js", "arithmetic.js", "facts.js", "controls.js")
+SCRIPTS = ("numbers.js", "state.js", "paint.js", "views.js", "arithmetic.js", "facts.js", "controls.js")
 
 
 @dataclass(frozen=True, repr=False)

@@ -1,16 +1,6 @@
 /* The views: each function shows one part of the page for the current state. Text only ever goes in as text. */
 "use strict";
 
-const state = {
-  stage: null, // one of page.stages
-  block: null, // one of stage.blocks
-  head: MEAN,
-  place: { x: 0.5, y: 0.5, classToken: false }, // the query, kept when the stage changes
-  pin: null, // a place, or null
-  reverse: false,
-  key: null, // the key in "one score"; null: the one read most
-};
-
 const find = (selector) => document.querySelector(selector);
 
 function element(name, attributes = {}, ...children) {
