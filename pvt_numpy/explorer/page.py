@@ -94,7 +94,7 @@ def build(image, model, name, size=None):
         "input": [H, W],
         "model": model_facts(model, recipe),
         "predictions": predictions(logits[0], model),
-        "stages": [stage | geometry(model.config, i, (H, W)) for i, stage in enumerate(pack(trace, model.config))],
+        "stages": [stage | geometry(model.config, i, (H, W)) for i, stage in enumerate(pack(trace, model))],
         "rollout": [packed_map(share) for share in pyramid_rollout(trace, model.config)],
     })  # fmt: skip
 
