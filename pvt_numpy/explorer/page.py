@@ -28,7 +28,8 @@ from ..system.paths import EXPLORER
 from .pack import WANTED, encode, pack
 from .picture import LARGEST_INPUT, one_picture, shown_picture
 
-SCRIPTS = ("numbers.js", "state.js", "paint.js", "views.js", "arithmetic.js", "facts.js", "controls.js")
+SCRIPTS = tuple(f"{name}.js" for name in ("numbers", "state", "words", "paint", "picture", "heads", "map", "onward",
+                                          "arithmetic", "facts", "save", "tour", "controls"))  # fmt: skip
 
 
 @dataclass(frozen=True, repr=False)
@@ -111,6 +112,7 @@ def model_facts(model, recipe):
     return {
         "name": model.origin.get("source") or variant,
         "variant": variant,
+        "options": ["--model", model.origin.get("source") or variant],
         "version": 1 if model.config.model_type == "pvt" else 2,
         "parameters": sum(array.size for array in flatten(model.params).values()),
         "origin": {key: value for key, value in model.origin.items() if key != "source"},
