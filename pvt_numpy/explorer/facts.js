@@ -40,13 +40,13 @@ function showPredictions() {
 }
 
 /* Which stages lack something, and how far rounding moves the numbers, measured when the page was made. */
-const ERRORS = { score: "score", probability: "probability", head: "Σ p·v", attention: "attention", residual: "residual", length: "length", cosine: "cosine" };
+const ERRORS = { score: "score", probability: "p", head: "Σ p·v", attention: "attention", residual: "residual", length: "length", cosine: "cosine" };
 
 function showPrecision() {
-  find("#precision").textContent = "q, k, v, W^O and the residual stream are stored rounded, to the bits per number in this table, and this page computes "
+  find("#precision").textContent = "q, k, v, Wᴼ and the residual stream are stored rounded, to the bits per number in this table, and this page computes "
     + "the rest from them (if it says “scores”, these are stored). Beside it, the largest differences from the forward pass in the model's own "
     + "precision, over all queries, keys, heads and blocks on the page. Features have 8 bits, lengths 16.";
-  const header = ["stage", "bits", ...Object.values(ERRORS).map((name) => `${name} ±`)];
+  const header = ["stage", "bits", ...Object.values(ERRORS)];
   const rows = page.stages.map(({ bits, onlyScores, errors }, i) => [i + 1, `${bits}${onlyScores ? ", scores" : ""}`,
     ...Object.keys(ERRORS).map((name) => (name in errors ? errors[name].toExponential(1) : "–"))]);
   find("#errors").replaceChildren(
