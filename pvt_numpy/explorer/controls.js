@@ -69,7 +69,8 @@ function mark() {
   const outside = state.view === "overview" && "The overview shows no attention: go into a stage first.";
   for (const control of ["#forward", "#reverse", "#plain"]) grey(find(control), outside);
   if (find("#pinned").classList.toggle("empty", !pin) === false) sizes.delete(find("#pinned canvas"));
-  say(find("#chosen"), bold(chosenName()), " ", code(blockCode()));
+  say(find("#chosen"), bold(chosenName()));
+  find("#chosen-code").textContent = blockCode();
   tell("");
 }
 

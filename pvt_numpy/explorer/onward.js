@@ -41,7 +41,7 @@ function showOnward(head, query, shares, order) {
   const { stage, block } = state;
   find("#onward").classList.toggle("absent", !stage.follows);
   find("#onward-note").textContent = stage.follows ? ""
-    : "To keep the file small, the values, W^O and the residual stream of this stage are not on this page; the lengths below are.";
+    : "To keep the file small, the values, Wᴼ and the residual stream of this stage are not on this page; the lengths below are.";
   if (!stage.follows) return;
   const { d, heads, M } = stage;
   const numbers = follow(stage, block, query);

@@ -153,7 +153,7 @@ function paintLit({ canvas, context, width, height }, ground, brightness, rows, 
 
 /* All colours that occur: left nothing, right the largest share; top the picture's white, bottom its black. */
 function paintLegend(canvas, dim) {
-  const [rows, columns] = [9, 128];
+  const [rows, columns] = [17, 128];
   const context = resized(canvas, columns, rows).getContext("2d");
   const image = context.createImageData(columns, rows);
   for (let row = 0; row < rows; row++) {
