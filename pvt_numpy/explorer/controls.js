@@ -238,6 +238,7 @@ function show(data) {
   page = data;
   const { width, height, src } = page.picture;
   document.documentElement.style.setProperty("--ratio", width / height);
+  find("#photo").classList.toggle("tall", width / height < 0.8);
   document.querySelectorAll(".frame img").forEach((image) => { image.src = src; });
   showFacts();
   showPredictions();

@@ -10,8 +10,8 @@ const SEEING = {
   block: () => [`A block adds two things to each token: what its attention read in other places, and what its MLP makes of the token ${
     page.model.version === 1 ? "alone" : "and its neighbours"}. The bars compare the lengths of both with that of the token itself: click attention to go in.`],
   attention: ({ stage, reverse }) => [reverse
-    ? "Orange: the queries that read from the key framed in blue; numbered: the three that read most. The small maps show all heads and blocks for the same key."
-    : `Orange: the keys, out of ${stage.M}, that the query framed in blue reads from; numbered: the three read most. The small maps show all heads and blocks for the same query.`,
+    ? "Orange: the queries that read the key framed in blue; numbered: the three that read it most. The small maps show all heads and blocks for this key."
+    : `Orange: the keys, out of ${stage.M}, that the query framed in blue reads; numbered: the three read most. The small maps show all heads and blocks for this query.`,
     "where a token read is not what mattered for the answer."],
   formula: () => ["These are the numbers of one token in one head, from the product of a query and a key down to what the block hands on. "
     + "Each is the forward pass's own, to the precision that the end of this page states."],

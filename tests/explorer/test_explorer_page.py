@@ -16,9 +16,8 @@ from pvt_numpy.explorer.page import explore
 from pvt_numpy.plots.__main__ import main
 from pvt_numpy.plots.photo import token_at
 from tests.explorer import browser
-from tests.explorer import explorer_pages as pages
 from tests.explorer.browser import click, enter, point, press, text
-from tests.explorer.explorer_pages import model_of, page_of
+from tests.explorer.explorer_pages import NASTY_LABELS, model_of, page_of
 from tests.processes import BALL
 
 pytestmark = pytest.mark.browser
@@ -58,7 +57,7 @@ def test_nothing_is_wider_than_the_screen_nor_clipped(view, width, kind):
         press(driver, {"v1": "3", "shipped": "4"}[kind])
         assert driver.execute_script("return document.documentElement.scrollWidth") <= width
         clipped = driver.execute_script(
-            """return [...document.querySelectorAll("#map, #map button, .panels, .panels section, #multiples, button, figcaption")]
+            """return [...document.querySelectorAll("#map, .panels, .panels section, #multiples, button, figcaption")]
             .filter((e) => e.clientHeight && (e.scrollHeight > e.clientHeight + 1 || e.scrollWidth > e.clientWidth + 1))
             .map((e) => e.outerHTML.slice(0, 90))""")  # fmt: skip
         assert clipped == []
@@ -75,13 +74,15 @@ def test_nothing_is_wider_than_the_screen_nor_clipped(view, width, kind):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_picture_scale_and_caption_are_seen_together_whatever_the_picture_s_shape(view, width, height, shape, channels):
     config = replace(model_of("v2").config, num_channels=channels)
-    side = {"height": 64, "width": 64} if shape == (64, 64) else {"height": 96, "width": 128}
-    model = Model(config, init_params(config, np.random.default_rng(1)), pages.NASTY_LABELS, {"size": side}, {})
+    size = {"height": 64, "width": 64} if shape == (64, 64) else {"height": 96, "width": 128}
+    recipe = {"size": size, "num_channels": channels, "do_normalize": False}
+    model = Model(config, init_params(config, np.random.default_rng(1)), NASTY_LABELS, recipe, {})
     driver = view(explore(Image.effect_noise(shape, 60), model, name="noise.png"), width=width)
     boxes = driver.execute_script(
-        """scrollTo(0, 0); find(".chosen").scrollIntoView();
-        return ["#photo-canvas", ".legend", "#caption"].map((s) => find(s).getBoundingClientRect()).map((r) => [r.top, r.bottom])""")  # fmt: skip
-    assert all(0 <= top < bottom <= height for top, bottom in boxes)
+        """scrollTo(0, innerWidth < 900 ? find(".chosen").getBoundingClientRect().top + scrollY : 0);
+        return ["#photo-canvas", ".legend", "#caption"].map((s) => find(s).getBoundingClientRect())
+          .map(({ top, bottom }) => [top, bottom])""")  # fmt: skip
+    assert all(0 <= top < bottom <= height for top, bottom in boxes), boxes
     if width > 900:
         driver.execute_script("scrollTo(0, 0)")
         assert driver.execute_script('return find("#line").getBoundingClientRect().bottom') <= height
@@ -163,14 +164,14 @@ def test_the_link_of_the_issue_and_the_class_token_s(view):
     browser.wait(lambda: "query=class&plain=yes" in driver.execute_script("return location.hash"))
 
 
-@pytest.mark.parametrize("asked", ["stage=9", "stage=0", "stage=x", "block=3", "head=0", "query=57,1", "query=1", "query=class",
-                                   "view=none", "picture=2", "picture=0", "pin=-1,1", "key=8,8", "colour=red", "read=me",
-                                   "stage=1.5", "query=1.5,2", "query=,"])  # fmt: skip
+@pytest.mark.parametrize("asked", [
+    "stage=9", "stage=0", "stage=x", "stage=1.5", "block=3", "head=0", "query=57,1", "query=1", "query=class",
+    "query=,", "query=1.5,2", "view=none", "picture=2", "picture=0", "pin=-1,1", "key=8,8", "colour=red",
+    "read=me"])  # fmt: skip
 def test_what_an_address_asks_for_and_the_page_lacks_is_said(view, asked):
     driver = view(address=f"{asked}&x=<b>")
     assert asked.split("=")[0] in text(driver, "#told")
     assert text(driver, "#told").endswith("x, which its address asks for.")
-    assert text(driver, "#chosen") == text(driver, "#chosen")
     assert text(driver, "#caption").startswith("Query row 14, column 14")
 
 
@@ -190,7 +191,7 @@ def test_the_first_visit_is_offered_a_tour_that_the_keyboard_alone_can_follow(vi
             seen.append(text(driver, "#tour-text"))
             assert seen[-1].startswith(f"{len(seen)} of 8. ")
             framed = driver.find_elements("css selector", ".toured")
-            assert len(framed) == 1 and framed[0].is_displayed()
+            assert [one.is_displayed() for one in framed] == [True]
             assert "solid 3px" in driver.execute_script("return getComputedStyle(document.activeElement).outline")
     assert len(seen) == 8
     assert driver.find_elements("css selector", ".toured") == []
@@ -291,20 +292,22 @@ def test_what_can_be_used_has_a_name_and_focus_can_be_seen(view):
     for name in VIEWS:  # what a view draws it names
         enter(driver, name)
     nameless = driver.execute_script(
-        """return [...document.querySelectorAll('button, input, [role=img], [role=application], [role=group], [role=dialog]')]
-        .filter((e) => !(e.labels?.length || e.getAttribute('aria-label') || e.getAttribute('aria-labelledby') || e.textContent.trim()))
+        """const roles = ["img", "application", "group", "dialog"].map((role) => `[role=${role}]`);
+        return [...document.querySelectorAll(["button", "input", ...roles])]
+        .filter((e) => !(e.labels?.length || e.ariaLabel || e.getAttribute("aria-labelledby") || e.textContent.trim()))
+        .filter((e) => !e.closest("#tour"))
         .map((e) => e.outerHTML)""")  # fmt: skip
     assert nameless == []
     assert driver.find_element("id", "live").get_attribute("aria-live") == "polite"
     seen = []
     enter(driver, "attention")
     driver.execute_script("document.activeElement.blur()")
-    for _ in range(22):
+    for _ in range(14):
         press(driver, Keys.TAB, on="body") if not seen else driver.switch_to.active_element.send_keys(Keys.TAB)
         focused = driver.switch_to.active_element
         seen.append(focused.get_attribute("id") or focused.text or focused.get_attribute("aria-label"))
-        assert "solid 3px" in driver.execute_script("return getComputedStyle(document.activeElement).outline")
-    assert {"tour-start", "forward", "reverse", "pin-button", "photo-canvas", "dim", "save", "line"} <= set(seen)
+        assert "solid 3px" in driver.execute_script("return getComputedStyle(document.activeElement).outline"), seen
+    assert {"forward", "reverse", "pin-button", "photo-canvas", "dim", "save", "line"} <= set(seen)
 
 
 def test_it_shows_in_a_notebook_s_frame(chrome, tmp_path):
