@@ -21,6 +21,7 @@ function request() {
   ordered = true;
   requestAnimationFrame(() => {
     ordered = false;
+    known.clear();
     const start = performance.now();
     showPhoto();
     MOVING[state.view].forEach((draw) => draw());

@@ -19,12 +19,11 @@ const SCALE_WIDTH = 64; // pixels, as in style.css
 
 /* Paints maps of one block; the largest share in any of its heads is the end of their scale. */
 function showBlockMaps(block, maps, onScale = () => {}) {
-  const { stage, reverse } = state;
+  const { stage, reverse, place } = state;
   const { rows, columns } = cellsOf(stage, reverse);
-  const values = new Map(headsOf(stage).map((head) => [head, valuesAt(state.place, block, head)]));
-  const largest = Math.max(...[...values.values()].map(maximum));
+  const largest = Math.max(...headsOf(stage).map((head) => maximum(valuesAt(place, block, head))));
   for (const { canvas, head } of maps) {
-    pixelMap(canvas, shades(values.get(head).subarray(stage.classTokens), largest), rows, columns, RAMP_TABLE);
+    pixelMap(canvas, shades(valuesAt(place, block, head).subarray(stage.classTokens), largest), rows, columns, RAMP_TABLE);
   }
   onScale(largest, 1 / stage.M);
 }

@@ -31,6 +31,8 @@ function tableOf(colour) {
 }
 
 const RAMP_TABLE = tableOf((t) => [...DARK.map((dark, channel) => dark + t * (LIT[channel] - dark)), 255]);
+const STRIP_TABLE = tableOf((t) => [...(t < 0.5 ? [47, 128, 237] : [240, 120, 30]), 255 * Math.min(1, Math.abs(2.008 * t - 1))]);
+const [UNDERLINE] = tableOf(() => [128, 128, 128, 255]);
 const MASK_TABLE = tableOf((t) => [255, 255, 255, 255 * t]);
 
 /* Values as brightness 0..1, in proportion to the largest. */
@@ -108,7 +110,7 @@ function fit(canvas) {
   const context = canvas.getContext("2d");
   context.setTransform(density, 0, 0, density, 0, 0);
   context.clearRect(0, 0, width, height);
-  return { canvas, context, width, height };
+  return { context, width, height };
 }
 
 /* The greyed picture and the same fully lit, in the size of a canvas. */
@@ -136,19 +138,18 @@ function groundOf(canvas, image, dim) {
 }
 
 const scratch = document.createElement("canvas");
-const lamp = document.createElement("canvas");
 
-/* The greyed picture, lit by the brightness of `rows` x `columns` cells, each `cell` [height, width] of the picture. */
-function paintLit({ canvas, context, width, height }, ground, brightness, rows, columns, cell) {
-  const [areaHeight, areaWidth] = [rows * cell[0], columns * cell[1]];
+/* The greyed picture, lit by the brightness of `rows` x `columns` cells, each `cell` [height, width] of the picture: the
+   brightness is painted as opacity, the lit picture into it, and the grey one behind. */
+function paintLit({ context, width, height }, ground, brightness, rows, columns, cell) {
+  context.imageSmoothingEnabled = false;
+  context.globalCompositeOperation = "copy";
+  context.drawImage(pixelMap(scratch, brightness, rows, columns, MASK_TABLE), 0, 0, columns * cell[1] * width, rows * cell[0] * height);
+  context.globalCompositeOperation = "source-in";
+  context.drawImage(ground.lit, 0, 0, width, height);
+  context.globalCompositeOperation = "destination-over";
   context.drawImage(ground.grey, 0, 0, width, height);
-  const light = resized(lamp, canvas.width, canvas.height).getContext("2d");
-  light.globalCompositeOperation = "copy";
-  light.imageSmoothingEnabled = false;
-  light.drawImage(pixelMap(scratch, brightness, rows, columns, MASK_TABLE), 0, 0, areaWidth * canvas.width, areaHeight * canvas.height);
-  light.globalCompositeOperation = "source-in";
-  light.drawImage(ground.lit, 0, 0);
-  context.drawImage(lamp, 0, 0, width, height);
+  context.globalCompositeOperation = "source-over";
 }
 
 /* All colours that occur: left nothing, right the largest share; top the picture's white, bottom its black. */
@@ -214,18 +215,15 @@ function paintBox({ context, width, height }, { row, column }, cell, ink, label 
   context.fillText(label, left + side / 2, top + side / 2 + 0.5);
 }
 
-/* Numbers as a strip: blue below zero, orange above; the closer to zero, the more of the page shows through. `parts`
-   equal parts are set apart by lines, and one of them is underlined. */
-function paintStrip(canvas, values, largest, parts = 1, marked = -1) {
-  const { context, width, height } = fit(canvas);
-  const step = width / values.length;
-  const gap = step > 3 ? 1 : 0;
-  values.forEach((value, c) => {
-    const alpha = Math.min(1, Math.abs(value) / (largest || 1));
-    context.fillStyle = value < 0 ? `rgba(47, 128, 237, ${alpha})` : `rgba(240, 120, 30, ${alpha})`;
-    context.fillRect(c * step, 0, step - gap, height);
-  });
-  context.fillStyle = "#808080";
-  for (let part = 1; part < parts; part++) context.fillRect((part * width) / parts - 0.5, 0, 1, height);
-  if (marked >= 0 && parts > 1) context.fillRect((marked * width) / parts, height - 3, width / parts, 3);
+/* Numbers as a strip: blue below zero, orange above; the closer to zero, the more of the page shows through. Below
+   them, if they are of several parts, one of these is underlined. */
+function paintStrip(canvas, values, largest, parts = 1, marked = 0) {
+  const context = resized(canvas, values.length, 8).getContext("2d");
+  const image = context.createImageData(canvas.width, canvas.height);
+  const pixels = new Uint32Array(image.data.buffer);
+  values.forEach((value, c) => { pixels[c] = STRIP_TABLE[Math.round(127 + (127 * value) / (largest || 1))]; });
+  for (let row = 1; row < canvas.height; row++) pixels.copyWithin(row * canvas.width, 0, canvas.width);
+  const part = canvas.width / parts;
+  if (parts > 1) pixels.fill(UNDERLINE, pixels.length - canvas.width + marked * part, pixels.length - canvas.width + (marked + 1) * part);
+  context.putImageData(image, 0, 0);
 }

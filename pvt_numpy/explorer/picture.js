@@ -4,11 +4,19 @@
 const NUMBERED = 3; // so many of the keys read most are outlined and numbered
 const DIGITS = ["①", "②", "③"];
 
-/* What a place shows in a block and head: values over the keys, or in reverse over the queries. */
+/* What a place shows in a block and head: values over the keys, or in reverse over the queries. Several parts of the
+   page show the same in one frame, so it is kept that long. */
+const known = new Map();
+
 function valuesAt(place, block, head) {
   const { stage, reverse } = state;
-  return reverse ? readersOf(stage, block, head, keyAt(stage, place))
-    : attentionOf(stage, block, head, queryAt(stage, place));
+  const at = reverse ? keyAt(stage, place) : queryAt(stage, place);
+  const name = `${block.index} ${head} ${at}`;
+  if (!known.has(name)) {
+    known.set(name, head === MEAN ? meanOverHeads(stage, reverse ? stage.N : stage.M, (one) => valuesAt(place, block, one))
+      : (reverse ? readersOf : attentionOf)(stage, block, head, at));
+  }
+  return known.get(name);
 }
 
 /* The same as cells on the picture: the class token, which has no place there, is left out. */

@@ -115,8 +115,8 @@ def test_nothing_shifts_while_the_query_moves_and_stages_change(view, width):
     assert driver.execute_script("return shifted") < 0.01
 
 
-def test_a_frame_is_worked_out_in_time_for_60_a_second(view):
-    """On a quiet machine a frame takes less than 4 ms; here others may be at work, so the fastest half is taken."""
+def test_a_frame_takes_a_few_milliseconds(view):
+    """Under 4 on two quiet cores, in all stages but the first; here others may be at work, so a quarter must be fast."""
     driver = view()
     for name in VIEWS:
         enter(driver, name)
@@ -130,7 +130,7 @@ def test_a_frame_is_worked_out_in_time_for_60_a_second(view):
                   requestAnimationFrame(frame);
                 })""")  # fmt: skip
             assert len(times) > 15
-            assert statistics.median(times) < 16, (name, keys)
+            assert statistics.quantiles(times)[0] < 8, (name, keys)
 
 
 # Links, the tour, and taking a view along
@@ -226,7 +226,7 @@ def test_the_line_of_python_draws_what_is_shown(view, tmp_path, monkeypatch, kin
     driver = view(explore(tmp_path / name, model_of(kind), size=(160, 192)))
     press(driver, keys)
     point(driver, 0.7, 0.3)
-    browser.wait(lambda: "--query" in driver.find_element("id", "line").get_attribute("value"))
+    browser.wait(lambda: driver.execute_script("return find('#line').value === commandOf().line"))
     line = driver.find_element("id", "line").get_attribute("value")
     start, words = "python -m pvt_numpy.plots ", shlex.split(line)
     assert line.startswith(start)
