@@ -6,7 +6,7 @@ const LISTED = 10; // keys in the table; the others share one row
 function showArithmetic() {
   const { stage, block } = state;
   const head = state.head === MEAN ? 0 : state.head; // a mean has shares but no scores
-  const query = queryAt(stage, state.pin || state.place);
+  const query = queryAt(stage, asking());
   const scores = scoresOf(stage, block, head, query);
   const shares = softmax(scores);
   const order = largestOf(shares, LISTED);

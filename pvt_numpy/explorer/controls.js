@@ -43,7 +43,8 @@ function settle() {
 /* Changes the state, and the page after it. A chosen block and head are kept in mind, unless a stage forces them. */
 function choose(changes, forced = false) {
   const { stage, view } = state;
-  Object.assign(state, { key: null }, changes);
+  if (changes.stage && changes.stage !== stage) state.key = null; // keys of another stage are others
+  Object.assign(state, changes);
   if (!forced && "block" in changes) state.wished.block = state.block.index;
   if (!forced && "head" in changes) state.wished.head = state.head;
   if (state.stage !== stage) showStage();
@@ -153,7 +154,7 @@ function chooseMean() {
 /* One view further in or out; Escape also ends the tour first. */
 function goDeeper(by) {
   if (by < 0 && touring()) endTour();
-  else choose({ view: VIEWS[Math.min(VIEWS.length - 1, Math.max(0, VIEWS.indexOf(state.view) + by))], key: state.key });
+  else choose({ view: VIEWS[Math.min(VIEWS.length - 1, Math.max(0, VIEWS.indexOf(state.view) + by))] });
 }
 
 const PHOTO_KEYS = {

@@ -87,7 +87,7 @@ function keptOf(stage) {
 }
 
 /* What was measured, in notebook 4: rollout beside an experiment that covers parts of the picture. */
-const MEASURED = "Do not trust it: on one drawn picture it agreed with what covering parts of the picture does to the answer, but on photos "
+const MEASURED = "A rough guide at best: on one drawn picture it agreed with what covering parts of the picture does to the answer, on photos "
   + "hardly (mean correlations of about .1 to .2). Values and MLPs, which it leaves out, decide too.";
 
 /* Rollout to the tokens of the chosen stage, and what the class token of the last block reads from. */

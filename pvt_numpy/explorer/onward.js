@@ -94,7 +94,7 @@ function buildLengths(onChoose) {
 }
 
 function showLengths() {
-  const place = state.pin && state.view === "formula" ? state.pin : state.place;
+  const place = asking();
   const all = lengthRows.map(({ stage, block }) => lengthsOf(stage, block, queryAt(stage, place)));
   lengthRows.forEach(({ stage, block, row, bars }, i) => {
     const widest = Math.max(...all.filter((_, other) => lengthRows[other].stage === stage).flat());

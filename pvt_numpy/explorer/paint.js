@@ -189,7 +189,7 @@ function line(context, x0, y0, x1, y1) {
    With a label, a number on a dark ground in the corner. */
 function paintBox({ context, width, height }, { row, column }, cell, ink, label = "") {
   let [x, y, w, h] = [column * cell[1] * width, row * cell[0] * height, cell[1] * width, cell[0] * height];
-  const small = width < 300;
+  const small = width * height < 60000;
   const least = small ? 8 : 12;
   if (Math.min(w, h) < least) {
     const grow = (least - Math.min(w, h)) / 2;

@@ -56,18 +56,20 @@ function showAttention(canvas, place, marks) {
     const part = partOf(stage, i);
     if (part) paintBox(surface, part, reverse ? stage.cell : stage.keyCell, INKS.key, String(rank + 1));
   });
+  const picked = state.view === "formula" && !reverse && state.key !== null && keyOf(stage, state.key);
+  if (picked) paintBox(surface, picked, stage.keyCell, INKS.key, "k"); // the key of "one score"
   for (const [where, ink] of marks) paintPlace(surface, where, ink);
   return values;
 }
 
 function showPhoto() {
   const canvas = find("#photo-canvas");
-  const values = valuesAt(state.place, state.block, state.head);
+  const values = valuesAt(asking(), state.block, state.head);
   if (state.plain) fit(canvas);
   else if (state.view === "overview") showPath(fit(canvas));
-  else showAttention(canvas, state.place, [...(state.pin ? [[state.pin, INKS.pin]] : []), [state.place, INKS.query]]);
+  else showAttention(canvas, asking(), [...(state.pin ? [[state.pin, INKS.pin]] : []), [state.place, INKS.query]]);
   showScale(values);
-  say(find("#caption"), ...(state.view === "overview" ? pathInWords() : [...captionOf(state.place, values), ...spreadOf(state.place, values)]));
+  say(find("#caption"), ...(state.view === "overview" ? pathInWords() : [...captionOf(asking(), values), ...spreadOf(values)]));
 }
 
 /* The chosen token's square in every stage: each lies in that of the next stage, its parent. */
@@ -121,7 +123,7 @@ function captionOf(place, values) {
 }
 
 /* How that compares with an even choice. */
-function spreadOf(place, values) {
+function spreadOf(values) {
   const { stage, reverse } = state;
   const even = percent(1 / stage.M);
   if (reverse) {

@@ -19,6 +19,9 @@ const state = {
   dim: 0.6, // how far the greyed picture fades: 0 not at all, 1 into one grey
 };
 
+/* Whose numbers the picture and the arithmetic show: the formula stays with the pinned query, if there is one. */
+const asking = () => (state.view === "formula" && state.pin ? state.pin : state.place);
+
 /* The address of what is shown: people's numbers, counted from 1. */
 function addressOf() {
   const { picture, view, stage, block, head, place, pin, reverse, key, plain } = state;

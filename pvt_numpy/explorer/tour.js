@@ -8,7 +8,7 @@ const TOUR = [
   ["block", "#flow", "A block adds to each token what attention read elsewhere, and what the MLP makes of it. The token itself goes on unharmed: the residual."],
   ["attention", "#photo", "This is attention: orange keys are read by the query framed in blue. White frames number the three read most. Click to pin a query, then point at another."],
   ["attention", "#multiples", "Every head reads in its own way. One scale for all maps of a block: an even head looks even."],
-  ["formula", "#arithmetic", "The formula with its numbers: scores, softmax, values, the heads side by side, W^O, the residual, the next block."],
+  ["formula", "#arithmetic", "The formula with its numbers: scores, softmax, values, the heads side by side, Wᴼ, the residual, the next block."],
   ["attention", "#seeing", "A caution: attention shows where was read, not what mattered. The address of this page follows the view: copy it to share exactly this."],
 ];
 const SEEN = "pvt_numpy: tour seen";

@@ -123,14 +123,14 @@ def main():
     with tempfile.TemporaryDirectory() as folder, start() as driver:
         path = Path(folder) / "page.html"
         page_of("shipped").save(path)
-        screen(driver, 1280, 1410)  # down to the end of the arithmetic
+        screen(driver, 1280)
         open_page(driver, path)
         for x, y, pin in ((0.2, 0.8, True), (0.46, 0.43, False)):
             point(driver, x, y, press_too=pin)
         time.sleep(0.6)  # the address and the line of Python follow
         driver.execute_script("scrollTo(0, 0)")
         settle(driver)
-        screenshot(driver, BALL.with_name("explorer.png"), 1280, 1410)
+        screenshot(driver, BALL.with_name("explorer.png"), 1280, 900)
 
 
 if __name__ == "__main__":

@@ -122,6 +122,9 @@ def test_a_key_chosen_in_the_table_shows_its_product(view):
     point(driver, 0.5, 0.5, press_too=True)
     enter(driver, "formula")
     click(driver, "#contributions tbody tr:nth-child(4) button")
+    assert "k" in driver.execute_script(
+        "const seen = [], f = paintBox; paintBox = (...a) => seen.push(a[4]); showPhoto(); paintBox = f; return seen"
+    )
     row = table_of(driver)[3]
     assert text(driver, "#product-key") == f"with the key {row[0]}"
     assert row[1] in text(driver, "#product-sum")

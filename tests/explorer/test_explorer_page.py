@@ -116,7 +116,7 @@ def test_nothing_shifts_while_the_query_moves_and_stages_change(view, width):
 
 
 def test_a_frame_takes_a_few_milliseconds(view):
-    """Under 4 on two quiet cores, in all stages but the first; here others may be at work, so a quarter must be fast."""
+    """Under 4 on two quiet cores, in all stages but the first; here others may work too, so a quarter must be fast."""
     driver = view()
     for name in VIEWS:
         enter(driver, name)
