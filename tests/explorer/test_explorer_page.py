@@ -70,12 +70,16 @@ def test_nothing_is_wider_than_the_screen_nor_clipped(view, width, kind):
 
 
 @pytest.mark.parametrize(("width", "height"), [(1280, 900), (390, 844)])
-@pytest.mark.parametrize("shape", [(768, 300), (300, 768), (64, 64)])
+@pytest.mark.parametrize("shape", [(768, 300), (300, 768), (64, 64), (512, 512)])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_picture_scale_and_caption_are_seen_together_whatever_the_picture_s_shape(view, width, height, shape, channels):
     config = replace(model_of("v2").config, num_channels=channels)
-    size = {"height": 64, "width": 64} if shape == (64, 64) else {"height": 96, "width": 128}
-    recipe = {"size": size, "num_channels": channels, "do_normalize": False}
+    size = shape if shape[0] == shape[1] else (96, 128)
+    recipe = {
+        "size": dict(zip(("height", "width"), size, strict=True)),
+        "num_channels": channels,
+        "do_normalize": False,
+    }
     model = Model(config, init_params(config, np.random.default_rng(1)), NASTY_LABELS, recipe, {})
     driver = view(explore(Image.effect_noise(shape, 60), model, name="noise.png"), width=width)
     boxes = driver.execute_script(
