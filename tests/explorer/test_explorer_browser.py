@@ -416,7 +416,7 @@ def test_the_token_is_followed_through_the_stages(view, kind):
     driver = view(kind, address="view=overview")
     point(driver, 0.71, 0.42)
     for i, label in enumerate(driver.find_elements("css selector", "#pyramid small")):
-        cell = data_of(driver.page_source)["stages"][i]["cell"]
+        cell = stages_of(kind)[i]["cell"]
         place = f"row {int(0.42 / cell[0]) + 1}, column {int(0.71 / cell[1]) + 1}"
         assert label.text == place
         assert f"in stage {i + 1} {place}" in text(driver, "#caption")
