@@ -72,13 +72,11 @@ def test_nothing_is_wider_than_the_screen_nor_clipped(view, width, kind):
 @pytest.mark.parametrize(("width", "height"), [(1280, 900), (390, 844)])
 @pytest.mark.parametrize(("shape", "channels"), [((768, 300), 3), ((300, 768), 1), ((64, 64), 3), ((512, 512), 1)])
 def test_picture_scale_and_caption_are_seen_together_whatever_the_picture_s_shape(view, width, height, shape, channels):
-    config = replace(model_of("v2").config, num_channels=channels)
-    size = shape if shape[0] == shape[1] else (96, 128)
-    recipe = {
-        "size": dict(zip(("height", "width"), size, strict=True)),
-        "num_channels": channels,
-        "do_normalize": False,
-    }
+    H, W = shape if shape[0] == shape[1] else (96, 128)
+    config = replace(
+        model_of("v2").config, num_channels=channels, sr_ratios=(H // 32, H // 64, 1)
+    )  # 16 x 16 keys at most
+    recipe = {"size": {"height": H, "width": W}, "num_channels": channels, "do_normalize": False}
     model = Model(config, init_params(config, np.random.default_rng(1)), NASTY_LABELS, recipe, {})
     driver = view(explore(Image.effect_noise(shape, 60), model, name="noise.png"), width=width)
     boxes = driver.execute_script(
@@ -123,16 +121,16 @@ def test_a_frame_takes_a_few_milliseconds(view):
     driver = view()
     for name in VIEWS:
         enter(driver, name)
-        for keys in ("2", "r", "r4"):
+        for keys in ("2", "r4"):
             press(driver, keys)
             times = driver.execute_async_script(
                 """const done = arguments[0]; let i = 0; frameTimes.length = 0;
                 requestAnimationFrame(function frame() {
-                  if (i++ === 40) return done(frameTimes);
+                  if (i++ === 25) return done(frameTimes);
                   movePlace({x: (i * 0.137) % 1, y: (i * 0.291) % 1, classToken: false});
                   requestAnimationFrame(frame);
                 })""")  # fmt: skip
-            assert len(times) > 15
+            assert len(times) > 10
             assert statistics.quantiles(times)[0] < 8, (name, keys)
 
 
