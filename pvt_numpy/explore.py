@@ -39,7 +39,7 @@ def main(argv=None):
     add_picture_options(parser)
     options = parser.parse_args(argv)
     result_is_a_file(options.output, options.image, options.model)
-    page = explore(options.image, model_from(options), options.output)
+    page = explore(options.image, model_from(options), options.output, source=options.model)
     print(f"{printable(options.output)}: {len(page.html.encode()) / 1e6:.2f} MB; open it in a browser")
     return 0
 

@@ -6,17 +6,18 @@ const LISTED = 10; // keys in the table; the others share one row
 function showArithmetic() {
   const { stage, block } = state;
   const head = state.head === MEAN ? 0 : state.head; // a mean has shares but no scores
-  const query = queryAt(stage, state.pin || state.place);
+  const query = queryAt(stage, asking());
   const scores = scoresOf(stage, block, head, query);
   const shares = softmax(scores);
-  const order = [...shares.keys()].sort((a, b) => shares[b] - shares[a]);
+  const order = largestOf(shares, LISTED);
   const key = state.key !== null && state.key < stage.M ? state.key : order[0];
-  const note = state.head === MEAN && stage.heads > 1 ? " (a mean over heads has no scores of its own)" : "";
-  say(find("#arithmetic-subject"), state.pin ? "The pinned query, " : "The query under the pointer, ",
-    bold(tokenName(stage, query)), `, in stage ${stage.index + 1}, block ${block.index + 1}, head ${head + 1}${note}. `,
-    state.pin ? "" : "Pin one to hold it still.");
+  const who = state.pin ? "The pinned query, " : state.pointed ? "The query under the pointer, " : "The query in the middle, ";
+  say(find("#arithmetic-subject"), who, bold(tokenName(stage, query)), `, in stage ${stage.index + 1}, block ${block.index + 1}, head ${head + 1}`,
+    state.head === MEAN ? " (a mean over heads has no scores of its own). " : ". ",
+    state.pin ? "" : state.pointed ? "Pin one to hold it still." : "Point at the picture to choose another.");
   showProduct(head, query, key, scores[key]);
   showSoftmax(scores, shares, order, key);
+  showOnward(head, query, shares, order);
 }
 
 /* q, k and their products as strips, their sum and the channels that weigh most. */
@@ -33,12 +34,8 @@ function showProduct(head, query, key, score) {
   const k = keyVector(stage, block, head, key);
   const products = q.map((value, c) => value * k[c]);
   const strips = [["q", q, "the query"], ["k", k, "the key"], ["product", products, "query times key, channel by channel"]];
-  for (const [name, values, what] of strips) {
-    const canvas = find(`#strip-${name}`);
-    paintStrip(canvas, values, maximum(values.map(Math.abs)));
-    canvas.setAttribute("aria-label", `${stage.d} numbers of ${what}, from ${figure(minimum(values))} to ${figure(maximum(values))}`);
-  }
-  const weightiest = [...products.keys()].sort((a, b) => Math.abs(products[b]) - Math.abs(products[a])).slice(0, 4);
+  for (const [name, values, what] of strips) showStrip(name, values, maximum(values.map(Math.abs)), what);
+  const weightiest = largestOf(products.map(Math.abs), 4);
   const sum = dot(q, 0, k, 0, stage.d);
   say(find("#product-sum"), `q·k = sum of ${stage.d} products = `, bold(figure(sum)), ";  score = ", `${figure(sum)} / √${stage.d} = `,
     bold(figure(score)));
@@ -64,13 +61,13 @@ function showSoftmax(scores, shares, order, key) {
   const { stage } = state;
   const top = scores[order[0]];
   const powers = scores.map((score) => Math.exp(score - top));
-  listedKeys = order.slice(0, LISTED);
+  listedKeys = order;
   find("#contributions tbody").childNodes.forEach((row, i) => {
     const m = order[i];
     row.style.visibility = m === undefined ? "hidden" : "visible";
     if (m === undefined) return;
     const [name, product, score, power, share, bar] = row.childNodes;
-    name.firstChild.textContent = keyName(stage, m);
+    name.firstChild.textContent = `${DIGITS[i] || ""} ${keyName(stage, m)}`.trim();
     name.firstChild.setAttribute("aria-pressed", m === key);
     product.textContent = figure(scores[m] * Math.sqrt(stage.d));
     score.textContent = figure(scores[m]);
@@ -80,10 +77,11 @@ function showSoftmax(scores, shares, order, key) {
   });
   const sumOf = (values, keys) => keys.reduce((sum, m) => sum + values[m], 0);
   const [others, total] = find("#contributions tfoot").childNodes;
-  const rest = order.slice(LISTED);
+  const all = [...shares.keys()];
+  const rest = all.filter((m) => !order.includes(m));
   fillRow(others, [`the other ${rest.length}`, "", "", figure(sumOf(powers, rest), 4), figure(sumOf(shares, rest), 5)]);
+  fillRow(total, [`all ${stage.M}`, "", "", figure(sumOf(powers, all), 4), figure(sumOf(shares, all), 5)]);
   showScoreMaps(scores, shares);
-  fillRow(total, [`all ${stage.M}`, "", "", figure(sumOf(powers, order), 4), figure(sumOf(shares, order), 5)]);
 }
 
 /* The keys in their places, before and after softmax. */

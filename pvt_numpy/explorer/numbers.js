@@ -4,7 +4,7 @@
    queries (`rows` and `columns` say which); a query is then its index n among the kept ones, class token first. */
 "use strict";
 
-const page = JSON.parse(document.getElementById("data").textContent);
+let page = null; // the facts and numbers of the picture that is shown, see `show` in controls.js
 const MEAN = -1; // in place of a head: the mean over all heads
 
 function decode(text, Type) {
@@ -23,21 +23,24 @@ function restore(text, scaleText, bits, d) {
   return values;
 }
 
-/* Sizes that follow from the others, and q, k and features, which are decoded when first asked for. */
-page.stages.forEach((stage, index) => {
-  stage.index = index;
-  stage.classTokens = stage.classToken ? 1 : 0;
-  stage.d = stage.channels / stage.heads;
-  stage.gridN = stage.rows.length * stage.columns.length;
-  stage.N = stage.classTokens + stage.gridN; // queries on this page
-  stage.allN = stage.classTokens + stage.grid[0] * stage.grid[1]; // queries in the model
-  stage.M = stage.keys;
-  stage.keyGrid = stage.pooled ? [stage.pooled, stage.pooled]
-    : [Math.floor(stage.grid[0] / stage.ratio), Math.floor(stage.grid[1] / stage.ratio)];
-  // a key's height and width as fractions of the picture; linear SRA's bins share the grid evenly
-  stage.keyCell = [0, 1].map((axis) => stage.cell[axis] *
-    (stage.pooled ? stage.grid[axis] / stage.pooled : stage.ratio));
-});
+/* Adds to a picture's data the sizes that follow from the others. q, k and features are decoded when first asked for. */
+function prepare(data) {
+  data.stages.forEach((stage, index) => {
+    stage.index = index;
+    stage.classTokens = stage.classToken ? 1 : 0;
+    stage.d = stage.channels / stage.heads;
+    stage.gridN = stage.rows.length * stage.columns.length;
+    stage.N = stage.classTokens + stage.gridN; // queries on this page
+    stage.allN = stage.classTokens + stage.grid[0] * stage.grid[1]; // queries in the model
+    stage.M = stage.keys;
+    stage.keyGrid = stage.pooled ? [stage.pooled, stage.pooled]
+      : [Math.floor(stage.grid[0] / stage.ratio), Math.floor(stage.grid[1] / stage.ratio)];
+    // a key's height and width as fractions of the picture; linear SRA's bins share the grid evenly
+    stage.keyCell = [0, 1].map((axis) => stage.cell[axis] *
+      (stage.pooled ? stage.grid[axis] / stage.pooled : stage.ratio));
+  });
+  return data;
+}
 
 /* q and k of a block, or its score table if q and k are not on this page. */
 function vectors(stage, block) {

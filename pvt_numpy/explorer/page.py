@@ -21,14 +21,15 @@ from ..config import variant_name
 from ..layers.attention import POOLED
 from ..parameters import flatten
 from ..pictures.processor import preprocess
-from ..pictures.recipes import FILTERS, PICTURE_CHANNELS, at_size, size_dict
+from ..pictures.recipes import FILTERS, PICTURE_CHANNELS, RECIPES, at_size, size_dict
 from ..system.checks import wrong
 from ..system.files import atomic_file, check_writable
-from ..system.paths import EXPLORER
+from ..system.paths import EXPLORER, SHIPPED
 from .pack import WANTED, encode, pack
 from .picture import LARGEST_INPUT, one_picture, shown_picture
 
-SCRIPTS = ("numbers.js", "paint.js", "views.js", "arithmetic.js", "facts.js", "controls.js")
+SCRIPTS = tuple(f"{name}.js" for name in ("numbers", "state", "words", "paint", "picture", "heads", "map", "onward",
+                                          "arithmetic", "facts", "save", "tour", "controls"))  # fmt: skip
 
 
 @dataclass(frozen=True, repr=False)
@@ -52,7 +53,7 @@ class Page:
             file.write(self.html.encode("utf-8"))
 
 
-def explore(image, model=None, path=None, *, size=None, name=None):
+def explore(image, model=None, path=None, *, size=None, name=None, source=None):
     """A `Page` on what the tokens of `image` attend to, in every head of every block.
 
     image  a path, a binary file, a Pillow image or an array
@@ -60,22 +61,23 @@ def explore(image, model=None, path=None, *, size=None, name=None):
     path   where to write the page; None: nowhere
     size   pixels on a side (at most 512), or (height, width), instead of the recipe's own; a crop keeps its proportion
     name   to show for the picture; None: the file's
+    source what `--model` is called in the line of Python that draws a view again; None: as `model` or its origin says
     """
     if path is not None:
         check_writable(path, image if isinstance(image, str | os.PathLike) else None)
     if not isinstance(model, Model):
-        model = load_model(model)
+        source, model = source or model, load_model(model)
     if name is None:
-        source = getattr(image, "name", image)  # of a path or a file, its name; else only a text says one
-        name = Path(source).name if isinstance(source, str) else "picture"
+        given = getattr(image, "name", image)  # of a path or a file, its name; else only a text says one
+        name = Path(given).name if isinstance(given, str) else "picture"
     name = name.encode("utf-8", "replace").decode()  # a file's name may hold bytes that are no text
-    page = Page(name, build(image, model, name, size))
+    page = Page(name, build(image, model, name, size, source))
     if path is not None:
         page.save(path)
     return page
 
 
-def build(image, model, name, size=None):
+def build(image, model, name, size=None, source=None):
     """The page as text; the arguments are those of `explore`, the model loaded and the name known."""
     if model.config.num_channels not in PICTURE_CHANNELS:
         name = model.origin.get("source", "the model")
@@ -92,9 +94,9 @@ def build(image, model, name, size=None):
         "file": name,
         "picture": {"src": uri, "width": width, "height": height, "squashed": squashed},
         "input": [H, W],
-        "model": model_facts(model, recipe),
+        "model": model_facts(model, recipe) | {"options": plot_options(model, recipe, (H, W), source)},
         "predictions": predictions(logits[0], model),
-        "stages": [stage | geometry(model.config, i, (H, W)) for i, stage in enumerate(pack(trace, model.config))],
+        "stages": [stage | geometry(model.config, i, (H, W)) for i, stage in enumerate(pack(trace, model))],
         "rollout": [packed_map(share) for share in pyramid_rollout(trace, model.config)],
     })  # fmt: skip
 
@@ -116,6 +118,18 @@ def model_facts(model, recipe):
         "origin": {key: value for key, value in model.origin.items() if key != "source"},
         "preprocessing": in_words(recipe),
     }
+
+
+def plot_options(model, recipe, input_hw, source=None):
+    """What `plots` is told beside the picture, so that it prepares it alike: of files only the names."""
+    source = source or model.origin.get("source") or SHIPPED.stem
+    options = {} if source == SHIPPED.stem else {"--model": Path(source).name if Path(source).exists() else source}
+    if recipe["do_resize"]:
+        options["--image-size"] = "{}x{}".format(*input_hw)
+        for name, known in RECIPES.items():
+            if at_size(known, input_hw) == at_size(recipe, input_hw):
+                options["--recipe"] = name
+    return [word for option in options.items() for word in map(str, option)]
 
 
 def in_words(recipe):

@@ -43,9 +43,11 @@ def screen(driver, width, height=900, dark=False):
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
 
 
-def open_page(driver, path):
+def open_page(driver, path, address="view=attention"):
+    """Opens a page of the explorer; with an address after the # no tour is offered."""
+    driver.get("about:blank")  # else another address of the same page would not load it anew
     driver.get_log("browser"), driver.get_log("performance")  # forget what earlier pages said
-    driver.get(path.as_uri())
+    driver.get(path.as_uri() + (address and f"#{address}"))
     wait(lambda: driver.execute_script("return document.body.dataset.ready") == "yes")
     settle(driver)
 
@@ -67,6 +69,11 @@ def press(driver, *keys, on="body"):
 def click(driver, selector):
     driver.find_element("css selector", selector).click()
     settle(driver)
+
+
+def enter(driver, view):
+    """To one of the page's five views, by its place on the map."""
+    click(driver, f"#map [data-view={view}]")
 
 
 def point(driver, x, y, press_too=False):
@@ -116,13 +123,14 @@ def main():
     with tempfile.TemporaryDirectory() as folder, start() as driver:
         path = Path(folder) / "page.html"
         page_of("shipped").save(path)
-        screen(driver, 1280, 1410)  # down to the end of the arithmetic
+        screen(driver, 1280)
         open_page(driver, path)
         for x, y, pin in ((0.2, 0.8, True), (0.46, 0.43, False)):
             point(driver, x, y, press_too=pin)
+        time.sleep(0.6)  # the address and the line of Python follow
         driver.execute_script("scrollTo(0, 0)")
         settle(driver)
-        screenshot(driver, BALL.with_name("explorer.png"), 1280, 1410)
+        screenshot(driver, BALL.with_name("explorer.png"), 1280, 900)
 
 
 if __name__ == "__main__":

@@ -70,18 +70,20 @@ def numbers(text, dtype):
     return np.frombuffer(base64.b64decode(text), dtype)
 
 
+def stored(block, name, bits, *shape):
+    """An array of a block out of a page's data, integers times scales."""
+    whole = numbers(block[name], f"<i{bits // 8}").reshape(*shape)
+    return whole * numbers(block[f"{name}Scale"], "<f4").reshape(*whole.shape[:-1], 1).astype(np.float64)
+
+
 def stored_scores(stage, block):
     """(heads, n, M) out of a stage of a page's data, as the page computes them."""
-    heads, M = stage["heads"], stage["keys"]
-
-    def restored(name, d):
-        whole = numbers(block[name], f"<i{stage['bits'] // 8}").reshape(heads, -1, d)
-        return whole * numbers(block[f"{name}Scale"], "<f4").reshape(heads, -1, 1).astype(np.float64)
-
+    heads, bits = stage["heads"], stage["bits"]
     if stage["onlyScores"]:
-        return restored("scores", M)
+        return stored(block, "scores", bits, heads, -1, stage["keys"])
     d = stage["channels"] // heads
-    return restored("q", d) @ restored("k", d).swapaxes(-1, -2) / np.sqrt(d)
+    q, k = (stored(block, name, bits, heads, -1, d) for name in "qk")
+    return q @ k.swapaxes(-1, -2) / np.sqrt(d)
 
 
 def kept_queries(stage):

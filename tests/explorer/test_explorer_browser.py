@@ -3,16 +3,18 @@
 Skipped if there is no Chromium with chromedriver and selenium; with PVT_REQUIRE_BROWSER=1 it fails there instead.
 """
 
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pvt_numpy.explorer import page as page_module
 from pvt_numpy.explorer.pack import pack
 from pvt_numpy.explorer.page import explore
 from tests.explorer import browser
-from tests.explorer.browser import click, point, press, text
+from tests.explorer.browser import click, enter, point, press, text
 from tests.explorer.explorer_pages import cosines, data_of, kept_queries, model_of, stages_of, trace_of
 from tests.processes import BALL
 
@@ -92,13 +94,17 @@ def test_similarity_is_the_cosine_of_the_map(view, kind):
 def test_the_table_adds_up_and_shows_the_model_s_numbers(view):
     driver = view()
     point(driver, 0.47, 0.47, press_too=True)
-    press(driver, "3h")  # from the mean to head 1
+    press(driver, "3b")
+    enter(driver, "formula")
     assert text(driver, "#chosen") == "Stage 3 · block 2 · head 1"
     attn = "stages.2.blocks.1.attn"  # of row 7, column 7
     probs, scores = (trace_of("shipped")[f"{attn}.{name}"][0, 0, 6 * 14 + 6] for name in ("probs", "scores"))
     rows = table_of(driver)
     order = np.argsort(-probs)
-    assert [row[0] for row in rows] == [f"row {m // 7 + 1}, column {m % 7 + 1}" for m in order[: len(rows)]]
+    named = [f"row {m // 7 + 1}, column {m % 7 + 1}" for m in order[: len(rows)]]
+    assert [row[0] for row in rows] == [
+        f"{mark} {name}".strip() for mark, name in zip("①②③       ", named, strict=True)
+    ]
     error = stages_of("shipped")[2]["errors"]
     for (_, product, score, power, share), m in zip(rows, order[: len(rows)], strict=True):
         assert abs(number(share) - probs[m]) <= error["probability"] + 0.6e-5
@@ -114,8 +120,12 @@ def test_the_table_adds_up_and_shows_the_model_s_numbers(view):
 def test_a_key_chosen_in_the_table_shows_its_product(view):
     driver = view()
     point(driver, 0.5, 0.5, press_too=True)
-    click(driver, "#contributions tbody tr:nth-child(3) button")
-    row = table_of(driver)[2]
+    enter(driver, "formula")
+    click(driver, "#contributions tbody tr:nth-child(4) button")
+    assert "k" in driver.execute_script(
+        "const seen = [], f = paintBox; paintBox = (...a) => seen.push(a[4]); showPhoto(); paintBox = f; return seen"
+    )
+    row = table_of(driver)[3]
     assert text(driver, "#product-key") == f"with the key {row[0]}"
     assert row[1] in text(driver, "#product-sum")
     key = driver.execute_script("return Array.from(keyVector(state.stage, state.block, 0, state.key))")
@@ -131,10 +141,12 @@ def test_it_loads_with_names_answer_and_shapes(view):
     driver = view()
     assert driver.title == "golf_ball.jpg · what does a pixel attend to?"
     assert text(driver, ".source") == "golf_ball.jpg · pvt_v2_b0_imagenette · answer: golf ball 93.1 %"
+    enter(driver, "stage")
     press(driver, "1")
     assert "3136 × 49 instead of 3136 × 3136, 64 times fewer" in text(driver, "#shape-words")
     assert "Q, queries 1 × 3136 × 32" in text(driver, "#shapes")
-    assert len(rows_of(driver, "#predictions tbody")) == 5
+    enter(driver, "overview")
+    assert len([row for row in rows_of(driver, "#predictions tbody") if row.text]) == 5
     facts = text(driver, "#facts")
     assert all(words in facts for words in ("squashed to 224 × 224 (bicubic)", "3,412,330", "licence"))
     stated = [number(row.text.split()[3]) for row in rows_of(driver, "#errors tbody")]
@@ -144,7 +156,7 @@ def test_it_loads_with_names_answer_and_shapes(view):
 def test_the_mouse_moves_the_query_and_a_click_pins_it(view):
     driver = view()
     point(driver, 0.1, 0.2)
-    assert text(driver, "#caption").startswith("Query row 6, column 3 reads most from")
+    assert text(driver, "#caption").startswith("Query row 6, column 3 reads most from ① the key")
     values, high = shown_values(driver), text(driver, "#legend-high")
     row, column = divmod(int(np.argmax(values)), 7)
     assert all(words in text(driver, "#caption") for words in (f"row {row + 1}, column {column + 1}", high))
@@ -156,9 +168,12 @@ def test_the_mouse_moves_the_query_and_a_click_pins_it(view):
     point(driver, 0.6, 0.7)
     assert text(driver, "#pinned-caption") == kept
     assert text(driver, "#caption").startswith("Query row 20, column 17")
+    enter(driver, "formula")
     assert "The pinned query, row 6, column 3" in text(driver, "#arithmetic-subject")
     click(driver, "#pin-button")
+    enter(driver, "attention")
     assert text(driver, "#pinned-caption").startswith("Click the picture")
+    enter(driver, "formula")
     assert "under the pointer, row 20, column 17" in text(driver, "#arithmetic-subject")
 
 
@@ -195,16 +210,20 @@ def test_the_keyboard_does_everything(view):
     press(driver, Keys.ENTER, on="#photo-canvas")
     assert text(driver, "#pinned-caption").startswith("Query row 28, column 18")
     browser.wait(lambda: text(driver, "#live").startswith("Pinned. Stage 2"))
-    press(driver, Keys.ESCAPE)
+    press(driver, Keys.ENTER, on="#photo-canvas")
     assert text(driver, "#pinned-caption").startswith("Click the picture")
-    for keys, expected in [("4", "Stage 4 · block 2 · mean of 8 heads"), ("h", "Stage 4 · block 2 · head 1"),
-                           ("hh", "Stage 4 · block 2 · head 3"), ("H", "Stage 4 · block 2 · head 2"),
-                           ("b", "Stage 4 · block 1 · head 2"), ("m", "Stage 4 · block 1 · mean of 8 heads"),
-                           ("H", "Stage 4 · block 1 · head 8"), ("2", "Stage 2 · block 2 · head 2"),
+    # what was chosen comes back if a stage on the way had less of it
+    for keys, expected in [("4", "Stage 4 · block 1 · head 1"), ("hh", "Stage 4 · block 1 · head 3"),
+                           ("H", "Stage 4 · block 1 · head 2"), ("b", "Stage 4 · block 2 · head 2"),
+                           ("m", "Stage 4 · block 2 · mean of 8 heads"), ("1", "Stage 1 · block 2 · its only head"),
+                           ("3", "Stage 3 · block 2 · mean of 5 heads"), ("4H", "Stage 4 · block 2 · head 8"),
+                           ("2", "Stage 2 · block 2 · head 2"), ("4", "Stage 4 · block 2 · head 8"),
                            ("1", "Stage 1 · block 2 · its only head"),
                            ("9", "Stage 1 · block 2 · its only head")]:  # fmt: skip
         press(driver, keys)
         assert text(driver, "#chosen") == expected
+    press(driver, "m")
+    assert text(driver, "#told") == "Stage 1 has only one head: there is no mean."
     press(driver, "r")
     assert text(driver, "#caption").startswith("The key row 7, column 5 is read most by")
     press(driver, "r")
@@ -214,8 +233,8 @@ def test_the_keyboard_does_everything(view):
 
 def test_buttons_choose_stage_block_head_and_direction(view):
     driver = view()
-    click(driver, "#pyramid button:nth-child(3)")
-    assert text(driver, "#chosen") == "Stage 3 · block 2 · mean of 5 heads"
+    click(driver, "#stages button:nth-child(3)")
+    assert text(driver, ".chosen") == "Stage 3 · block 1 · head 1 stages.2.blocks.0"
     click(driver, "#multiples button[aria-label='Block 1, head 4']")
     assert text(driver, "#chosen") == "Stage 3 · block 1 · head 4"
     pressed = driver.find_elements("css selector", "[aria-pressed='true']")
@@ -227,7 +246,7 @@ def test_buttons_choose_stage_block_head_and_direction(view):
     assert values.shape == exact.shape == (196,)
     assert np.abs(values - exact).max() <= stages_of("shipped")[2]["errors"]["probability"] + 1e-6
     row, column = divmod(int(np.argmax(exact)), 14)
-    assert f"by the query row {row + 1}, column {column + 1}" in text(driver, "#caption")
+    assert f"by ① the query row {row + 1}, column {column + 1}" in text(driver, "#caption")
     click(driver, "#forward")
     assert len(shown_values(driver)) == 49
 
@@ -236,7 +255,7 @@ def test_small_pictures_are_one_tab_stop_with_arrow_keys(view):
     from selenium.webdriver import Keys
 
     driver = view()
-    press(driver, "3")
+    press(driver, "3bm")
     stops = driver.find_elements("css selector", "#multiples button[tabindex='0']")
     assert [one.get_attribute("aria-label") for one in stops] == ["Block 2, mean"]
     stops[0].send_keys(Keys.ARROW_RIGHT)
@@ -246,58 +265,286 @@ def test_small_pictures_are_one_tab_stop_with_arrow_keys(view):
     assert text(driver, "#chosen") == "Stage 3 · block 1 · head 1"
 
 
-@pytest.mark.parametrize(("kind", "stage", "columns"), [
-    ("shipped", "3", 7), ("v2", "1", 4), ("linear", "2", 7), ("v1", "3", 4)])  # fmt: skip
-def test_the_photo_is_lit_where_the_query_reads(view, kind, stage, columns):
+# the pixels of a canvas, by way of a copy made for reading
+PIXELS = """const pixels = (canvas) => {
+    const copy = Object.assign(document.createElement("canvas"), { width: canvas.width, height: canvas.height });
+    const context = copy.getContext("2d", { willReadFrequently: true });
+    context.drawImage(canvas, 0, 0);
+    return context.getImageData(0, 0, canvas.width, canvas.height).data;
+  };"""
+# how far each square is from the greyed picture, and the picture's last corner
+DISTANCES = f"""{PIXELS}
+  const {{ rows, columns, cell }} = cellsOf(state.stage, state.reverse), {{ width, height }} = photo;
+  const [shown, grey] = [pixels(photo), pixels(grounds.get(photo).grey)];
+  const distance = (top, bottom, left, right) => {{
+    const far = [];
+    for (let y = Math.floor(top * height); y < bottom * height; y++) {{
+      for (let x = Math.floor(left * width); x < right * width; x++) {{
+        far.push(Math.hypot(...[0, 1, 2].map((c) => shown[4 * (y * width + x) + c] - grey[4 * (y * width + x) + c])));
+      }}
+    }}
+    return far.reduce((a, b) => a + b) / far.length;
+  }};
+  const squares = Array.from({{ length: rows * columns }}, (_, m) => {{
+    const [y, x] = [Math.floor(m / columns), m % columns];
+    return distance(...[y + 0.2, y + 0.3].map((v) => v * cell[0]), ...[x + 0.2, x + 0.3].map((v) => v * cell[1]));
+  }});
+  return [distance(0.99, 0.998, 0.99, 0.998), ...squares];"""
+
+
+def noisy_picture(seed):
+    """Squares of black, white and colours, as unlike each other as can be."""
+    squares = np.random.default_rng(seed).integers(0, 2, (9, 12, 3), np.uint8) * 255
+    return Image.fromarray(squares.repeat(32, axis=0).repeat(32, axis=1))
+
+
+@pytest.mark.parametrize(("picture", "kind", "stages"), [
+    (BALL, "shipped", "1234"), (BALL, "v1", "123"), (BALL, "linear", "12"), (BALL, "v2", "1"),
+    (noisy_picture(0), "shipped", "234"), (noisy_picture(1), "v2", "12")])  # fmt: skip
+def test_the_squares_are_lit_in_the_order_of_the_probabilities(view, picture, kind, stages):
+    driver = view(explore(picture, model_of(kind), name="any"))
+    driver.execute_script("paintBox = paintGrid = () => {}")  # frames and lines are no part of the squares' colour
+    for stage in stages:
+        press(driver, stage)
+        for x, y in ((0.3, 0.3), (0.8, 0.55)):
+            driver.execute_script("movePlace({x: arguments[0], y: arguments[1], classToken: false})", x, y)
+            browser.settle(driver)
+            values = shown_values(driver)
+            corner, *lit = driver.execute_script(DISTANCES)
+            values, lit = values[-len(lit) :] / values.max(), np.array(lit)  # a class token's key has no square
+            # in proportion, by the way to the fixed colour, to the rounding of colours in 8 bits
+            np.testing.assert_allclose(lit, 165 * values, atol=2.5)
+            order = np.argsort(values)
+            clear = np.diff(values[order]) > 5 / 165  # what is closer rounding may swap
+            assert np.all(np.diff(lit[order])[clear] > 0)
+            if kind == "v2" and stage == "1":  # 23 x 18 tokens make 5 x 4 keys: the last rows and columns are in none
+                assert corner < 1
+
+
+def test_the_plain_picture_the_dimming_and_the_scale_of_colours_that_occur(view):
+    driver = view()
+    spread = f"""{PIXELS} const reds = pixels(photo).filter((_, i) => i % 4 === 0).slice(0, 9000);
+    return Math.max(...reds) - Math.min(...reds)"""
+    before = driver.execute_script(spread)
+    driver.execute_script("const dim = find('#dim'); dim.value = 1; dim.dispatchEvent(new Event('input'))")
+    browser.settle(driver)
+    assert driver.execute_script(spread) < before / 2
+    click(driver, "#plain")
+    assert not driver.execute_script(f"{PIXELS} return Math.max(...pixels(photo).slice(0, 90000))")  # the picture alone
+    click(driver, "#plain")
+    driver.execute_script("dimTo(0.5)")
+    browser.settle(driver)
+    # every colour in the squares occurs in the scale
+    far = driver.execute_script(
+        PIXELS
+        + """const colours = (d) => Array.from({ length: d.length / 4 }, (_, i) => d.subarray(4 * i, 4 * i + 3));
+        const scale = colours(pixels(find("#legend-bar"))), all = colours(pixels(photo));
+        const { rows, columns, cell } = cellsOf(state.stage, false);
+        return Array.from({ length: rows * columns }, (_, m) => {
+          const [y, x] = [(Math.floor(m / columns) + 0.66) * cell[0], (m % columns + 0.66) * cell[1]];
+          const at = all[Math.floor(y * photo.height) * photo.width + Math.floor(x * photo.width)];
+          return Math.min(...scale.map((c) => Math.hypot(c[0] - at[0], c[1] - at[1], c[2] - at[2])));
+        })""")  # fmt: skip
+    assert max(far) < 8  # between two of the scale's greys
+
+
+@pytest.mark.parametrize("kind", ["v1", "shipped"])
+def test_the_three_read_most_are_named_and_numbered(view, kind):
     driver = view(kind)
-    press(driver, stage)
-    point(driver, 0.3, 0.3)
-    values = shown_values(driver)
-    values = values[1:] if kind == "v1" else values  # the class token's key has no place on the photo
-    best = int(np.argmax(values))
-    assert f"the key row {best // columns + 1}, column {best % columns + 1}:" in text(driver, "#caption")
-    # alpha of the veil in every key's square, away from lines and boxes, and in the last corner of the photo
-    *veil, corner = driver.execute_script(
-        """const { keyGrid: [rows, columns], keyCell } = state.stage, { width, height } = photo;
-        const { data } = photo.getContext("2d").getImageData(0, 0, width, height);
-        const alpha = (x, y) => data[4 * (Math.floor(y) * width + Math.floor(x)) + 3];
-        const keys = Array.from({ length: rows * columns }, (_, m) =>
-          alpha((m % columns + 0.72) * keyCell[1] * width, (Math.floor(m / columns) + 0.28) * keyCell[0] * height));
-        return [...keys, alpha(width - 2, height - 2)]""")  # fmt: skip
-    assert np.argmin(veil) == best
-    assert min(veil) < 90
-    assert np.corrcoef(veil, values)[0, 1] < -0.99  # in proportion: twice the share, twice as far from the veil
-    if kind == "v2":  # 23 x 18 tokens make 5 x 4 keys of 4 x 4: the last rows and columns are in none
-        assert corner > 205
+    for keys in ("2", "r", "3r"):
+        press(driver, keys)
+        values = shown_values(driver)
+        stage, reverse = driver.execute_script("return [state.stage.index, state.reverse]")
+        columns = driver.execute_script("return state.reverse ? state.stage.grid[1] : state.stage.keyGrid[1]")
+        class_tokens = int(kind == "v1" and stage == 2)
+        caption, place = text(driver, "#caption"), 0
+        for n in np.argsort(-values, kind="stable")[:3]:
+            row, column = divmod(n - class_tokens, columns)
+            name = "class token" if n < class_tokens else f"row {row + 1}, column {column + 1}"
+            place = caption.index(f"{name}: {100 * values[n]:.3g}"[:-1], place)
+        assert reverse == ("is read most by" in caption)
+
+
+def test_small_maps_share_one_scale_in_a_block_and_show_an_even_choice_on_it(view):
+    driver = view(address="view=attention&stage=4&query=3,3")
+    probs = [trace_of("shipped")[f"stages.3.blocks.{j}.attn.probs"][0, :, 2 * 7 + 2] for j in (0, 1)]
+    darkest, brightest, maps = driver.execute_script(
+        PIXELS
+        + """const reds = ({ canvas }) => Array.from(pixels(canvas).filter((_, i) => i % 4 === 0));
+        return [DARK[0], LIT[0], multiples.map(reds)]""")  # fmt: skip
+    for j, heads in enumerate(probs):
+        expected = np.concatenate([heads.mean(0, keepdims=True), heads]) / heads.max()
+        shown = (np.array(maps[9 * j : 9 * j + 9], float) - darkest) / (brightest - darkest)
+        np.testing.assert_allclose(shown, expected, atol=0.006)
+        name = driver.find_elements("css selector", ".row-name")[j]
+        assert name.text.split("\n")[1] == f"{100 * heads.max():.1f} %"
+        tick, bar = (name.find_element("css selector", tag).rect for tag in ("b", "i"))
+        assert abs((tick["x"] - bar["x"]) / 64 - 1 / 49 / heads.max()) < 0.02
+
+
+# Views, and the way between them
+
+
+def test_the_views_lead_in_by_clicks_and_out_by_escape(view):
+    from selenium.webdriver import Keys
+
+    driver = view(address="view=overview")
+    assert current(driver) == "overview"
+    way = {"stage": "#pyramid button:nth-child(3)", "block": "#blocks button:nth-child(2)",
+           "attention": "#flow [data-goes]", "formula": "#multiples-note + p [data-goes]"}  # fmt: skip
+    for name, selector in way.items():
+        click(driver, selector)
+        assert current(driver) == name
+        seeing = text(driver, "#seeing").removeprefix("What am I seeing? ").split(" Caution: ")
+        assert len(re.findall(r"[.](?: |$)", seeing[0])) == 2  # two sentences
+        assert (len(seeing) == 2) == (name == "attention")
+    assert text(driver, "#chosen") == "Stage 3 · block 2 · head 1"
+    for name in ("attention", "block", "stage", "overview", "overview"):
+        press(driver, Keys.ESCAPE)
+        assert current(driver) == name
+    for name in ("stage", "block", "attention", "formula", "formula"):
+        press(driver, "i")
+        assert current(driver) == name
+
+
+def current(driver):
+    return driver.find_element("css selector", "#map [aria-current]").get_attribute("data-view")
+
+
+@pytest.mark.parametrize("kind", ["shipped", "v1"])
+def test_the_token_is_followed_through_the_stages(view, kind):
+    driver = view(kind, address="view=overview")
+    point(driver, 0.71, 0.42)
+    for i, label in enumerate(driver.find_elements("css selector", "#pyramid small")):
+        cell = stages_of(kind)[i]["cell"]
+        place = f"row {int(0.42 / cell[0]) + 1}, column {int(0.71 / cell[1]) + 1}"
+        assert label.text == place
+        assert f"in stage {i + 1} {place}" in text(driver, "#caption")
+    click(driver, "#reverse")
+    assert text(driver, "#told") == "The overview shows no attention: go into a stage first."
+
+
+def test_stages_blocks_and_heads_count_from_1_and_code_from_0(view):
+    driver = view(address="view=formula&stage=4&block=2&head=8")
+    crumbs = [one.text.split("\n") for one in driver.find_elements("css selector", "#map > li > button")]
+    assert crumbs[1:4] == [["Stage 4", "stages.3"], ["Block 2", "blocks.1"], ["Attention, head 8", "attn.probs[0, 7]"]]
+    assert text(driver, ".chosen") == "Stage 4 · block 2 · head 8 stages.3.blocks.1"
+
+
+@pytest.mark.parametrize("kind", ["v1", "v2", "linear", "shipped"])
+def test_values_heads_residual_and_lengths_are_the_forward_pass_s(view, kind):
+    driver, trace = view(kind, address="view=formula"), trace_of(kind)
+    for i, stage in enumerate(stages_of(kind)):
+        within = stage["errors"]
+        for block in stage["blocks"]:
+            j = block["index"]
+            name, before = f"stages.{i}.blocks.{j}", f"stages.{i}.blocks.{j - 1}" if j else f"stages.{i}.tokens"
+            x, y, mlp, after = (trace[what][0] for what in (before, f"{name}.attn", f"{name}.mlp", f"{name}.residual1"))
+            probs, v = (trace[f"{name}.attn.{what}"][0].astype(float) for what in ("probs", "v"))
+            for n in (0, len(x) // 3, len(x) - 1):
+                shown = driver.execute_script(
+                    """const [i, j, n] = arguments, stage = page.stages[i], block = stage.blocks[j];
+                    const { merged, y, x, residual1 } = follow(stage, block, n);
+                    return [merged, y, x, residual1, lengthsOf(stage, block, n)].map((values) => Array.from(values))""",
+                    i, j, n)  # fmt: skip
+                lengths = [np.linalg.norm(part[n].astype(float)) for part in (x, y, mlp)]
+                exact = (
+                    np.concatenate([p @ values for p, values in zip(probs[:, n], v, strict=True)]),
+                    y[n],
+                    x[n],
+                    after[n],
+                )
+                limits = [
+                    within["head"],
+                    within["attention"],
+                    within["residual"],
+                    within["attention"] + within["residual"],
+                ]
+                for values, true, limit in zip(shown, (*exact, lengths), [*limits, within["length"]], strict=True):
+                    assert np.abs(np.array(values) - true).max() <= limit + 1e-5
+
+
+def test_the_way_to_the_next_block_is_written_with_the_model_s_numbers(view):
+    driver = view(address="view=formula&stage=2&block=1&head=2&query=14,9")
+    n, attn = 13 * 28 + 8, "stages.1.blocks.0.attn"
+    trace = trace_of("shipped")
+    probs, v = trace[f"{attn}.probs"][0, 1, n].astype(float), trace[f"{attn}.v"][0, 1].astype(float)
+    y, x = trace[attn][0, n], trace["stages.1.tokens"][0, n]
+    top = np.argsort(-probs)[:3]
+    for rank, m in enumerate(top):
+        assert text(driver, f"#weight-{rank}") == f"{'①②③'[rank]} {probs[m]:.4f} ·"
+    read = probs @ v
+    c = int(np.argmax(np.abs(read)))
+    words = text(driver, "#sum-words")
+    assert words.startswith(f"In channel {c + 1}: ")
+    products = words.split(": ")[1].split(" of the other 46 keys = ")
+    assert number(products[1]) == pytest.approx(read[c], abs=6e-4)
+    terms = [part.strip() for part in products[0].split(" + ")]
+    assert [number(factor) for term in terms[:3] for factor in term.split(" · ")] == pytest.approx(
+        [value for m in top for value in (probs[m], v[m, c])], abs=6e-4)  # fmt: skip
+    assert number(terms[3]) == pytest.approx(read[c] - (probs[top] * v[top, c]).sum(), abs=6e-4)
+    c = int(np.argmax(np.abs(y)))
+    assert text(driver, "#y-words").startswith(f"In channel {c + 1}: the sum of 64 products")
+    assert number(text(driver, "#y-words").split("= ")[1].rstrip(".")) == pytest.approx(y[c], abs=6e-4)
+    words = text(driver, "#residual-words")
+    assert words.startswith(f"In channel {c + 1}: ")
+    assert number(words.split(" = ")[1].split(". Lengths")[0]) == pytest.approx(x[c] + y[c], abs=6e-4)
+    assert number(words.split(" make ")[1].rstrip(".")) == pytest.approx(np.linalg.norm(x + y), abs=2e-3)
+    row = rows_of(driver, "#lengths tbody")[2].text.replace("stage 2, block 1", "").split()
+    mlp = trace["stages.1.blocks.0.mlp"][0, n]
+    assert [number(word) for word in row] == pytest.approx([np.linalg.norm(part) for part in (x, y, mlp)], abs=6e-3)
+    for chosen in (
+        "Stage 2 · block 2",
+        "Stage 3 · block 1",
+        "Stage 3 · block 2",
+        "Stage 4 · block 1",
+        "Stage 4 · block 2",
+    ):
+        click(driver, "#next-block")
+        assert text(driver, "#chosen").startswith(chosen)
+    click(driver, "#next-block")
+    assert current(driver) == "overview"
+
+
+def test_before_there_is_a_pointer_nothing_is_under_it(view):
+    driver = view(address="view=formula")
+    assert text(driver, "#arithmetic-subject").startswith("The query in the middle, row 14, column 14, in stage 2")
+    chosen = text(driver, "#chosen")
+    assert chosen.endswith("head 1")
+    assert f"in stage 2, block {chosen.split()[4]}, head 1." in text(driver, "#arithmetic-subject")
+    point(driver, 0.2, 0.2)
+    assert text(driver, "#arithmetic-subject").startswith("The query under the pointer, row 6, column 6")
 
 
 def test_the_class_token_asks_and_is_no_part_of_the_picture(view):
     driver = view("v1")
-    assert not driver.find_element("id", "class-button").is_enabled()
-    press(driver, "3")
+    click(driver, "#class-button")  # a control that cannot be used says why
+    assert text(driver, "#told") == "Only stage 3 has a class token."
+    press(driver, "3bm")
     click(driver, "#class-button")
     assert text(driver, "#caption").startswith("The class token reads most from")
     values = shown_values(driver)
     exact = trace_of("v1")["stages.2.blocks.1.attn.probs"][0, :, 0].mean(0)
     assert np.abs(values - exact).max() < 1e-4
     assert len(values) == 5 * 4 + 1
-    assert driver.find_element("id", "class-token").is_displayed()
-    assert "It keeps" in text(driver, "#class-caption")
     # at last to a stage without a class token, where the place on the photo counts again
     for keys, caption in (("r", "The class token is read most by "), ("rc", "Query row"), ("c2", "Query row")):
         press(driver, keys)
         assert text(driver, "#caption").startswith(caption)
+    enter(driver, "overview")
+    assert "It keeps" in text(driver, "#class-caption")
 
 
 def test_rollout_is_shown_for_every_model(view):
-    driver = view("v2")
+    driver = view("v2", address="view=overview")
     assert "Pyramid rollout" in text(driver, "#rollout-caption")
+    assert "on photos hardly (mean correlations of about" in text(driver, "#rollout-caption")
     assert not any(driver.find_element("id", name).is_displayed() for name in ("class-button", "class-token"))
 
 
 def lacking(monkeypatch, kind, budget):
     """The page of a small model with so little room, and its stages."""
-    monkeypatch.setattr(page_module, "pack", lambda trace, config: pack(trace, config, budget))
+    monkeypatch.setattr(page_module, "pack", lambda trace, model: pack(trace, model, budget))
     page = explore(BALL, model_of(kind))
     return page, data_of(page.html)["stages"]
 
@@ -306,7 +553,9 @@ def test_a_page_that_lacks_something_says_so_and_stays_true(view, monkeypatch):
     page, stages = lacking(monkeypatch, "v2", 9_000)
     driver, trace = view(page), trace_of("v2")
     assert any(stage["stride"] > 1 for stage in stages)
+    press(driver, "m")
     for i, stage in enumerate(stages):
+        enter(driver, "stage")
         press(driver, str(i + 1))
         note = text(driver, "#shapes-note")
         assert ("row and column of queries can be chosen" in note) == (stage["stride"] > 1)
@@ -316,17 +565,18 @@ def test_a_page_that_lacks_something_says_so_and_stays_true(view, monkeypatch):
         query = kept_queries(stage)[n]
         row, column = divmod(query, stage["grid"][1])
         assert text(driver, "#caption").startswith(f"Query row {row + 1}, column {column + 1} ")
-        last = stage["blocks"][-1]["index"]
-        exact = trace[f"stages.{i}.blocks.{last}.attn.probs"][0][:, query].mean(0)
+        shown = driver.execute_script("return state.block.index")
+        exact = trace[f"stages.{i}.blocks.{shown}.attn.probs"][0][:, query].mean(0)
         assert np.abs(shown_values(driver) - exact).max() <= stage["errors"]["probability"] + 1e-6
 
 
 def test_a_stage_with_scores_only_says_so(view, monkeypatch):
     page, stages = lacking(monkeypatch, "v1", 26_000)
     first = [stage["onlyScores"] for stage in stages].index(True)
-    driver = view(page)
-    press(driver, str(first + 1))
+    driver = view(page, address=f"view=formula&stage={first + 1}")
     assert "has its scores on this page, but not the q and k" in text(driver, "#product-channels")
+    assert "values, Wᴼ and the residual stream of this stage are not on this page" in text(driver, "#onward-note")
+    assert not driver.find_element("id", "onward").is_displayed()
     assert "8, scores" in text(driver, "#errors")
     point(driver, 0.5, 0.5, press_too=True)
     assert number(rows_of(driver, "#contributions tfoot")[1].text.split()[-1]) == 1
@@ -334,7 +584,9 @@ def test_a_stage_with_scores_only_says_so(view, monkeypatch):
 
 def test_a_regression_s_answer_is_its_value(view):
     model = model_of("v2")
-    driver = view(explore(BALL, replace(model, config=replace(model.config, problem_type="regression"))))
+    driver = view(
+        explore(BALL, replace(model, config=replace(model.config, problem_type="regression"))), address="view=overview"
+    )
     best = data_of(driver.page_source)["predictions"][0]
     assert best["value"] == best["logit"]
     first = rows_of(driver, "#predictions tbody")[0].text
