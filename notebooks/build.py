@@ -37,6 +37,8 @@ EPILOG = """examples:
   python notebooks/build.py 4          that one
   python notebooks/build.py --student my_class
                                        none; what a class gets into the folder my_class: classroom.py
+  python notebooks/build.py --site site
+                                       none; the static site into the folder site, from the notebooks as they are stored
   jupytext --to py:percent notebooks/04_what_the_heads_look_at.ipynb -o notebooks/source/04_what_the_heads_look_at.py
                                        the other way: what you changed in Jupyter becomes the source
 
@@ -160,6 +162,19 @@ def write_class(folder, chosen):
             shutil.copy(file, temporary)
 
 
+def write_site(folder):
+    """The static site, whole or not at all: website.py."""
+    import website
+
+    from pvt_numpy.system.cli import printable
+    from pvt_numpy.system.files import atomic_folder
+
+    with atomic_folder(folder) as temporary:
+        website.build(temporary)
+    files = [path.stat().st_size for path in Path(folder).rglob("*") if path.is_file()]
+    print(f"{printable(folder)}: {len(files)} files, {sum(files) / 1e6:.1f} MB; open index.html in a browser")
+
+
 def main(argv=None):
     """The script. A notebook is replaced whole or not at all."""
     from pvt_numpy.system.cli import whole_number
@@ -171,10 +186,16 @@ def main(argv=None):
     )  # fmt: skip
     parser.add_argument("numbers", nargs="*", type=whole_number(0, len(sources()) - 1), metavar="NUMBER",
                         help=f"which notebooks, from 0 to {len(sources()) - 1} (default: all)")  # fmt: skip
-    parser.add_argument("--student", nargs="?", const="student", metavar="DIR",
-                        help="instead, write what students get, without solutions and outputs, into this new or empty "
-                             "folder (default: student)")  # fmt: skip
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--student", nargs="?", const="student", metavar="DIR",
+                         help="instead, write what students get, without solutions and outputs, into this new or empty "
+                              "folder (default: student)")  # fmt: skip
+    instead.add_argument("--site", metavar="DIR", help="instead, write the static site into this new or empty folder")
     options = parser.parse_args(argv)
+    if options.site is not None:
+        if options.numbers:
+            parser.error("--site: found a notebook's number too; expected one or the other")
+        return write_site(options.site)
     chosen = [sources()[number] for number in options.numbers or range(len(sources()))]
     if options.student is not None:
         return write_class(options.student, chosen)
