@@ -5,7 +5,7 @@ notebook or a source file that a page links becomes a page too, and a picture is
 outputs that they are stored with; the explorer's pages are made anew.
 
 A page loads nothing from elsewhere and runs no script but the explorer's own: formulas become MathML, which browsers
-draw by themselves, and every link is relative. Needs nbconvert, which comes with jupyter, and latex2mathml.
+draw by themselves, and every link is relative. Needs nbconvert, which comes with jupyter, and math-core.
 """
 
 import os
@@ -15,7 +15,7 @@ from pathlib import Path, PurePath
 from urllib.parse import quote, unquote
 
 import nbformat
-from latex2mathml.converter import convert
+from math_core import LatexError, LatexToMathML
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from pygments import highlight
@@ -30,6 +30,7 @@ from pvt_numpy.system.paths import SHIPPED_MODELS
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 README, LESSONS, GLOSSARY = ROOT / "README.md", HERE / "README.md", HERE / "glossary.md"
+FORMULAS = LatexToMathML(fancy_error=False)
 PICTURES = (".jpg", ".png", ".svg")
 POLICY = "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'"
 PAGE = """<!DOCTYPE html>
@@ -180,11 +181,15 @@ class Renderer(IPythonRenderer):
         self.linked.append(target)
         return relative(address(target), self.page) + hash_ + place
 
-    def inline_math(self, body):
-        return convert(body)
+    def inline_math(self, body, block=False):
+        try:
+            return FORMULAS.convert_with_local_state(body, displaystyle=block)
+        except LatexError as error:
+            expected = f"LaTeX that math-core knows ({error})"
+            raise wrong(self.source.relative_to(ROOT), f"the formula {body}", expected) from error
 
     def block_math(self, body):
-        return f'<div class="wide" tabindex="0">{convert(body.strip(), display="block")}</div>'
+        return f'<div class="wide" tabindex="0">{self.inline_math(body, block=True)}</div>'
 
 
 def markdown(text, renderer):
@@ -196,9 +201,7 @@ def notebook(path, renderer):
     """HTML of a notebook's cells and of what they show."""
     exporter = HTMLExporter(template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True)
     exporter.register_filter("markdown2html", lambda text: markdown(text, renderer))
-    exporter.register_filter(
-        "clean_html", lambda html: html
-    )  # the notebooks are ours, and a page may run no script anyway
+    exporter.register_filter("clean_html", lambda html: html)  # the notebooks are ours, and pages run no script
     return exporter.from_filename(str(path))[0]
 
 

@@ -21,7 +21,7 @@ LARGEST_SIDE = 4096  # pixels, of the picture that the model reads
 LONGEST_LINE = 4000  # characters of an error
 STOPPED = "every command: 130 stopped with Ctrl-C; 143 by SIGTERM; 141 the reader of what it prints has left"
 # which extra of pyproject.toml holds a package that not every command needs
-EXTRAS = {"huggingface_hub": "hub", "latex2mathml": "site", "matplotlib": "plots", "torch": "torch",
+EXTRAS = {"huggingface_hub": "hub", "math_core": "site", "matplotlib": "plots", "torch": "torch",
           "transformers": "torch"}  # fmt: skip
 
 
