@@ -164,12 +164,12 @@ def write_class(folder, chosen):
 
 def write_site(folder):
     """The static site, whole or not at all: website.py."""
-    import website
-
     from pvt_numpy.system.cli import printable
     from pvt_numpy.system.files import atomic_folder
 
     with atomic_folder(folder) as temporary:
+        import website
+
         website.build(temporary)
     files = [path.stat().st_size for path in Path(folder).rglob("*") if path.is_file()]
     print(f"{printable(folder)}: {len(files)} files, {sum(files) / 1e6:.1f} MB; open index.html in a browser")

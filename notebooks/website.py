@@ -18,6 +18,7 @@ import nbformat
 from math_core import LatexError, LatexToMathML
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from nbconvert.preprocessors import ExtractOutputPreprocessor
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import TextLexer, get_lexer_for_filename
@@ -80,7 +81,7 @@ def build(folder):
             (folder / page).parent.mkdir(parents=True, exist_ok=True)
             (folder / page).write_bytes(path.read_bytes())
         elif path.suffix == ".ipynb":
-            write(folder, page, notebook(path, Renderer(path, page, linked)))
+            write(folder, page, notebook(path, Renderer(path, page, linked), folder / page.parent))
         elif path.suffix == ".md":
             write(folder, page, markdown(path.read_text(encoding="utf-8"), Renderer(path, page, linked)))
         else:
@@ -98,7 +99,7 @@ def address(path):
 
 def relative(page, start):
     """The link from one page of the site to another."""
-    return quote(Path(os.path.relpath(page, PurePath(start).parent)).as_posix())
+    return quote(Path(os.path.relpath(page, PurePath(start).parent)).as_posix(), safe="/#")
 
 
 def write(folder, page, body):
@@ -197,12 +198,18 @@ def markdown(text, renderer):
     return MarkdownWithMath(renderer=renderer).render(text)
 
 
-def notebook(path, renderer):
-    """HTML of a notebook's cells and of what they show."""
-    exporter = HTMLExporter(template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True)
+def notebook(path, renderer, folder):
+    """HTML of a notebook's cells and of what they show; the pictures go into a folder of its name."""
+    exporter = HTMLExporter(template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True,
+                            preprocessors=[ExtractOutputPreprocessor])  # fmt: skip
     exporter.register_filter("markdown2html", lambda text: markdown(text, renderer))
     exporter.register_filter("clean_html", lambda html: html)  # the notebooks are ours, and pages run no script
-    return exporter.from_filename(str(path))[0]
+    names = {"unique_key": path.stem, "output_files_dir": path.stem}
+    html, resources = exporter.from_filename(str(path), names)
+    (folder / path.stem).mkdir(parents=True, exist_ok=True)
+    for name, content in resources["outputs"].items():
+        (folder / name).write_bytes(content)
+    return html
 
 
 def source(path):

@@ -20,7 +20,7 @@ SHA512 = "FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuF
 
 @pytest.fixture(scope="session")
 def axe(request):
-    """axe(driver): a line for each violation on the page that the browser shows."""
+    """axe(driver): a line for each violation on the page that the browser shows, `without` what a selector finds."""
     folder = request.config.cache.mkdir("axe-core")
     package = folder / f"axe-core-{VERSION}.tgz"
     if not package.exists():
@@ -33,9 +33,10 @@ def axe(request):
     with tarfile.open(package) as files:
         script = files.extractfile("package/axe.min.js").read().decode()
 
-    def violations(driver):
+    def violations(driver, without=None):
         driver.execute_script(script)
-        found = driver.execute_async_script("axe.run().then(arguments[0])")["violations"]
+        where = {"exclude": [without]} if without else {}
+        found = driver.execute_async_script("axe.run(arguments[0]).then(arguments[1])", where)["violations"]
         return [f"{one['id']}: {one['help']}: {node['html'][:200]}" for one in found for node in one["nodes"]]
 
     return violations

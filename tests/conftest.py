@@ -11,6 +11,7 @@ import warnings
 
 import pytest
 
+from tests.axe import axe  # noqa: F401 - a fixture
 from tests.processes import do_without
 
 # One thread for NumPy's matrix products, unless asked otherwise: those of the tests are small, and two threads that
@@ -47,6 +48,15 @@ def way(request):
 
         with pvt_numpy.plain():
             yield "formulas"
+
+
+@pytest.fixture(scope="session")
+def chrome():
+    """A browser for the tests marked `browser`."""
+    from tests.explorer import browser
+
+    with browser.start() as driver:
+        yield driver
 
 
 def pytest_runtest_setup(item):

@@ -6,13 +6,6 @@ from . import browser
 from .explorer_pages import page_of
 
 
-@pytest.fixture(scope="session")
-def chrome():
-    """A browser for the tests marked `browser`."""
-    with browser.start() as driver:
-        yield driver
-
-
 @pytest.fixture
 def view(chrome, tmp_path):
     """Opens a page of the explorer: view("shipped"), view("v1"), or view(page) for one of the test's own."""
