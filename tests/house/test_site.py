@@ -85,7 +85,7 @@ def test_the_site_is_small_and_has_what_it_should(site):
     assert set(map(Path, wanted)) <= set(files)
     home = Page(site / "index.html")
     first_screen, rest = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## Start\n")
-    for word in re.findall(r"\w{4,}", re.sub(r"\(.*?\)|!\[.*?\]", "", first_screen)):
+    for word in re.findall(r"\w{4,}", re.sub(r"```.*?```|\(.*?\)|!\[.*?\]", "", first_screen, flags=re.DOTALL)):
         assert word in home.text
     assert "The line above ends with" in rest
     assert "The line above ends with" not in home.text
