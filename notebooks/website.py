@@ -32,6 +32,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 README, LESSONS, GLOSSARY = ROOT / "README.md", HERE / "README.md", HERE / "glossary.md"
 FORMULAS = LatexToMathML(fancy_error=False)
+BACK = '<p class="source"><a href="../index.html">pvt_numpy</a>'
 PICTURES = (".jpg", ".png", ".svg")
 POLICY = "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'"
 PAGE = """<!DOCTYPE html>
@@ -63,7 +64,8 @@ def build(folder):
     for picture in sorted(HERE.glob("*.jpg")):
         for name, model in SHIPPED_MODELS.items():
             explorers.append((f"{picture.name}, read by {name}", f"explorer/{picture.stem}-{name}.html"))
-            explore(picture, model, folder / explorers[-1][1])
+            html = explore(picture, model).html.replace('<p class="source">', f"{BACK} · ", 1)
+            (folder / explorers[-1][1]).write_text(html, encoding="utf-8")
     notebooks = sorted(HERE.glob("*.ipynb"))
     linked = [README, LESSONS, *sorted(HERE.rglob("*.md")), *notebooks]  # grows while links are met
     home = PurePath("index.html")

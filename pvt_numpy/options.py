@@ -15,17 +15,19 @@ from .system.memory import check_memory
 from .system.paths import SHIPPED
 
 
-def add_model_options(parser, positional=False, required=False):
+def add_model_options(parser, positional=False, required=False, several=False):
     """--model and what goes with it, which every command that loads a model has; positional: the model is also what
-    stands without an option's name. Returns the group of the ways to name a model, of which one may be used."""
+    stands without an option's name; several: it may be given again, and the option is a list. Returns the group of the
+    ways to name a model, of which one may be used."""
     one_of = parser.add_mutually_exclusive_group(required=required)
     if positional:
         one_of.add_argument("model", metavar="SOURCE", nargs="?", default=argparse.SUPPRESS,
                             help="the same as --model SOURCE")  # fmt: skip
     one_of.add_argument(
-        "--model", metavar="SOURCE",
+        "--model", metavar="SOURCE", action="append" if several else "store",
         help="a checkpoint file, a Hugging Face or timm folder, a model's name (pvt_tiny; classify --list-models "
-             "shows all) or a Hub id" + "; by default pvt_v2_b0_imagenette, which ships" * (not required),
+             "shows all) or a Hub id" + "; by default pvt_v2_b0_imagenette, which ships" * (not required)
+             + "; may be given several times" * several,
     )  # fmt: skip
     parser.add_argument("--local-files-only", action="store_true", help="never download")
     parser.add_argument("--weights", choices=("raw", "ema"), help="of a training checkpoint that keeps both, the last "

@@ -261,6 +261,7 @@ function show(data) {
 function choosePicture(number) {
   if (number === state.picture) return Promise.resolve();
   state.picture = number;
+  find("#pictures").value = number;
   return show(pictures[number - 1]);
 }
 
@@ -276,12 +277,22 @@ function followAddress() {
   });
 }
 
+/* The list of the page's pictures, if there are several, with the model's name if there are several of these. */
+function buildChooser() {
+  const names = new Set(pictures.map(({ model }) => model.name));
+  find("#chooser").hidden = pictures.length === 1;
+  find("#pictures").replaceChildren(...pictures.map(({ file, model }, i) =>
+    element("option", { value: i + 1 }, `${i + 1} · ${file}${names.size > 1 ? `, read by ${model.name}` : ""}`)));
+  find("#pictures").addEventListener("change", (event) => choosePicture(Number(event.target.value)));
+}
+
 const pictures = [].concat(JSON.parse(document.getElementById("data").textContent)).map(prepare);
 
 function start() {
   photo.setAttribute("aria-label", "Picture: move with the arrow keys to choose a query token, Enter pins it");
   paintLegend(find("#legend-bar"), state.dim);
   if (matchMedia("(max-width: 700px)").matches) find("#keys-help").open = false;
+  buildChooser();
   buildContributions((i) => { state.key = listedKeys[i]; request(); });
   followAddress().then(() => {
     listen();

@@ -31,7 +31,8 @@ function showPredictions() {
     return element("tr", {}, element("td", {}, prediction.label), element("td", {}, signed(prediction.logit.toFixed(3))),
       element("td", {}, answerOf(prediction)), element("td", { class: "bar" }, bar));
   });
-  if (rows.length && "value" in page.predictions[0]) find("#predictions thead th:last-child").textContent = "value";
+  const values = rows.length && "value" in page.predictions[0];
+  find("#predictions thead th:last-child").textContent = values ? "value" : "probability";
   find("#predictions tbody").replaceChildren(...rows);
   find("#predictions").hidden = !rows.length;
   find("#predictions-note").textContent = rows.length

@@ -1,4 +1,4 @@
-"""`explore`: one picture and one model in, one HTML page out, with the facts put into the template.
+"""`explore`: pictures and models in, one HTML page out, with the facts put into the template.
 
 Nothing that comes from outside (a file's name, a label, a model's origin) reaches the page as HTML: all of it goes
 through one JSON block in which no `<` survives, and the page's code puts it in place as text.
@@ -56,29 +56,64 @@ class Page:
 def explore(image, model=None, path=None, *, size=None, name=None, source=None):
     """A `Page` on what the tokens of `image` attend to, in every head of every block.
 
-    image  a path, a binary file, a Pillow image or an array
-    model  a `Model`, or what `load_model` takes; None: the model that ships
+    Lists of pictures and models make one page, on which the reader chooses among all pairs of them.
+
+    image  a path, a binary file, a Pillow image or an array; or a list of them
+    model  a `Model`, or what `load_model` takes; or a list of them; None: the model that ships
     path   where to write the page; None: nowhere
     size   pixels on a side (at most 512), or (height, width), instead of the recipe's own; a crop keeps its proportion
     name   to show for the picture; None: the file's
     source what `--model` is called in the line of Python that draws a view again; None: as `model` or its origin says
+           name and source are lists too if there are several
     """
+    images, models = listed("image", image), listed("model", model)
+    names, sources = one_each("name", name, images, "picture"), one_each("source", source, models, "model")
     if path is not None:
-        check_writable(path, image if isinstance(image, str | os.PathLike) else None)
-    if not isinstance(model, Model):
-        source, model = source or model, load_model(model)
-    if name is None:
-        given = getattr(image, "name", image)  # of a path or a file, its name; else only a text says one
-        name = Path(given).name if isinstance(given, str) else "picture"
-    name = name.encode("utf-8", "replace").decode()  # a file's name may hold bytes that are no text
-    page = Page(name, build(image, model, name, size, source))
+        check_writable(path, *(one for one in images if isinstance(one, str | os.PathLike)))
+    names = [name_of(one) if name is None else readable(name) for one, name in zip(images, names, strict=True)]
+    facts = []
+    for model, source in zip(models, sources, strict=True):
+        if not isinstance(model, Model):
+            source, model = source or model, load_model(model)
+        facts += [facts_of(image, model, name, size, source) for image, name in zip(images, names, strict=True)]
+    name = names[0] + (f" and {len(facts) - 1} more" if len(facts) > 1 else "")
+    page = Page(name, insert(name, facts if len(facts) > 1 else facts[0]))
     if path is not None:
         page.save(path)
     return page
 
 
-def build(image, model, name, size=None, source=None):
-    """The page as text; the arguments are those of `explore`, the model loaded and the name known."""
+def listed(name, given):
+    """What is given, as a list of at least one."""
+    if not isinstance(given, list | tuple):
+        return [given]
+    if not given:
+        raise wrong(name, "an empty list", "at least one")
+    return given
+
+
+def one_each(name, given, these, what):
+    """What is given, as a list as long as `these`: one for each, or the same for all."""
+    if not isinstance(given, list | tuple):
+        return [given] * len(these)
+    if len(given) != len(these):
+        raise wrong(name, len(given), f"{len(these)}, one for each {what}")
+    return given
+
+
+def name_of(image):
+    """What a picture is called: the name of a path or of a file; else only a text says one."""
+    given = getattr(image, "name", image)
+    return readable(Path(given).name if isinstance(given, str) else "picture")
+
+
+def readable(name):
+    """A file's name may hold bytes that are no text."""
+    return name.encode("utf-8", "replace").decode()
+
+
+def facts_of(image, model, name, size=None, source=None):
+    """What the page knows of one picture and one model; the arguments are those of `explore`, model and name known."""
     if model.config.num_channels not in PICTURE_CHANNELS:
         name = model.origin.get("source", "the model")
         raise wrong(name, f"a model of {model.config.num_channels} channels", "1, 3 or 4, which can be shown")
@@ -90,7 +125,7 @@ def build(image, model, name, size=None, source=None):
         raise wrong(name, f"{W} x {H} pixels for the model", f"at most {LARGEST_INPUT} on a side (give a size)")
     logits, trace = observe(model, pixel_values, name, WANTED)
     uri, width, height, squashed = shown_picture(picture, recipe, H, W)
-    return insert(name, {
+    return {
         "file": name,
         "picture": {"src": uri, "width": width, "height": height, "squashed": squashed},
         "input": [H, W],
@@ -98,7 +133,7 @@ def build(image, model, name, size=None, source=None):
         "predictions": predictions(logits[0], model),
         "stages": [stage | geometry(model.config, i, (H, W)) for i, stage in enumerate(pack(trace, model))],
         "rollout": [packed_map(share) for share in pyramid_rollout(trace, model.config)],
-    })  # fmt: skip
+    }
 
 
 def geometry(config, i, input_hw):
@@ -158,7 +193,7 @@ def packed_map(share):
 
 
 def insert(name, facts):
-    """The template with style, scripts and data in place."""
+    """The template with style, scripts and data in place; `facts` of one picture, or a list of several."""
     parts = {
         "title": escape(name),
         "style": (EXPLORER / "style.css").read_text(encoding="utf-8"),

@@ -18,7 +18,10 @@ from tests.processes import BALL, command, run
     ({"size": 22.4}, "image size: found 22.4; expected n, (height, width)"),
     ({"size": 20}, "found 20 x 20 pixels for the model; expected at least 29 x 29"),
     ({"image": "nowhere.jpg"}, "nowhere.jpg: found no such file"),
-    ({"image": [BALL, BALL]}, "image: found several pictures; expected one")])  # fmt: skip
+    ({"image": [[BALL, BALL]]}, "image: found several pictures; expected one"),
+    ({"image": []}, "image: found an empty list; expected at least one"),
+    ({"model": ()}, "model: found an empty list; expected at least one"),
+    ({"image": [BALL, "nowhere.jpg"]}, "nowhere.jpg: found no such file")])  # fmt: skip
 def test_mistakes_are_named(arguments, words):
     with pytest.raises((ValueError, FileNotFoundError), match=re.escape(words)):
         explore(**{"image": BALL, "model": model_of("shipped")} | arguments)

@@ -83,6 +83,7 @@ def test_the_site_is_small_and_has_what_it_should(site):
     wanted += [f"notebooks/{path.stem}.html" for path in NOTEBOOKS]
     wanted += [path.relative_to(ROOT).with_suffix(".html") for path in ROOT.glob("notebooks/*.md")]
     assert set(map(Path, wanted)) <= set(files)
+    assert all("../index.html" in Page(site / explorer).addresses for explorer in EXPLORERS)
     home = Page(site / "index.html")
     first_screen, rest = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## Start\n")
     for word in re.findall(r"\w{4,}", re.sub(r"```.*?```|\(.*?\)|!\[.*?\]", "", first_screen, flags=re.DOTALL)):
