@@ -10,6 +10,7 @@ draw by themselves, and every link is relative. Needs nbconvert, which comes wit
 
 import os
 import re
+from collections import Counter
 from html import escape, unescape
 from pathlib import Path, PurePath
 from urllib.parse import quote, unquote
@@ -131,12 +132,14 @@ def items(title, links):
     return f'<h2 id="{anchor(title)}">{title}</h2>\n<ul>\n{listed}\n</ul>\n'
 
 
-def anchor(heading):
-    """A heading's name in links, as repository pages make it.
+def anchor(heading, notebook=False):
+    """A heading's name in links: as repository pages make it, or as Jupyter does.
 
-    >>> anchor("What does `R` do, here?")
-    'what-does-r-do-here'
+    >>> anchor("What does R do, here?"), anchor("What does R do, here?", notebook=True)
+    ('what-does-r-do-here', 'What-does-R-do,-here?')
     """
+    if notebook:
+        return heading.replace(" ", "-")
     return re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-")
 
 
@@ -155,14 +158,14 @@ class Renderer(IPythonRenderer):
 
     def __init__(self, source, page, linked):
         super().__init__(escape=False)
-        self.source, self.page, self.linked, self.anchors = source, page, linked, set()
+        self.source, self.page, self.linked, self.anchors = source, page, linked, Counter()
 
     def heading(self, text, level, **_):
-        name = anchor(unescape(plain(text)))
-        if name in self.anchors:
-            name += f"-{len(self.anchors)}"
-        self.anchors.add(name)
-        return f'<h{level} id="{name}">{text}</h{level}>\n'
+        name = anchor(unescape(plain(text)), self.source.suffix == ".ipynb")
+        self.anchors[name] += 1
+        if (times := self.anchors[name]) > 1:
+            name += f"-{times - 1}"
+        return f'<h{level} id="{escape(name)}">{text}</h{level}>\n'
 
     def link(self, text, url, title=None):
         if "://" in url:  # another's: said, but no link
@@ -182,7 +185,7 @@ class Renderer(IPythonRenderer):
         if not target.is_file():
             raise wrong(self.source.relative_to(ROOT), f"a link to {url}", "one to a file that is there")
         self.linked.append(target)
-        return relative(address(target), self.page) + hash_ + place
+        return relative(address(target), self.page) + hash_ + escape(place)
 
     def inline_math(self, body, block=False):
         try:
