@@ -573,7 +573,7 @@ for name, state in (("careless", careless), ("careful", training)):
     print(f"{name:8} a logit varies from picture to picture by {logits.std(axis=0).mean():.3f}")
 
 # %% [markdown]
-# The loss comes to rest a little above $\log 6 = 1.79$, and whatever the picture, the answer is the same. That is the worst of it: if the tokens do not tell pictures apart any more, there is little gradient that would lead back.
+# The loss stays a little above $\log 6 = 1.79$, and the answer is nearly the same whatever the picture. That is the worst of it: if the tokens do not tell pictures apart any more, there is little gradient that would lead back.
 #
 # So no single step may lead far. The authors kept drop path off during the first 100 epochs of Medium and Large, for with it these did not converge ([their answer](https://github.com/whai362/PVT/issues/2)), and their code today clips the gradients of both. A longer warm-up and a lower learning rate help likewise.
 # This package's loop stops if the loss is several times that of guessing and rises. A fall to guessing and no further is for you to see in the log.
