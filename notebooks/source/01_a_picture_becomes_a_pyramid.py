@@ -36,7 +36,7 @@ print(model.labels)
 # %% [markdown]
 # ## From picture to numbers
 #
-# A network expects an array of a known size, with numbers of a known range. The model's *recipe* says which: resize to 224 × 224, divide by 255, subtract each colour's mean, divide by its standard deviation (both measured on ImageNet).
+# A network expects an array of a known size, with numbers of a known range. The model's *[recipe](glossary.md#recipe)* says which: resize to 224 × 224, divide by 255, subtract each colour's mean, divide by its standard deviation (both measured on ImageNet).
 
 
 # %%
@@ -57,7 +57,7 @@ print(f"from {x.min():.2f} to {x.max():.2f}, mean {x.mean():.2f}")
 # %% [markdown]
 # ## The answer
 #
-# `forward` takes pixels, parameters and configuration. If you give it a dict as `trace`, it leaves every intermediate result there. The ten *logits* become probabilities by the softmax, $p_k = e^{z_k} / \sum_j e^{z_j}$, as one label is true. (`answers` asks the configuration: if several may be, each logit has a sigmoid of its own, and a regression's is the answer itself.)
+# `forward` takes pixels, parameters and configuration. If you give it a dict as `trace`, it leaves every intermediate result there. The ten *[logits](glossary.md#logit)* become probabilities by the [softmax](glossary.md#softmax), $p_k = e^{z_k} / \sum_j e^{z_j}$, as one label is true. (`answers` asks the configuration: if several may be, each logit has a sigmoid of its own, and a regression's is the answer itself.)
 
 # %%
 trace = {}
@@ -70,13 +70,13 @@ for k in np.argsort(-probabilities)[:5]:
 # %% [markdown]
 # ## The pyramid
 #
-# What happened on the way? The picture went through four stages, each of which makes fewer and wider tokens:
+# What happened on the way? The picture went through four [stages](glossary.md#stage), each of which makes fewer and wider [tokens](glossary.md#token):
 
 # %%
 plots.architecture(shapes(config), config)
 
 # %% [markdown]
-# Here is the picture with the four stages, once to scale (a token drawn as wide as a pixel of the picture) and once enlarged. A map has 32 to 256 channels; the colours show its three strongest directions (principal components), so *tokens of similar colour have similar features*. Colours of different stages cannot be compared.
+# Here is the picture with the four stages, once to scale (a token drawn as wide as a pixel of the picture) and once enlarged. A map has 32 to 256 [channels](glossary.md#channel); the colours show its three strongest directions (principal components), so *tokens of similar colour have similar features*. Colours of different stages cannot be compared.
 
 # %%
 picture = plots.photo_of(x, **model.preprocessing)
@@ -100,18 +100,18 @@ for i, features in enumerate(maps):
 print(f"the picture itself has {x.size} numbers")
 
 # %% [markdown]
-# The Vision Transformer (ViT), which came before, keeps a single grid of $14 \times 14$ tokens from the first layer to the last. That is enough to name a picture. To *find* things in it, object detection and segmentation need a fine map, and networks for them expect what convolutional networks have always given: maps at strides (pixels per token) of 4, 8, 16 and 32.
+# The Vision Transformer (ViT), which came before, keeps a single [grid](glossary.md#grid) of $14 \times 14$ tokens from the first layer to the last. That is enough to name a picture. To *find* things in it, object detection and segmentation need a fine map, and networks for them expect what convolutional networks have always given: maps at [strides](glossary.md#stride) (pixels per token) of 4, 8, 16 and 32.
 # PVT gives these (PVT, section "Feature Pyramid for Transformer"), so that it can replace a ResNet in such a system without other changes.
 #
-# A fine map has many tokens, and attention between $N$ tokens costs $N^2$. How PVT affords $56 \times 56 = 3136$ tokens is the subject of notebook 3.
+# A fine map has many tokens, and [attention](glossary.md#attention) between $N$ tokens costs $N^2$. How PVT affords $56 \times 56 = 3136$ tokens is the subject of notebook 3.
 
 # %% [markdown]
 # ## Inside one stage
 #
 # All four stages have the same two parts:
 #
-# 1. a **patch embedding** makes a coarser grid of wider tokens (notebook 2);
-# 2. a few **Transformer blocks** let the tokens exchange information; each block adds the result of attention to its input, and then the result of an MLP:
+# 1. a **[patch embedding](glossary.md#patch-embedding)** makes a coarser grid of wider tokens (notebook 2);
+# 2. a few **Transformer [blocks](glossary.md#block)** let the tokens exchange information; each block adds the result of attention to its input, and then the result of an [MLP](glossary.md#mlp):
 #
 # $$y = x + \mathrm{Attention}(\mathrm{LN}(x)), \qquad x' = y + \mathrm{MLP}(\mathrm{LN}(y)).$$
 #
@@ -187,7 +187,7 @@ plots.pyramid(plots.photo_of(wide, **recipe), pvt_numpy.pyramid(wide, params, co
 # %% [markdown]
 # ## The last step, by hand
 #
-# From the last map to ten logits: the mean over all 49 tokens, then one linear layer, $z = W^\mathrm{head}\, \bar x + b$. With loops:
+# From the last map to ten logits: the mean over all 49 tokens, then one [linear layer](glossary.md#linear-layer), $z = W^\mathrm{head}\, \bar x + b$. With loops:
 
 
 # %%
@@ -290,7 +290,7 @@ practice.check(upside_down, "1.2")
 # </details>
 
 # %% [markdown]
-# **3.** How many scores would one full attention table of stage 1 hold, for a picture of 1024 × 1024 pixels?
+# **3.** How many [scores](glossary.md#score) would one full attention table of stage 1 hold, for a picture of 1024 × 1024 pixels?
 #
 # <details><summary>Hint</summary>
 #

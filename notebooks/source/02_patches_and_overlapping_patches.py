@@ -36,7 +36,7 @@ pixels.shape
 # %% [markdown]
 # ## v1: squares
 #
-# PVT v1 cuts the picture into squares of $4 \times 4$ pixels. A square has $4 \cdot 4 \cdot 3 = 48$ numbers; written as one row and multiplied by a learned matrix $W^E$ it becomes a token of $C$ numbers, which a layer norm brings to mean 0 and variance 1:
+# PVT v1 cuts the picture into squares of $4 \times 4$ pixels. A square has $4 \cdot 4 \cdot 3 = 48$ numbers; written as one row and multiplied by a learned matrix $W^E$ it becomes a [token](glossary.md#token) of $C$ numbers, which a [layer norm](glossary.md#layer-norm) brings to mean 0 and variance 1:
 #
 # $$t = \mathrm{LN}\big(\mathrm{flatten}(\text{patch})\, W^E + b\big), \qquad W^E \in \mathbb{R}^{48 \times C}.$$
 #
@@ -93,21 +93,21 @@ v1_tokens, grid = patch_embed(pixels, v1, unit, stride=4, eps=1e-6)
 print("package:", v1_tokens.shape, "on a grid of", grid)
 
 # %% [markdown]
-# The second line is the point: a convolution whose stride is its kernel's size *is* the linear layer on flattened patches. (The weights here are random: the shipped model is a v2.)
+# The second line is the point: a [convolution](glossary.md#convolution) whose [stride](glossary.md#stride) is its [kernel](glossary.md#kernel)'s size *is* the [linear layer](glossary.md#linear-layer) on flattened [patches](glossary.md#patch). (The weights here are random: the shipped model is a v2.)
 #
 # ## v2: squares that overlap
 #
-# If something in the picture crosses the border between two patches, its halves end up in two tokens that know nothing of each other. PVT v2 makes patches larger than the step between them. Its section on overlapping patch embedding takes
+# If something in the picture crosses the border between two patches, its halves end up in two tokens that know nothing of each other. PVT v2 makes patches larger than the step between them. Its section on [overlapping patch embedding](glossary.md#overlapping-patch-embedding) takes
 #
 # $$\text{kernel} = 2 \cdot \text{stride} - 1, \qquad \text{padding} = \text{stride} - 1 .$$
 #
-# So $7 \times 7$ with stride 4 at the entrance, $3 \times 3$ with stride 2 between the stages. Blue: one token's patch. Orange: its right neighbour's. White dots: the middles of all patches.
+# So $7 \times 7$ with stride 4 at the entrance, $3 \times 3$ with stride 2 between the [stages](glossary.md#stage). Blue: one token's patch. Orange: its right neighbour's. White dots: the middles of all patches.
 
 # %%
 plots.patches(picture, {"v1": VARIANTS["pvt_tiny"], "v2": config}, pixel=PIXEL)
 
 # %% [markdown]
-# The loops above already take a stride and a padding, so they do this, too. Vectorised, a view shows every $7 \times 7$ window without copying a number; then again one matrix product:
+# The loops above already take a stride and a [padding](glossary.md#padding), so they do this, too. Vectorised, a view shows every $7 \times 7$ window without copying a number; then again one matrix product:
 
 # %%
 v2 = model.params["stages"][0]["patch_embed"]["proj"]
@@ -152,7 +152,7 @@ print(f"that is {embed / total:.0%}")
 # %% [markdown]
 # ## What the kernels look for
 #
-# The 32 kernels of the shipped model, as pictures. It was trained for an hour and a half on a small data set, so they are noisy; still, some respond to a colour, some to a bright or dark spot, some to an edge. The numbers are those of the channels and count from 0.
+# The 32 kernels of the shipped model, as pictures. It was trained for an hour and a half on a small data set, so they are noisy; still, some respond to a colour, some to a bright or dark spot, some to an edge. The numbers are those of the [channels](glossary.md#channel) and count from 0.
 
 # %%
 plots.kernels(v2["weight"])
@@ -198,7 +198,7 @@ for by in (1, 2, 3):
 # %% [markdown]
 # ## The edge
 #
-# v1 does not pad. Rows and columns that do not fill a patch are *dropped*, and this happens at every stage. v2 pads by half a patch, so every pixel is in some patch and a grid has $\lceil \text{rows} / \text{stride} \rceil$ rows.
+# v1 does not pad. Rows and columns that do not fill a patch are *dropped*, and this happens at every stage. v2 pads by half a patch, so every pixel is in some patch and a [grid](glossary.md#grid) has $\lceil \text{rows} / \text{stride} \rceil$ rows.
 
 # %% [markdown] tags=["predict"]
 # **Predict first.** A picture of 255 × 255 pixels. How many rows of it does v1's last stage know nothing of: none, some three, or some thirty?
@@ -230,7 +230,7 @@ print(below.shape, "->", tokens_1.shape, "on", grid_1)
 # ## Exercises
 
 # %% [markdown]
-# **1.** In the figure with the frames, a token of v2's stage 4 sees $63 \times 63$ pixels through the patch embeddings alone. How many pixels wide is what a token of stage 3 sees?
+# **1.** In the figure with the frames, a token of v2's stage 4 sees $63 \times 63$ pixels through the [patch embeddings](glossary.md#patch-embedding) alone. How many pixels wide is what a token of stage 3 sees?
 #
 # <details><summary>Hint</summary>
 #
@@ -266,7 +266,7 @@ practice.check(pixels_wide, "2.1")
 # </details>
 
 # %% [markdown]
-# **3.** The model's pixels are normalised per colour before they come here: $(x - \text{mean})/\text{std}$. Could the patch embedding do this itself? Put it into its weight and its bias.
+# **3.** The model's pixels are normalised per colour before they come here: $(x - \text{mean})/\text{std}$. Could the patch embedding do this itself? Put it into its weight and its [bias](glossary.md#bias).
 #
 # <details><summary>Hint</summary>
 #

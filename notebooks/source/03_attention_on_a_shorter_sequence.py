@@ -45,11 +45,11 @@ print(tokens.shape, {name: part["weight"].shape for name, part in layer.items()}
 # %% [markdown]
 # ## One head, with loops
 #
-# We start with the last stage, where nothing is reduced: with 49 tokens of 256 channels and 8 heads, each with $d = 256/8 = 32$ channels. One head:
+# We start with the last [stage](glossary.md#stage), where nothing is reduced: with 49 [tokens](glossary.md#token) of 256 [channels](glossary.md#channel) and 8 [heads](glossary.md#head), each with $d = 256/8 = 32$ channels. One head:
 #
-# 1. Every token $n$ makes a **query** $q_n$, a **key** $k_n$ and a **value** $v_n$, each by a linear layer.
-# 2. The **score** of token $m$ for token $n$ is $q_n \cdot k_m / \sqrt{d}$.
-# 3. A **softmax** over $m$ makes weights $p_{nm} > 0$ with $\sum_m p_{nm} = 1$.
+# 1. Every token $n$ makes a **[query](glossary.md#query)** $q_n$, a **[key](glossary.md#key)** $k_n$ and a **[value](glossary.md#value)** $v_n$, each by a [linear layer](glossary.md#linear-layer).
+# 2. The **[score](glossary.md#score)** of token $m$ for token $n$ is $q_n \cdot k_m / \sqrt{d}$.
+# 3. A **[softmax](glossary.md#softmax)** over $m$ makes weights $p_{nm} > 0$ with $\sum_m p_{nm} = 1$.
 # 4. The result for token $n$ is the mean of the values with these weights.
 #
 # $$\mathrm{Attention}(q, k, v) = \mathrm{Softmax}\!\left(\frac{q k^\top}{\sqrt{d}}\right) v \qquad \text{(PVT, section “Transformer Encoder”)}$$
@@ -78,7 +78,7 @@ slow, slow_weights = attention_by_hand(q[:, :32], k[:, :32], v[:, :32])  # head 
 print("weights", slow_weights.shape, f"each row sums to {slow_weights.sum(axis=1).mean():.3f}")
 
 # %% [markdown]
-# **Why divide by $\sqrt d$?** A dot product of two random vectors of length $d$ has a standard deviation of $\sqrt d$. Without the division, more channels would mean larger scores, and a softmax of large scores is almost a maximum, whose gradient is almost zero.
+# **Why divide by $\sqrt d$?** A dot product of two random vectors of length $d$ has a standard deviation of $\sqrt d$. Without the division, more channels would mean larger scores, and a softmax of large scores is almost a maximum, whose [gradient](glossary.md#gradient) is almost zero.
 
 # %%
 rng = np.random.default_rng(0)
@@ -150,7 +150,7 @@ for name, function in ways.items():
 # %% [markdown]
 # ## The trouble with 3136 tokens
 #
-# Stage 1 has $56 \times 56 = 3136$ tokens. Full attention there needs a table of $3136^2$, ten million scores: 39 MB for one head of one layer of one picture. Let us compute it once all the same, on random numbers of the right shape.
+# Stage 1 has $56 \times 56 = 3136$ tokens. Full [attention](glossary.md#attention) there needs a table of $3136^2$, ten million scores: 39 MB for one head of one layer of one picture. Let us compute it once all the same, on random numbers of the right shape.
 
 # %% [markdown] tags=["predict"]
 # **Predict first.** From 14 × 14 tokens to 28 × 28, and to 56 × 56: each step doubles the side. By how much does the table grow each time?
@@ -178,7 +178,7 @@ for side in (14, 28, 56):
 #
 # ## SRA: a shrunken copy answers
 #
-# Neighbouring tokens of a fine grid are alike; it is a waste to offer all of them as keys. SRA merges every $R \times R$ square of tokens into one before keys and values are made:
+# Neighbouring tokens of a fine [grid](glossary.md#grid) are alike; it is a waste to offer all of them as keys. [SRA](glossary.md#spatial-reduction-attention) merges every $R \times R$ square of tokens into one before keys and values are made:
 #
 # $$\mathrm{SRA}(x) = \mathrm{Concat}(\mathrm{head}_1, \dots, \mathrm{head}_\mathrm{heads})\, W^O, \qquad \mathrm{head}_j = \mathrm{Attention}\big(x\, W_j^Q,\ \mathrm{SR}(x)\, W_j^K,\ \mathrm{SR}(x)\, W_j^V\big)$$
 #
@@ -212,7 +212,7 @@ slow = reduce_by_hand(fine[0], grid, **layer["sr"])
 print(fine.shape, "->", slow.shape)
 
 # %% [markdown]
-# That is a convolution with kernel $R$ and stride $R$: a patch embedding of tokens (notebook 2). The package computes it in this way:
+# That is a [convolution](glossary.md#convolution) with [kernel](glossary.md#kernel) $R$ and [stride](glossary.md#stride) $R$: a [patch embedding](glossary.md#patch-embedding) of tokens (notebook 2). The package computes it in this way:
 
 # %%
 fast = conv2d(fine.reshape(1, 56, 56, 32), **layer["sr"], stride=R).reshape(1, 49, 32)
@@ -259,7 +259,7 @@ for name, function in ways.items():
     print(f"{name:31} {min(timeit.repeat(function, number=1, repeat=3)) * 1e3:7.1f} ms")
 
 # %% [markdown]
-# The ratios are 8, 4, 2, 1 on grids of 56, 28, 14 and 7: at 224 pixels, all four stages have $7 \times 7$ keys, and a key is always 32 × 32 pixels. Here is what the token at our pixel reads in the last block of stage 2; notebook 4 looks at all the others.
+# The ratios are 8, 4, 2, 1 on grids of 56, 28, 14 and 7: at 224 pixels, all four stages have $7 \times 7$ keys, and a key is always 32 × 32 pixels. Here is what the token at our pixel reads in the last [block](glossary.md#block) of stage 2; notebook 4 looks at all the others.
 
 # %%
 plots.attention(picture, trace, config, stage=1, block=1, pixel=PIXEL)  # stage 2, block 2
@@ -269,7 +269,7 @@ plots.attention(picture, trace, config, stage=1, block=1, pixel=PIXEL)  # stage 
 #
 # ## The bill
 #
-# Multiply-adds of one attention layer, with $N$ queries, $M$ keys, $C$ channels:
+# [Multiply-adds](glossary.md#multiply-add) of one attention layer, with $N$ queries, $M$ keys, $C$ channels:
 #
 # | part | full attention | SRA |
 # |---|---|---|
@@ -312,7 +312,7 @@ for name, full in (("full", True), ("SRA", False)):
 plots.cost(VARIANTS["pvt_v2_b2"], title="attention of PVT v2 b2 as the picture grows")
 
 # %% [markdown]
-# SRA divides the quadratic part by $R^2$; it stays quadratic. The dashed line, linear SRA, comes with PVT v2 (notebook 5).
+# SRA divides the quadratic part by $R^2$; it stays quadratic. The dashed line, [linear SRA](glossary.md#linear-sra), comes with PVT v2 (notebook 5).
 #
 # ## Exercises
 

@@ -47,12 +47,12 @@ print(f"{model.labels[answer]}: {probabilities[answer]:.0%}, logit {output.logit
 # %% [markdown]
 # ## One token asks
 #
-# In PVT, queries and keys do not come from the same grid. Every token asks, but the keys come from a smaller map: spatial-reduction attention (SRA) has shrunk it by $R$ in both directions:
+# In PVT, [queries](glossary.md#query) and [keys](glossary.md#key) do not come from the same [grid](glossary.md#grid). Every [token](glossary.md#token) asks, but the keys come from a smaller map: [spatial-reduction attention](glossary.md#spatial-reduction-attention) (SRA) has shrunk it by $R$ in both directions:
 #
 # $$\mathrm{head}_j = \mathrm{Softmax}\!\left(\frac{q\,k^\top}{\sqrt{d}}\right) v, \qquad q \in \mathbb{R}^{N \times d},\quad k, v \in \mathbb{R}^{M \times d},\quad M = \frac{N}{R^2}$$
 #
 # (PVT, section "Transformer Encoder"). So one row of the table is not a map of $N$ tokens but of $M$ boxes, each $R \times R$ tokens large.
-# At 224 pixels $R$ is 8, 4, 2, 1 in the four stages, on grids of 56, 28, 14 and 7 tokens: *every* stage has $7 \times 7 = 49$ keys, and each key stands for $32 \times 32$ pixels.
+# At 224 pixels $R$ is 8, 4, 2, 1 in the four [stages](glossary.md#stage), on grids of 56, 28, 14 and 7 tokens: *every* stage has $7 \times 7 = 49$ keys, and each key stands for $32 \times 32$ pixels.
 
 # %%
 for i in range(4):
@@ -62,7 +62,7 @@ for i in range(4):
     print(f"probs (B, heads, N, M) = {probs.shape}, a row sums to {probs[0, 0, 0].sum():.3f}")
 
 # %% [markdown]
-# Here is the token at our pixel in the last block of stage 3. The blue frame is the query token, the boxes are the keys.
+# Here is the token at our pixel in the last [block](glossary.md#block) of stage 3. The blue frame is the query token, the boxes are the keys.
 
 # %%
 plots.attention(picture, trace, config, stage=2, block=1, pixel=PIXEL)  # stage 3, block 2
@@ -70,8 +70,8 @@ plots.attention(picture, trace, config, stage=2, block=1, pixel=PIXEL)  # stage 
 # %% [markdown]
 # Two things to notice.
 #
-# - **Heads differ.** Some put nearly all weight on one or two keys, others spread it. The mean of the heads, the map that is usually shown, looks like none of them.
-# - **The token hardly looks at itself.** Attention does not have to bring a token its own content: the residual connection around the layer already keeps it.
+# - **[Heads](glossary.md#head) differ.** Some put nearly all weight on one or two keys, others spread it. The mean of the heads, the map that is usually shown, looks like none of them.
+# - **The token hardly looks at itself.** [Attention](glossary.md#attention) does not have to bring a token its own content: the residual connection around the layer already keeps it.
 #
 # The same place in all four stages, mean of the heads:
 
@@ -81,7 +81,7 @@ plots.attention_stages(picture, trace, config, pixel=PIXEL)
 # %% [markdown]
 # ## Numbers instead of impressions
 #
-# Two numbers summarise a head. The **entropy** of a row, $-\sum_m p_m \log_2 p_m$, says how widely it looks: 0 bits if it reads a single key, $\log_2 49 = 5.6$ bits if it reads all keys equally.
+# Two numbers summarise a head. The **[entropy](glossary.md#entropy)** of a row, $-\sum_m p_m \log_2 p_m$, says how widely it looks: 0 bits if it reads a single key, $\log_2 49 = 5.6$ bits if it reads all keys equally.
 # The **mean distance** $\sum_m p_m \lVert \mathrm{query} - \mathrm{centre\ of\ key}_m \rVert$ says how far. Both are averaged over all queries.
 # The dashed line shows a head that reads all keys equally.
 
@@ -116,13 +116,13 @@ plots.overlay(picture, maps, label="attention received")
 
 # %% [markdown]
 # A few keys get most of the attention on this picture. Some lie on the ball, others where nothing is to be seen.
-# A head that has nothing to say must put its weight somewhere, because a softmax sums to 1; such a place is called an *attention sink*. In large vision transformers sinks are tokens many times as long as the others, and extra tokens, *registers*, cure them (Darcet et al., 2024). That is not what we see here: the tokens most read are as long as any. On 100 photos, too: 0.96 times the median, and the three keys get 34 % of the attention and the border 55 %, each on average.
+# A head that has nothing to say must put its weight somewhere, because a [softmax](glossary.md#softmax) sums to 1; such a place is called an *attention sink*. In large vision transformers sinks are tokens many times as long as the others, and extra tokens, *registers*, cure them (Darcet et al., 2024). That is not what we see here: the tokens most read are as long as any. On 100 photos, too: 0.96 times the median, and the three keys get 34 % of the attention and the border 55 %, each on average.
 # **First lesson: a bright key is not yet an important key.**
 
 # %% [markdown]
 # ## Three reasons not to trust a single map
 #
-# A map shows the weights $p$. But what attention adds to a token is $W^O \sum_m p_m v_m$, the token already holds something before, and after attention the MLP adds its own. Let us compare the lengths of these three vectors, averaged over the tokens.
+# A map shows the weights $p$. But what attention adds to a token is $W^O \sum_m p_m v_m$, the token already holds something before, and after attention the [MLP](glossary.md#mlp) adds its own. Let us compare the lengths of these three vectors, averaged over the tokens.
 
 
 # %%
@@ -139,9 +139,9 @@ for i in range(4):
         print(f"stage {i + 1}, block {j + 1}   {length(before):6.1f} {attention:12.1f} {mlp:14.1f}")
 
 # %% [markdown]
-# In this model attention adds a fraction of the token's length, and the MLP (which in v2 contains a 3 × 3 depthwise convolution, and so also moves information) adds several times more.
+# In this model attention adds a fraction of the token's length, and the MLP (which in v2 contains a 3 × 3 [depthwise convolution](glossary.md#depthwise-convolution), and so also moves information) adds several times more.
 #
-# And the values matter: a key with a large $p_m$ and a short $v_m$ adds nothing. Take the first head of the first block of stage 2, averaged over all queries,
+# And the [values](glossary.md#value) matter: a key with a large $p_m$ and a short $v_m$ adds nothing. Take the first head of the first block of stage 2, averaged over all queries,
 # and compare the probabilities with the lengths $\lVert p_m v_m \rVert$ of the vectors that are really summed:
 
 # %%
@@ -172,14 +172,14 @@ plots.overlay(picture, maps, label="share, mean over queries")
 # %% [markdown]
 # ## Rollout: following attention to the picture
 #
-# An attention map of stage 4 is about tokens of stage 4, and each of these tokens already mixes content from many places. *Attention rollout* (Abnar and Zuidema, 2020) multiplies the layers: with the residual mixed in, a layer is
+# An attention map of stage 4 is about tokens of stage 4, and each of these tokens already mixes content from many places. *Attention [rollout](glossary.md#rollout)* (Abnar and Zuidema, 2020) multiplies the layers: with the residual mixed in, a layer is
 #
 # $$\tilde A = \tfrac12 I + \tfrac12 A, \qquad \mathrm{rollout} = \tilde A_\mathrm{last} \cdots \tilde A_2\, \tilde A_1 .$$
 #
-# This needs square matrices, all of one size. PVT's are $N \times M$, and $N$ changes from stage to stage, so the usual rollout ends in a shape error. *Pyramid rollout* adds two rules:
+# This needs square matrices, all of one size. PVT's are $N \times M$, and $N$ changes from stage to stage, so the usual rollout ends in a shape error. *[Pyramid](glossary.md#pyramid) rollout* adds two rules:
 #
 # 1. **A key stands for its square.** The weight of a key is spread evenly over the $R \times R$ tokens it was made from: $A\,U$ with $U \in \mathbb{R}^{M \times N}$ is square.
-# 2. **A token of the next stage stands for the 2 × 2 tokens it was merged from.** v2's patches overlap a little; we treat them as their 2 × 2 cells.
+# 2. **A token of the next stage stands for the 2 × 2 tokens it was merged from.** v2's [patches](glossary.md#patch) overlap a little; we treat them as their 2 × 2 cells.
 #
 # It is a heuristic, like every rollout. Let us do it by hand, with matrices, from the mean over the last stage's 49 tokens down to the 784 tokens that enter stage 2.
 
@@ -255,7 +255,7 @@ plots.rollout(picture, trace, config)
 # %% [markdown]
 # ## v1 and its class token
 #
-# PVT v1 does not average. In its last stage a learned **class token** is put before the others, and the answer is read from it alone. So one row of attention, the class token's, stands closer to the answer than any other.
+# PVT v1 does not average. In its last stage a learned **[class token](glossary.md#class-token)** is put before the others, and the answer is read from it alone. So one row of attention, the class token's, stands closer to the answer than any other.
 # The small v1 model that was trained for this project sees 64 × 64 pixels and has 4 × 4 tokens there; each panel also says how much the class token reads from itself.
 
 # %%
@@ -293,7 +293,7 @@ for i in range(4):
 # %% [markdown]
 # With shuffled weights the map is almost flat: attention that has learned nothing reads all keys alike. So the structure of the map was learned. But that a map has structure says nothing about whether it is *right*.
 #
-# **Cover a part of the picture.** What matters to the answer can be measured: put a grey square of 64 × 64 pixels on the picture and see how far the answer's logit falls. 36 places, 36 forward passes.
+# **Cover a part of the picture.** What matters to the answer can be measured: put a grey square of 64 × 64 pixels on the picture and see how far the answer's [logit](glossary.md#logit) falls. 36 places, 36 forward passes.
 
 # %%
 SIDE, STEP = 64, 32  # pixels
@@ -316,9 +316,9 @@ maps_of_fall = {f"logit of “{model.labels[answer]}”": cells[0] / cells[1]}
 plots.overlay(picture, maps_of_fall, label="fall of the logit if covered", signed=True)
 
 # %% [markdown]
-# Now every map can be compared with the experiment: add up the map under each of the 36 squares, and correlate these sums with the 36 falls. Beside rollout we take three maps that are made in another way, by the model's last layer or by its gradient (notebook 7), and two that know no model at all:
+# Now every map can be compared with the experiment: add up the map under each of the 36 squares, and correlate these sums with the 36 falls. Beside rollout we take three maps that are made in another way, by the model's last layer or by its [gradient](glossary.md#gradient) (notebook 7), and two that know no model at all:
 #
-# - **class activation map**: the last map, $7 \times 7$ tokens, times the head's row of weights for the answer. In v2 it is exact: the mean of its cells *is* the logit, but for the bias. (v1 reads its answer from the class token and has no such map.)
+# - **class [activation](glossary.md#activation) map**: the last map, $7 \times 7$ tokens, times the head's row of weights for the answer. In v2 it is exact: the mean of its cells *is* the logit, but for the [bias](glossary.md#bias). (v1 reads its answer from the class token and has no such map.)
 # - **gradient × input**: how far the logit moves with each pixel, times the pixel.
 # - **|gradient|**: how far the logit moves with each pixel, whichever way.
 # - **nearness to the middle** of the picture, and **contrast**: how far a pixel is from the picture's mean.
@@ -388,7 +388,7 @@ against_the_experiment([*on_the_ball, "black squares"])
 # **This is the lesson of the notebook.** On photos rollout hardly agrees with the experiment: 0.06 to 0.09 on average, where the golf ball gave 0.58 to 0.86, and each of the four passes 0.76 on at most 2 of the 200 photos. It agrees better than with shuffled weights on 56% to 62% of the photos; without any relation it would on half of them. The difference is real and small, 0.04 to 0.12 with standard errors of 0.03. And it is beaten by a map that knows neither the model nor the picture, nearness to the middle (0.15). The gradient without its sign does no better.
 # Two maps that know which answer is asked about do much better: the class activation map (0.35) and gradient × input (0.29). Both are far from the experiment's agreement with itself (0.72), and both vary much from photo to photo.
 #
-# Why does rollout fail? It never sees the answer: a map of where attention goes is the same for "golf ball" and for "church". It knows no values, no MLPs and no convolutions, which move more than attention does (see the lengths above). And stage 1 reads nearly all keys alike, so that following it blurs the map. That is our reading; what was measured is the table.
+# Why does rollout fail? It never sees the answer: a map of where attention goes is the same for "golf ball" and for "church". It knows no values, no MLPs and no [convolutions](glossary.md#convolution), which move more than attention does (see the lengths above). And stage 1 reads nearly all keys alike, so that following it blurs the map. That is our reading; what was measured is the table.
 #
 # Why did the golf ball agree so well? One bright thing lies on an even lawn. There even **contrast**, which knows no model at all, agrees at 0.80. An earlier version of this notebook stopped at the golf ball and recommended rollout. One picture proves nothing, least of all one that was chosen to look good.
 #

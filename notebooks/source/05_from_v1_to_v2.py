@@ -59,20 +59,23 @@ print("b2_li has the names of b2:", b2 == b2_li)
 # %% [markdown]
 # So the authors' code differs in more than the three points of the paper:
 #
-# - The **class token** is gone. v2 averages the tokens of the last stage (notebook 1).
-# - A **norm ends every stage** (`stages.i.norm`). v1 has a single one, before its head.
-# - The linear variant b2_li has no parameters of another name, but it puts a **ReLU** between the first linear layer of its MLP and the depthwise convolution; a GELU follows the convolution as in the others. (The field `relu_first` of `dwconv_mlp`.)
+# - The **[class token](glossary.md#class-token)** is gone. v2 averages the [tokens](glossary.md#token) of the last [stage](glossary.md#stage) (notebook 1).
+# - A **norm ends every stage** (`stages.i.norm`). v1 has a single one, before its [head](glossary.md#head).
+# - The linear variant b2_li has no parameters of another name, but it puts a **ReLU** between the first [linear layer](glossary.md#linear-layer) of its [MLP](glossary.md#mlp) and the [depthwise convolution](glossary.md#depthwise-convolution); a [GELU](glossary.md#gelu) follows the [convolution](glossary.md#convolution) as in the others. (The field `relu_first` of `dwconv_mlp`.)
 #
 # The three versions side by side, drawn from their configurations; orange is what differs from the column to the left:
 
 # %%
-versions = {name: (shapes(VARIANTS[name]), VARIANTS[name]) for name in ("pvt_small", "pvt_v2_b2", "pvt_v2_b2_li")}
+versions = {
+    name: (shapes(VARIANTS[name]), VARIANTS[name])
+    for name in ("pvt_small", "pvt_v2_b2", "pvt_v2_b2_li")
+}
 plots.versions(versions, stage=0)
 
 # %% [markdown]
 # ## Attention does not know where
 #
-# In $\mathrm{Softmax}(q k^\top/\sqrt{d})\,v$ no index of a token appears, only its content. Shuffle the tokens, and the outputs are the same, shuffled. Here is the last stage's attention layer of the model ($R = 1$, so every token is a key), on random tokens:
+# In $\mathrm{Softmax}(q k^\top/\sqrt{d})\,v$ no index of a token appears, only its content. Shuffle the tokens, and the outputs are the same, shuffled. Here is the last stage's [attention](glossary.md#attention) layer of the model ($R = 1$, so every token is a [key](glossary.md#key)), on random tokens:
 
 # %%
 rng = np.random.default_rng(0)
@@ -87,7 +90,7 @@ print("shuffled in, shuffled out:", np.allclose(straight[:, order], shuffled, at
 # %% [markdown]
 # The linear layers and norms treat every token alike as well. So a transformer made of these alone could not tell a picture from the same picture cut into tiles and shuffled. Something has to say where each token is.
 #
-# (If $R > 1$, SRA's convolution does look at a token's place *inside* its $R \times R$ square. But all squares are treated alike.)
+# (If $R > 1$, [SRA](glossary.md#spatial-reduction-attention)'s convolution does look at a token's place *inside* its $R \times R$ square. But all squares are treated alike.)
 #
 # ## v1: a table
 #
@@ -95,7 +98,7 @@ print("shuffled in, shuffled out:", np.allclose(straight[:, order], shuffled, at
 #
 # $$x = \mathrm{LN}(\mathrm{patches}\,W^E) + E_\mathrm{pos}, \qquad E_\mathrm{pos} \in \mathbb{R}^{N \times C}.$$
 #
-# A small v1 model, `pvt_v1_nano`, was trained for this project in NumPy, on pictures of 64 pixels. Its grids are $16 \times 16$, $8 \times 8$, and twice $4 \times 4$.
+# A small v1 model, `pvt_v1_nano`, was trained for this project in NumPy, on pictures of 64 pixels. Its [grids](glossary.md#grid) are $16 \times 16$, $8 \times 8$, and twice $4 \times 4$.
 # Here is the table of stage 3. Each tile shows how similar one position's vector is to all others; on the right the same table is resized to $7 \times 7$, for a picture of 112 pixels.
 
 # %%
@@ -127,7 +130,7 @@ for rows in range(1, 7):
 # %% [markdown]
 # ### Another picture size
 #
-# A table for $16 \times 16$ positions does not fit a grid of $16 \times 24$. The remedy is to resize it like a picture, bilinearly, every channel for itself; the class token's row is left alone.
+# A table for $16 \times 16$ positions does not fit a grid of $16 \times 24$. The remedy is to resize it like a picture, bilinearly, every [channel](glossary.md#channel) for itself; the class token's row is left alone.
 # (The official code does the same, and rightly at most sizes. It takes the table as it is if a stage has as many tokens as stage 1 had in training, 3,136. On another grid than that stage's own this is wrong: at 448 × 448 pixels stage 2 has 3,136 tokens, and an error is raised; at 112 × 448 stage 1 has a grid of 28 × 112, and the positions are scrambled. Hugging Face's code raises an error at nearly every size but the trained one.)
 # First with loops. A new cell's centre is put on the old grid, and the four nearest old centres are mixed:
 
@@ -168,11 +171,11 @@ print("equals by hand:", np.allclose(vectorised.reshape(by_hand.shape), by_hand,
 # %% [markdown]
 # ## v2: a border of zeros
 #
-# PVT v2 has no table. In its section on convolutional feed-forward it puts a $3 \times 3$ *depthwise* convolution with zero padding between the two linear layers of each MLP:
+# PVT v2 has no table. In its section on convolutional feed-forward it puts a $3 \times 3$ *depthwise* convolution with zero [padding](glossary.md#padding) between the two linear layers of each MLP:
 #
 # $$\mathrm{MLP}(x) = \mathrm{GELU}(\mathrm{DWConv}(x W^1))\, W^2 .$$
 #
-# Depthwise means: each channel has its own $3 \times 3$ kernel and sees no other channel. With loops:
+# Depthwise means: each channel has its own $3 \times 3$ [kernel](glossary.md#kernel) and sees no other channel. With loops:
 
 
 # %%
@@ -234,10 +237,10 @@ ones = np.ones((1, 5, 6, 1), np.float32)
 print(depthwise_conv2d(ones, np.ones((1, 1, 3, 3), np.float32))[0, :, :, 0])
 
 # %% [markdown]
-# So a token at the border can know that it is at the border. The next convolution tells its neighbours, and so on, one token further with every block. We can watch this. Give the model a **blank picture**, one colour everywhere: all differences between tokens then come from the padding.
+# So a token at the border can know that it is at the border. The next convolution tells its neighbours, and so on, one token further with every [block](glossary.md#block). We can watch this. Give the model a **blank picture**, one colour everywhere: all differences between tokens then come from the padding.
 
 # %% [markdown] tags=["predict"]
-# **Predict first.** A picture of one colour: all pixels are equal. Will all tokens be, after the patch embedding? After attention? After the last block?
+# **Predict first.** A picture of one colour: all pixels are equal. Will all tokens be, after the [patch embedding](glossary.md#patch-embedding)? After attention? After the last block?
 
 # %%
 blank = np.broadcast_to(x.mean(axis=(2, 3), keepdims=True), x.shape).copy()
@@ -339,7 +342,7 @@ for stage in range(4):
 # %% [markdown]
 # ## Any picture size
 #
-# A table belongs to one grid. A border of zeros fits every grid. Here are the same weights at eight sizes. v2 pads its patches, so odd sizes lose nothing and a grid has $\lceil H / \mathrm{stride} \rceil$ rows:
+# A table belongs to one grid. A border of zeros fits every grid. Here are the same weights at eight sizes. v2 pads its [patches](glossary.md#patch), so odd sizes lose nothing and a grid has $\lceil H / \mathrm{stride} \rceil$ rows:
 
 # %% [markdown] tags=["predict"]
 # **Predict first.** The weights were trained at 96 and 128 pixels. Up to which of these sizes will the golf ball be recognised: 160, 224, 448?
@@ -365,11 +368,11 @@ plots.pyramid(plots.photo_of(wide_x, **wide), pvt_numpy.pyramid(wide_x, model.pa
 # %% [markdown]
 # ## Linear SRA
 #
-# With ratio $R$, SRA has $M = N / R^2$ keys for $N = HW$ queries: the table shrinks by $R^2$, but still grows with the *square* of the number of pixels. PVT v2's section on linear SRA gives, in our letters,
+# With ratio $R$, SRA has $M = N / R^2$ keys for $N = HW$ [queries](glossary.md#query): the table shrinks by $R^2$, but still grows with the *square* of the number of pixels. PVT v2's section on [linear SRA](glossary.md#linear-sra) gives, in our letters,
 #
 # $$\Omega(\mathrm{SRA}) = \frac{2 N^2 C}{R^2} + N C^2 R^2, \qquad \Omega(\text{linear SRA}) = 2 N \cdot 7^2\, C .$$
 #
-# The first term of the left formula and the right formula are the two products with the queries and with the values: $2NMC$ multiply-adds with $M = N/R^2$ keys or $M = 7^2 = 49$ keys.
+# The first term of the left formula and the right formula are the two products with the queries and with the [values](glossary.md#value): $2NMC$ [multiply-adds](glossary.md#multiply-add) with $M = N/R^2$ keys or $M = 7^2 = 49$ keys.
 # (The second term is the reducing convolution. Counting one multiplication for each output, input channel and tap gives $\frac{N}{R^2} \cdot C \cdot C R^2 = N C^2$, without the $R^2$ that the paper prints; `plots.attention_cost` counts this way.)
 #
 # Linear SRA has no ratio: it averages the map into $7 \times 7$ bins, at every stage and for every picture. If 7 does not divide the grid, the bins are uneven and overlap. In a grid of $n$ rows bin $i$ runs from $\lfloor i n / 7 \rfloor$ to $\lceil (i + 1) n / 7 \rceil$, for $i$ from 0 to 6. With loops:
@@ -404,7 +407,7 @@ for name, function in ways.items():
 
 # %% [markdown]
 # There is little to win: each of the 49 turns is a large NumPy mean already. The package writes the pooling as one matrix for the rows and one for the columns.
-# This takes only three lines, it shares its code with the resizing above, and its gradient is the same product with both matrices transposed.
+# This takes only three lines, it shares its code with the resizing above, and its [gradient](glossary.md#gradient) is the same product with both matrices transposed.
 #
 # ### Step by step
 #

@@ -75,7 +75,7 @@ for name in list(arrays)[:8]:
 #
 # ## Four codebases, four sets of names
 #
-# The same numbers are called differently by the official code, timm, and Hugging Face's two models. The official names are the shortest and this package keeps them, with one common prefix for all stages. One block, ours against Hugging Face's:
+# The same numbers are called differently by the official code, timm, and Hugging Face's two models. The official names are the shortest and this package keeps them, with one common prefix for all [stages](glossary.md#stage). One [block](glossary.md#block), ours against Hugging Face's:
 
 # %%
 for name in flatten(model.params):
@@ -83,7 +83,7 @@ for name in flatten(model.params):
         print(f"{name:34} {' + '.join(file_names(name, 'hf-v2'))}")
 
 # %% [markdown]
-# Note the line with two names. Keys and values are *one* matrix $(2C, C)$ in the official code, keys first, and two matrices in Hugging Face's. If you stack the two the other way round, all shapes are right and the model computes nonsense.
+# Note the line with two names. [Keys](glossary.md#key) and [values](glossary.md#value) are *one* matrix $(2C, C)$ in the official code, keys first, and two matrices in Hugging Face's. If you stack the two the other way round, all shapes are right and the model computes nonsense.
 #
 # The translation works in both directions. Write the shipped model as Hugging Face would write it, load that folder, and compare:
 
@@ -142,7 +142,7 @@ for name, function in ways.items():
     print(f"{name:12} {seconds * 1e3:7.1f} ms for 100 000 numbers")
 
 # %% [markdown]
-# The formula in `layers/activations.py` is one line, `x * normal_cdf(x)`. It is slow, because `normal_cdf` calls `math.erf` for one number after the other. What usually runs is a faster form of the same name in `fast/activations.py`, which needs no erf in float32. With $a = |x|$, GELU is a ReLU from which a small term is subtracted: $\max(x, 0) - a\,(1 - \Phi(a))$. The tail $1 - \Phi(a)$ of the normal distribution is $1 / f(a)^8$ with a fitted polynomial $f$ of degree 8: nothing but multiplications, additions and one division. The largest error of this form on a fine grid:
+# The formula in `layers/activations.py` is one line, `x * normal_cdf(x)`. It is slow, because `normal_cdf` calls `math.erf` for one number after the other. What usually runs is a faster form of the same name in `fast/activations.py`, which needs no erf in float32. With $a = |x|$, [GELU](glossary.md#gelu) is a ReLU from which a small term is subtracted: $\max(x, 0) - a\,(1 - \Phi(a))$. The tail $1 - \Phi(a)$ of the normal distribution is $1 / f(a)^8$ with a fitted polynomial $f$ of degree 8: nothing but multiplications, additions and one division. The largest error of this form on a fine [grid](glossary.md#grid):
 
 # %%
 fine = np.linspace(-5, 5, 100_001, dtype=np.float32)
@@ -183,7 +183,7 @@ print("the logits of the model:", logits.dtype)
 # %% [markdown]
 # ## Trap 4: two epsilons
 #
-# Layer norm divides by $\sqrt{\mathrm{Var} + \epsilon}$. PyTorch's default is $\epsilon = 10^{-5}$. The official code and timm use it in the patch embeddings and inside SRA, and $10^{-6}$ elsewhere. Hugging Face's models use their `layer_norm_eps` ($10^{-6}$) everywhere. So the *same weights* have slightly different logits in different libraries, and a port must say which one it follows:
+# [Layer norm](glossary.md#layer-norm) divides by $\sqrt{\mathrm{Var} + \epsilon}$. PyTorch's default is $\epsilon = 10^{-5}$. The official code and timm use it in the [patch embeddings](glossary.md#patch-embedding) and inside [SRA](glossary.md#spatial-reduction-attention), and $10^{-6}$ elsewhere. Hugging Face's models use their `layer_norm_eps` ($10^{-6}$) everywhere. So the *same weights* have slightly different [logits](glossary.md#logit) in different libraries, and a port must say which one it follows:
 
 # %%
 official = replace(model.config, patch_norm_eps=1e-5)
@@ -214,7 +214,7 @@ plots.difference(rows, title="pvt_v2_b1 against PyTorch's float64")
 # That is what a correct port looks like. A bug looks different. Here are four, each made on purpose (`python -m pvt_numpy.validate --break NAME` makes them too):
 
 # %% [markdown] tags=["predict"]
-# **Predict first.** A wrong epsilon, the tanh form of GELU, keys and values swapped. Which of these three change the five best labels?
+# **Predict first.** A wrong [epsilon](glossary.md#epsilon), the tanh form of GELU, keys and values swapped. Which of these three change the five best labels?
 
 
 # %%
@@ -251,7 +251,7 @@ for label, found in (("float32", hidden), ("float64", wrong["eps"])):
     print(f"wrong epsilon noticed in {label}: {noticed}")
 
 # %% [markdown]
-# The fourth mistake needs a v1 model: its position table read column by column.
+# The fourth mistake needs a v1 model: its [position table](glossary.md#position-table) read column by column.
 
 # %%
 resized = golden_case("pvt_tiny_resized")
@@ -284,7 +284,7 @@ plots.difference(by_precision(*cases), title=title)
 # ## Exercises
 
 # %% [markdown]
-# **1.** The recipe is part of the port. Classify the golf ball with the recipe `pvt_numpy.RECIPES["hf-bilinear"]`, which differs only in the filter that resizes. By how much does the logit that moves most move? Compare it with the wrong epsilon above.
+# **1.** The [recipe](glossary.md#recipe) is part of the port. Classify the golf ball with the recipe `pvt_numpy.RECIPES["hf-bilinear"]`, which differs only in the filter that resizes. By how much does the logit that moves most move? Compare it with the wrong epsilon above.
 #
 # <details><summary>Hint</summary>
 #
@@ -340,7 +340,7 @@ practice.check(keep_the_answer, "6.2")
 # </details>
 
 # %% [markdown]
-# **3.** Make a mistake of your own: swap the roles of rows and columns in the `dwconv` kernel of stage 3, block 1 (`weight.swapaxes(-1, -2)`). Which row of the comparison is the first to depart? Answer with its name.
+# **3.** Make a mistake of your own: swap the roles of rows and columns in the `dwconv` [kernel](glossary.md#kernel) of stage 3, block 1 (`weight.swapaxes(-1, -2)`). Which row of the comparison is the first to depart? Answer with its name.
 #
 # <details><summary>Hint</summary>
 #

@@ -48,13 +48,13 @@ rng = np.random.default_rng(0)
 # %% [markdown]
 # ## What a backward pass is
 #
-# A network ends in one number, the loss $L$. For every array $a$ on the way we want $\mathrm{d}a := \partial L/\partial a$, an array of the same shape: how much $L$ rises if an entry of $a$ rises a little.
+# A network ends in one number, the [loss](glossary.md#loss) $L$. For every array $a$ on the way we want $\mathrm{d}a := \partial L/\partial a$, an array of the same shape: how much $L$ rises if an entry of $a$ rises a little.
 #
 # The chain rule lets us go layer by layer, from the end. A layer $y = f(x, w)$ is given $\mathrm{d}y$ and returns
 #
 # $$\mathrm{d}x_j = \sum_i \mathrm{d}y_i\,\frac{\partial y_i}{\partial x_j} \qquad\text{and}\qquad \mathrm{d}w_k = \sum_i \mathrm{d}y_i\,\frac{\partial y_i}{\partial w_k}.$$
 #
-# That is all a backward function does. In this package it stands below its forward in the same file, takes `dy` and the forward's own arguments, computes again what it needs from them, and returns `dx` and a dict of the parameters' gradients.
+# That is all a backward function does. In this package it stands below its forward in the same file, takes `dy` and the forward's own arguments, computes again what it needs from them, and returns `dx` and a dict of the parameters' [gradients](glossary.md#gradient).
 #
 # And the definition of the derivative gives us a test that knows nothing of the chain rule. Move one number by $\pm h$ and see what happens:
 #
@@ -101,7 +101,7 @@ def compare(pairs, title):
 # %% [markdown]
 # ## Layer norm
 #
-# For one token $x \in \mathbb{R}^C$: with mean $\mu$ and $s = \sqrt{\tfrac1C \sum_j (x_j - \mu)^2 + \epsilon}$,
+# For one [token](glossary.md#token) $x \in \mathbb{R}^C$: with mean $\mu$ and $s = \sqrt{\tfrac1C \sum_j (x_j - \mu)^2 + \epsilon}$,
 #
 # $$\hat x_j = \frac{x_j - \mu}{s}, \qquad y_j = w_j\,\hat x_j + b_j.$$
 #
@@ -115,7 +115,7 @@ def compare(pairs, title):
 #
 # $$\boxed{\;\mathrm{d}x_j = \frac1s\Big(g_j - \overline{g} - \hat x_j\,\overline{g\,\hat x}\Big)\;}$$
 #
-# with bars for means over the channels. The two bars have a meaning: layer norm undoes a shift and (but for $\epsilon$) a scaling of its input, so a change along these two directions changes no output, and the formula takes them out of the gradient.
+# with bars for means over the [channels](glossary.md#channel). The two bars have a meaning: [layer norm](glossary.md#layer-norm) undoes a shift and (but for $\epsilon$) a scaling of its input, so a change along these two directions changes no output, and the formula takes them out of the gradient.
 
 # %%
 x, w, b = rng.normal(size=(4, 6)) + 3, rng.normal(size=6), rng.normal(size=6)
@@ -144,7 +144,7 @@ print(f"layer norm: the largest entry of dx is {np.abs(dx_of_ones).max():.0e}")
 print(f"softmax:    the largest entry of dx is {np.abs(softmax_backward(ones, x)).max():.0e}")
 
 # %% [markdown]
-# Zero, but for rounding: the outputs of a layer norm (with $w = 1$) and of a softmax have a constant sum. A test with ones accepts any formula that returns zeros. Upstream gradients have to be random.
+# Zero, but for rounding: the outputs of a layer norm (with $w = 1$) and of a [softmax](glossary.md#softmax) have a constant sum. A test with ones accepts any formula that returns zeros. Upstream gradients have to be random.
 #
 # **How far can $h$ go down?** Too large, and the curve bends; too small, and $L(a+h) - L(a-h)$ subtracts two nearly equal numbers with 16 digits each. The error has a valley:
 
@@ -180,13 +180,13 @@ valley()
 # %% [markdown]
 # ## Attention
 #
-# One head: scores $S = q k^\top / \sqrt d$, probabilities $P = \mathrm{softmax}(S)$ row by row, output $o = P\,v$. We walk back.
+# One [head](glossary.md#head): [scores](glossary.md#score) $S = q k^\top / \sqrt d$, probabilities $P = \mathrm{softmax}(S)$ row by row, output $o = P\,v$. We walk back.
 #
 # **1. The product $o = P\,v$.** If $g$ is the gradient that arrives at a product $XY$ of two matrices, then $\mathrm{d}X = g\,Y^\top$ and $\mathrm{d}Y = X^\top g$. (Entry by entry: $(XY)_{nc} = \sum_m X_{nm} Y_{mc}$, so $\mathrm{d}X_{nm} = \sum_c g_{nc} Y_{mc}$. There is only one way to transpose that fits the shapes, which makes it easy to remember.)
 #
 # $$\mathrm{d}v = P^\top \mathrm{d}o, \qquad \mathrm{d}P = \mathrm{d}o\,v^\top$$
 #
-# **2. The softmax.** The probability of key $m$ depends on the scores of all keys $j$ of its row: $\partial P_m/\partial S_j = P_m(\delta_{mj} - P_j)$. So
+# **2. The softmax.** The probability of [key](glossary.md#key) $m$ depends on the scores of all keys $j$ of its row: $\partial P_m/\partial S_j = P_m(\delta_{mj} - P_j)$. So
 #
 # $$\mathrm{d}S_m = P_m\Big(\mathrm{d}P_m - \sum_j P_j\,\mathrm{d}P_j\Big)$$
 #
@@ -196,9 +196,9 @@ valley()
 #
 # $$\mathrm{d}q = \mathrm{d}S\,k/\sqrt d, \qquad \mathrm{d}k = \mathrm{d}S^\top q/\sqrt d$$
 #
-# **4. The linear layers and SRA.** $q$ comes from $x$; $k$ and $v$ come from the same $x$, reduced by a convolution and a norm. *$x$ is used twice, so it gets two gradients, and they are added.* This sentence is the multivariate chain rule, and it is easily forgotten.
+# **4. The [linear layers](glossary.md#linear-layer) and [SRA](glossary.md#spatial-reduction-attention).** $q$ comes from $x$; $k$ and $v$ come from the same $x$, reduced by a [convolution](glossary.md#convolution) and a norm. *$x$ is used twice, so it gets two gradients, and they are added.* This sentence is the multivariate chain rule, and it is easily forgotten.
 #
-# The package's `attention_backward` does these four steps in this order. Here it is against the definition, for two heads on a 4 × 6 grid with $R = 2$: every number of every parameter.
+# The package's `attention_backward` does these four steps in this order. Here it is against the definition, for two heads on a 4 × 6 [grid](glossary.md#grid) with $R = 2$: every number of every parameter.
 
 # %%
 C, grid = 4, (4, 6)
@@ -238,7 +238,7 @@ compare({name: (analytic[name], numeric[name]) for name in chosen}, "spatial-red
 # %% [markdown]
 # ## A block, and a whole model
 #
-# A block is $x + \mathrm{branch}(\mathrm{norm}(x))$, twice. On the way back, the sum passes $\mathrm{d}y$ to both of its terms: *unchanged* past the branch, and through the branch. In [`gradients.py`](../pvt_numpy/gradients.py), `block_backward` therefore adds `dy` to what comes back through each branch. So inside a stage, however many blocks it has, there is a path on which the gradient is not multiplied by anything. Between the stages there is none: a patch embedding (and in v2 the norm that ends a stage) stands on every path and multiplies what comes back. A PVT has three such crossings, and up to 52 blocks.
+# A [block](glossary.md#block) is $x + \mathrm{branch}(\mathrm{norm}(x))$, twice. On the way back, the sum passes $\mathrm{d}y$ to both of its terms: *unchanged* past the branch, and through the branch. In [`gradients.py`](../pvt_numpy/gradients.py), `block_backward` therefore adds `dy` to what comes back through each branch. So inside a [stage](glossary.md#stage), however many blocks it has, there is a path on which the gradient is not multiplied by anything. Between the stages there is none: a [patch embedding](glossary.md#patch-embedding) (and in v2 the norm that ends a stage) stands on every path and multiplies what comes back. A PVT has three such crossings, and up to 52 blocks.
 #
 # Everything else is bookkeeping: `block_backward` in `gradients.py` belongs to `block` in `model.py`, `stage_backward` belongs to `stage`, and each calls the backward functions of its parts in the opposite order. Here is the gradient of the loss for a tiny PVT v1 with eight blocks, and how large it is in each block:
 
@@ -283,7 +283,7 @@ print(f"all {len(flat)} arrays agree with their numerical slopes to 1e-6: {model
 # %% [markdown]
 # ### What computing again costs
 #
-# The package keeps only the tokens after each half of a block, and computes queries, keys, probabilities and hidden MLP channels a second time on the way back. PyTorch keeps them all. The price is about one more forward pass. In return inference needs no caches, and every backward function can be read and tested alone.
+# The package keeps only the tokens after each half of a block, and computes [queries](glossary.md#query), keys, probabilities and hidden [MLP](glossary.md#mlp) channels a second time on the way back. PyTorch keeps them all. The price is about one more forward pass. In return inference needs no caches, and every backward function can be read and tested alone.
 
 # %% tags=["varies"]
 nano = PvtConfig(
@@ -381,17 +381,17 @@ print(f"guessing {1 / 6:.0%}, this model {on_new:.0%}")
 #
 # Now for pictures it has not seen. Every batch is drawn anew, so there is nothing to learn by heart, and a shape's colour, size, place and rotation say nothing about its class.
 #
-# How much of this is the recipe with which PVT was trained? Beside the authors' code (the folder `classification` of their repository):
+# How much of this is the [recipe](glossary.md#recipe) with which PVT was trained? Beside the authors' code (the folder `classification` of their repository):
 #
 # | | the authors | here |
 # |---|---|---|
 # | steps by | AdamW | the same |
-# | weight decay | on matrices and kernels, not on biases and norms | the same |
-# | decay of v1's position tables | yes; only the class token is left out | no |
+# | weight decay | on matrices and [kernels](glossary.md#kernel), not on [biases](glossary.md#bias) and norms | the same |
+# | decay of v1's [position tables](glossary.md#position-table) | yes; only the [class token](glossary.md#class-token) is left out | no |
 # | learning rate | up in a straight line for 5 of 300 epochs, then a cosine | up for a tenth, then a cosine |
 # | gradients clipped | at length 1 for Medium, Large and v2's b3, b4 and b5; else not at all | at length 1 |
 # | what is measured | the weights | a running average of the weights |
-# | drop path | 0.1, or 0.3 where gradients are clipped | none |
+# | [drop path](glossary.md#drop-path) | 0.1, or 0.3 where gradients are clipped | none |
 # | label smoothing 0.1, mixup 0.8, CutMix 1.0 | yes | none |
 # | RandAugment, random erasing, repeated augmentation (one picture three times, each time distorted otherwise) | yes | none |
 #
@@ -460,8 +460,8 @@ side_by_side({"shapes, just now": (training.history, 1 / 6), "photographs": (log
 # %% [markdown]
 # ## Watching attention become sharp
 #
-# Fresh weights give small scores, and the softmax of small scores is nearly flat: the class token reads itself and the 16 other tokens equally, with an entropy of $\log_2 17 \approx 4.1$ bits. Training makes it choose.
-# Not every head does: some go on reading everything. Such a head takes the mean of all values, which is useful too.
+# Fresh weights give small scores, and the softmax of small scores is nearly flat: the class token reads itself and the 16 other tokens equally, with an [entropy](glossary.md#entropy) of $\log_2 17 \approx 4.1$ bits. Training makes it choose.
+# Not every head does: some go on reading everything. Such a head takes the mean of all [values](glossary.md#value), which is useful too.
 # The figure shows the head that is sharpest at the end: what it read in one picture of a star, at five moments of the training.
 
 
@@ -580,13 +580,13 @@ for name, state in (("careless", careless), ("careful", training)):
 #
 # ## Why few pictures make a poor ViT
 #
-# A convolution is told two things before it sees a picture: neighbours belong together, and what holds in one place holds in all. Attention is told neither. Every token may read every other, and v1 had to learn from pictures even that position 5 lies below position 1 (the table above).
+# A convolution is told two things before it sees a picture: neighbours belong together, and what holds in one place holds in all. [Attention](glossary.md#attention) is told neither. Every token may read every other, and v1 had to learn from pictures even that position 5 lies below position 1 (the table above).
 # What is not built in must be learned, and with few pictures it is easier to learn these by heart: eight took sixty steps. The authors of ViT found that on ImageNet's 1.3 million photographs it stays some per cent behind a ResNet of its size, and passes it with 300 million (Dosovitskiy et al., 2021).
 #
 # Three things help:
 #
 # - pictures that no camera took (mixup, CutMix, RandAugment, erasing): with them DeiT (Touvron et al., 2021) and PVT make do with ImageNet;
-# - what a convolution knows, built in: v2's patches overlap, and each of its MLPs has a 3 × 3 convolution;
+# - what a convolution knows, built in: v2's [patches](glossary.md#patch) overlap, and each of its MLPs has a 3 × 3 convolution;
 # - features from a model that has seen many pictures, which is what you should do with sixty of your own:
 #
 # ## Three classes of your own
@@ -630,7 +630,7 @@ print(f"{time.perf_counter() - started:.0f} s")
 # Write your answer into the empty cell and run it: the check says what is wrong, and often which slip gives exactly your answer. Open the hint before the solution.
 
 # %% [markdown]
-# **1.** Derive the backward pass of GELU, $y = x\,\Phi(x)$ with $\Phi(x) = \tfrac12\,(1 + \mathrm{erf}(x/\sqrt 2))$, and write it.
+# **1.** Derive the [backward pass](glossary.md#backward-pass) of [GELU](glossary.md#gelu), $y = x\,\Phi(x)$ with $\Phi(x) = \tfrac12\,(1 + \mathrm{erf}(x/\sqrt 2))$, and write it.
 #
 # <details><summary>Hint</summary>
 #
