@@ -6,9 +6,10 @@ two agree to 1e-12; in float32, if the file does not say otherwise, to 2e-6 of t
 float32, sizes of pvt_tiny and pvt_v2_b0, two threads of an x86 machine (AVX2) with NumPy 2.4 and OpenBLAS.
 """
 
+from .cores import threads
 from .memory import keep_freed_blocks
 from .switch import plain
 
-__all__ = ["plain"]
+__all__ = ["plain", "threads"]
 
 keep_freed_blocks()
