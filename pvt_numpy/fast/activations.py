@@ -13,11 +13,12 @@ import math
 import numpy as np
 
 from ..layers import activations as formula
+from .pieces import spread
 
 MINUS_P = [np.float32(c) for c in (
     -1.595768536677, -0.0726682982088, 6.6053262895e-05, 1.10546835331e-04, -7.94815180759e-06, 2.67567116105e-07,
     -3.62787205431e-09)]  # fmt: skip
-BLOCK = 131072  # numbers
+BLOCK = 262144  # numbers
 
 
 def gelu(x):
@@ -25,8 +26,12 @@ def gelu(x):
     if x.dtype != np.float32:
         return formula.gelu.__wrapped__(x)
     out = np.empty(x.shape, x.dtype)
-    for block, y in blocks(x, out):
+
+    def one_block(arrays):
+        block, y = arrays
         np.divide(block, one_over_cdf(block, y), out=y)
+
+    spread(one_block, blocks(x, out))
     return out
 
 
@@ -50,8 +55,7 @@ def gelu_backward(dy, x):
 def blocks(*arrays):
     """The arrays, all of one shape, in pieces of `BLOCK` numbers. The last one is written to: it must be contiguous."""
     flat = [np.ascontiguousarray(array).reshape(-1) for array in arrays]
-    for start in range(0, flat[0].size, BLOCK):
-        yield [array[start : start + BLOCK] for array in flat]
+    return [[array[start : start + BLOCK] for array in flat] for start in range(0, flat[0].size, BLOCK)]
 
 
 def one_over_cdf(x, out):

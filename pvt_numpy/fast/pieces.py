@@ -4,11 +4,11 @@ BLAS gives every matrix product to all cores, but the passes between the product
 batch is cut into pieces of two pictures of 224 x 224 (or as many pixels) and each thread takes the next piece: all
 cores compute all the time, and the memory that a pass reads is still in the cache from the pass before. How many
 threads there are changes who computes a piece, never what is in it: the results are the same to the last bit. Cuts are
-coarse, for threads that run many small NumPy calls wait for Python's lock. One piece alone has BLAS's threads, whose
-number may change its last bits.
+coarse, for threads that run many small NumPy calls wait for Python's lock. A piece alone has BLAS's threads, whose
+number may change its last bits, and helpers for its longest passes, whose number may not.
 
-Only one computation at a time has such threads: one inside another, or beside it in a thread pool of the user's, goes
-piece by piece in the thread that it is in. While several threads compute, BLAS has one thread for each, and what it had
+Only one computation at a time has such threads: one inside another, or beside it in a thread pool of the user's, does
+all its work in the thread that it is in. While several threads compute, BLAS has one thread for each; what it had
 before is set again when the last is done, however that ends. Without threadpoolctl, which sets it, pieces follow one
 another on BLAS's own threads.
 """
@@ -27,11 +27,12 @@ from .cores import asked, for_blas, for_pieces
 
 PIECE = 2 * 224 * 224  # pixels
 AT_ONCE = 8 * PIECE  # pixels in all threads together: larger pictures follow one another, to bound the memory
-SMALL = 64 * 64  # pixels, for which it is all the same to BLAS
+SMALL = 64 * 64  # pixels, which are not worth a second thread
 
 _lock, _crew = threading.Lock(), threading.Lock()
 _wishes = {}  # one entry for everyone who computes: how many threads BLAS may have
 _before = []  # BLAS's libraries, and how many threads each had when nobody computed
+_helpers = contextvars.ContextVar("helpers", default=(None, 0))  # of a piece alone: their pool, and how many they are
 
 
 def in_pieces(compute, x):
@@ -39,11 +40,10 @@ def in_pieces(compute, x):
     size = max(1, PIECE // max(1, x.shape[2] * x.shape[3]))
     count = -(-len(x) // size)
     if count < 2:
-        with blas_threads(for_blas() if x[:, 0].size > SMALL else 1):
-            return compute(x)
+        return _alone(compute, x)
     cuts = [len(x) * k // count for k in range(count + 1)]
     pieces = (x[start:stop] for start, stop in zip(cuts, cuts[1:], strict=False))
-    return _joined(list(side_by_side(compute, pieces, pixels=x[0, 0].size * size)))
+    return _joined(list(side_by_side(compute, pieces, pixels=size * x[0, 0].size)))
 
 
 def side_by_side(work, items, pixels=1):
@@ -52,11 +52,11 @@ def side_by_side(work, items, pixels=1):
     pixels  how many an item has, if it is large
     """
     number, items = min(for_pieces(), max(1, AT_ONCE // pixels)), iter(items)
-    if number > 1 and (_libraries() is not None or asked()) and _crew.acquire(blocking=False):
-        from concurrent.futures import ThreadPoolExecutor  # not for one picture: it takes a moment
-
+    if number < for_pieces():
+        yield from (_alone(work, item) for item in items)
+    elif number > 1 and (_libraries() is not None or asked()) and _crew.acquire(blocking=False):
         try:
-            with blas_threads(1), ThreadPoolExecutor(number) as pool:
+            with blas_threads(1), _pool(number) as pool:
                 begin = lambda item: pool.submit(contextvars.copy_context().run, work, item)  # noqa: E731
                 try:
                     begun = deque(map(begin, islice(items, 2 * number)))
@@ -68,13 +68,44 @@ def side_by_side(work, items, pixels=1):
         finally:
             _crew.release()
     else:
-        with blas_threads(1 if number > 1 or for_pieces() == 1 else for_blas()):
+        with blas_threads(1):
             yield from map(work, items)
+
+
+def _alone(work, item):
+    """work(item), with all threads that are free; a small item, or one beside others, with none but its own."""
+    if item.size < SMALL or not _crew.acquire(blocking=False):
+        with blas_threads(1):
+            return work(item)
+    try:
+        number = for_blas()
+        with blas_threads(number), _pool(max(1, number - 1)) as pool:
+            before = _helpers.set((pool, number - 1))
+            try:
+                return work(item)
+            finally:
+                _helpers.reset(before)
+    finally:
+        _crew.release()
+
+
+def spread(work, blocks):
+    """work(block) of every block, by the thread that calls and the helpers that it has."""
+    (pool, number), blocks = _helpers.get(), iter(blocks)
+
+    def take():
+        for block in blocks:
+            work(block)
+
+    taking = [pool.submit(contextvars.copy_context().run, take) for _ in range(number)]
+    take()
+    for helper in taking:
+        helper.result()
 
 
 @contextlib.contextmanager
 def blas_threads(number):
-    """BLAS has at most so many threads for the length of the with block, and one while others compute, too."""
+    """BLAS has at most so many threads for the length of the with block, and one if others compute, too."""
     me = object()
     try:
         _wish(me, number)
@@ -108,10 +139,16 @@ def _libraries():
     return ThreadpoolController().select(user_api="blas").lib_controllers
 
 
+def _pool(number):
+    from concurrent.futures import ThreadPoolExecutor  # here, for importing it takes a moment
+
+    return ThreadPoolExecutor(number)
+
+
 def _joined(parts):
     first = parts[0]
     if isinstance(first, dict):
         return {name: _joined([part[name] for part in parts]) for name in first}
     if isinstance(first, (tuple, list)):
         return type(first)(map(_joined, zip(*parts, strict=True)))
-    return None if first is None else np.concatenate(parts)
+    return np.concatenate(parts)
