@@ -82,8 +82,7 @@ def forward(pixel_values, params, config, labels=None, output_attentions=False, 
         return logits, last if config.model_type == "pvt" else maps[-1], dict(kept)
 
     # whoever watches sees whole arrays, and noise is drawn for a whole batch
-    whole = trace is not None or seed is not None
-    logits, last, kept = answer(pixel_values) if whole else in_pieces(answer, pixel_values)
+    logits, last, kept = in_pieces(answer, pixel_values, whole=trace is not None or seed is not None)
     loss = None if labels is None else loss_of(logits, np.asarray(labels), config.problem_type)
     return Output(loss, logits, last, *hugging_face_tuples(kept, config))
 

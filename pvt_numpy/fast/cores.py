@@ -1,10 +1,10 @@
-"""How many threads: as many as this process has cores, and for BLAS as many of them as are free.
+"""How many threads compute: as many as this process has cores.
 
-The cores of this process are those that it may run on (affinity), of a container no more than its share of time
-(cgroup). Free of them are those on which nothing else runs: Linux says how many threads of the whole machine run at
-this moment, and which of them are ours. Threads that wait for each other without spinning, as ours do, may share a
-core with a neighbour; BLAS's spin, and two of them beside a busy neighbour take twice as long as one. A number that
-is asked for, with `threads(N)`, `--threads N` or PVT_NUMPY_THREADS, is used whatever the machine does.
+Its cores are those that it may run on (affinity), in a container no more than its share of time (cgroup). Threads that
+take whole pieces of a batch may share a core with a busy neighbour. But those that help with one piece are waited for
+in every layer, so they are no more than cores are free: Linux says how many threads of the whole machine run at this
+moment, and which of them are ours. A number that is asked for, with `threads(N)`, `--threads N` or PVT_NUMPY_THREADS,
+is used whatever the machine does.
 """
 
 import contextlib
@@ -43,49 +43,46 @@ def asked():
 
 
 def for_pieces():
-    """How many threads may compute pieces side by side."""
+    """How many threads compute pieces side by side."""
     return asked() or cores()
 
 
-def for_blas():
-    """How many threads one matrix product may have."""
-    return asked() or max(1, min(cores(), _machine() - neighbours()))
+def for_one_piece():
+    """How many threads share the work of one piece."""
+    return asked() or max(1, min(cores(), (os.cpu_count() or 1) - neighbours()))
 
 
 @cache
 def cores():
     """How many cores this process may use, at least one."""
-    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else _machine()
-    return max(1, min(affinity, int(_quota())))
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(affinity, int(quota())))
 
 
-def _machine():
-    return os.cpu_count() or 1
-
-
-def _quota(root=Path("/sys/fs/cgroup")):
-    """How many cores' time a container is given: cgroup version 2 or 1; without either, or a limit, all."""
+def quota(root=Path("/sys/fs/cgroup")):
+    """How many cores' time a container is given, by cgroup version 2 or 1; infinity if there is no limit."""
     for files in (["cpu.max"], ["cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"]):
         with contextlib.suppress(OSError, ValueError):  # no such file; "max" is no number
-            quota, period = map(int, " ".join((root / file).read_text() for file in files).split())
-            if quota > 0:
-                return quota / period
-    return _machine()
+            given, period = map(int, " ".join((root / file).read_text() for file in files).split())
+            if given > 0:
+                return max(1, given / period)
+    return MOST
 
 
 def neighbours():
     """How many threads of others run now; 0 if the system does not say."""
     if time.monotonic() - _load[0] > REMEMBERED:
-        found = _others()
+        found = others_running()
         for _ in range(LOOKS - 1):
             if found:
                 time.sleep(PAUSE)
-                found = min(found, _others())
+                found = min(found, others_running())
         _load[:] = time.monotonic(), found
     return _load[1]
 
 
-def _others(proc=Path("/proc")):
+def others_running(proc=Path("/proc")):
+    """The same at one look."""
     try:
         running = int((proc / "loadavg").read_text().split()[3].partition("/")[0])
         ours = [(task / "stat").read_text().rpartition(")")[2].split()[0] for task in (proc / "self/task").iterdir()]

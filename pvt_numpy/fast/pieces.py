@@ -1,16 +1,17 @@
-"""A batch in pieces, side by side in threads, each with one thread of BLAS.
+"""Who computes what: a batch in pieces, side by side in threads, and BLAS with one thread for each.
 
-BLAS gives every matrix product to all cores, but the passes between the products, half of the time, run on one. So a
-batch is cut into pieces of two pictures of 224 x 224 (or as many pixels) and each thread takes the next piece: all
-cores compute all the time, and the memory that a pass reads is still in the cache from the pass before. How many
-threads there are changes who computes a piece, never what is in it: the results are the same to the last bit. Cuts are
-coarse, for threads that run many small NumPy calls wait for Python's lock. A piece alone has BLAS's threads, whose
-number may change its last bits, and helpers for its longest passes, whose number may not.
+BLAS gives every matrix product to all cores, but the passes between the products, half of the time, would run on one.
+So the threads are ours, and BLAS has one. A batch is cut into pieces of two pictures of 224 x 224 (or as many pixels),
+and each thread takes the next piece (`side_by_side`): what a pass reads is still in the cache from the pass before,
+and memory does not grow with the batch. A piece that is alone has helpers instead, who share the blocks of its long
+passes (`spread`). Pieces and blocks are the same however many threads there are, which only changes who computes them:
+the results are equal to the last bit. They are coarse, for threads that run many small NumPy calls wait for Python's
+lock; and our threads sleep while they wait, where BLAS's spin, which beside a busy neighbour costs more than it brings.
 
-Only one computation at a time has such threads: one inside another, or beside it in a thread pool of the user's, does
-all its work in the thread that it is in. While several threads compute, BLAS has one thread for each; what it had
-before is set again when the last is done, however that ends. Without threadpoolctl, which sets it, pieces follow one
-another on BLAS's own threads.
+Only one computation at a time has more than its own thread: one inside another, or beside it in a thread pool of the
+user's, does all its work where it is. What BLAS had before is set again when the last is done, however that ends.
+Without threadpoolctl, which sets it, pieces follow one another, and BLAS has its own threads, whose number may change
+last bits.
 """
 
 import contextlib
@@ -18,29 +19,31 @@ import contextvars
 import os
 import threading
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import islice
 
 import numpy as np
 
-from .cores import asked, for_blas, for_pieces
+from .cores import asked, for_one_piece, for_pieces
 
 PIECE = 2 * 224 * 224  # pixels
-AT_ONCE = 8 * PIECE  # pixels in all threads together: larger pictures follow one another, to bound the memory
+AT_ONCE = 8 * PIECE  # pixels in all threads together: larger pictures follow one another, which bounds the memory
 SMALL = 64 * 64  # pixels, which are not worth a second thread
 
-_lock, _crew = threading.Lock(), threading.Lock()
-_wishes = {}  # one entry for everyone who computes: how many threads BLAS may have
-_before = []  # BLAS's libraries, and how many threads each had when nobody computed
+_lock = threading.Lock()
+_crew = threading.Lock()  # held by the computation that has more than its own thread
+_computing = set()  # one entry for everyone who wants BLAS to have one thread
+_before = []  # BLAS's libraries, and how many threads each had when nobody did
 _helpers = contextvars.ContextVar("helpers", default=(None, 0))  # of a piece alone: their pool, and how many they are
 
 
-def in_pieces(compute, x):
-    """compute(x) for a batch x (B, C, H, W): an array, or a tuple, list or dict of arrays, with B rows each."""
+def in_pieces(compute, x, whole=False):
+    """compute(x) for a batch x (B, C, H, W), or for its pieces: a tuple, list or dict of arrays, with B rows each."""
     size = max(1, PIECE // max(1, x.shape[2] * x.shape[3]))
-    count = -(-len(x) // size)
+    count = 1 if whole else -(-len(x) // size)
     if count < 2:
-        return _alone(compute, x)
+        return alone(compute, x, pixels=x.size)
     cuts = [len(x) * k // count for k in range(count + 1)]
     pieces = (x[start:stop] for start, stop in zip(cuts, cuts[1:], strict=False))
     return _joined(list(side_by_side(compute, pieces, pixels=size * x[0, 0].size)))
@@ -49,84 +52,111 @@ def in_pieces(compute, x):
 def side_by_side(work, items, pixels=1):
     """work(item) of every item, in order, several at a time; the next are begun while the first is waited for.
 
-    pixels  how many an item has, if it is large
+    pixels  how many an item has: those of large items follow one another, each with helpers
     """
-    number, items = min(for_pieces(), max(1, AT_ONCE // pixels)), iter(items)
-    if number < for_pieces():
-        yield from (_alone(work, item) for item in items)
-    elif number > 1 and (_libraries() is not None or asked()) and _crew.acquire(blocking=False):
+    number = for_pieces()
+    if AT_ONCE // number < pixels:
+        yield from (alone(work, item, pixels) for item in items)
+    elif number > 1 and _may_have_threads() and _crew.acquire(blocking=False):
+        items = iter(items)
         try:
-            with blas_threads(1), _pool(number) as pool:
-                begin = lambda item: pool.submit(contextvars.copy_context().run, work, item)  # noqa: E731
+            with one_blas_thread(), ThreadPoolExecutor(number) as pool:
                 try:
-                    begun = deque(map(begin, islice(items, 2 * number)))
+                    begun = deque(_begin(pool, work, item) for item in islice(items, 2 * number))
                     while begun:
                         yield begun.popleft().result()
-                        begun.extend(map(begin, islice(items, 1)))
+                        begun.extend(_begin(pool, work, item) for item in islice(items, 1))
                 finally:
                     pool.shutdown(wait=False, cancel_futures=True)
         finally:
             _crew.release()
     else:
-        with blas_threads(1):
-            yield from map(work, items)
+        for item in items:
+            with one_blas_thread():
+                result = work(item)
+            yield result
 
 
-def _alone(work, item):
-    """work(item), with all threads that are free; a small item, or one beside others, with none but its own."""
-    if item.size < SMALL or not _crew.acquire(blocking=False):
-        with blas_threads(1):
+def alone(work, item, pixels):
+    """work(item), with helpers if it is large and nobody else has them."""
+    if pixels < SMALL or not _may_have_threads() or not _crew.acquire(blocking=False):
+        with one_blas_thread():
             return work(item)
     try:
-        number = for_blas()
-        with blas_threads(number), _pool(max(1, number - 1)) as pool:
-            before = _helpers.set((pool, number - 1))
-            try:
-                return work(item)
-            finally:
-                _helpers.reset(before)
+        number = for_one_piece() - 1
+        with one_blas_thread(), ThreadPoolExecutor(max(1, number)) as pool:
+            return _begin_here(work, item, helpers=(pool, number))
     finally:
         _crew.release()
 
 
 def spread(work, blocks):
-    """work(block) of every block, by the thread that calls and the helpers that it has."""
-    (pool, number), blocks = _helpers.get(), iter(blocks)
+    """work(block) of every block, by this thread and the helpers that it has."""
+    (pool, number), rest = _helpers.get(), iter(blocks)
 
-    def take():
-        for block in blocks:
+    def take(rest):
+        for block in rest:
             work(block)
 
-    taking = [pool.submit(contextvars.copy_context().run, take) for _ in range(number)]
-    take()
-    for helper in taking:
+    helping = [_begin(pool, take, rest) for _ in range(min(number, len(blocks) - 1))]
+    _begin_here(take, rest)
+    for helper in helping:
         helper.result()
 
 
+def _begin(pool, work, item):
+    """The future of work(item) in another thread, for which np.errstate and `threads` are as they are here."""
+    return pool.submit(contextvars.copy_context().run, _begin_here, work, item)
+
+
+def _begin_here(work, item, helpers=(None, 0)):
+    before = _helpers.set(helpers)
+    try:
+        return work(item)
+    finally:
+        _helpers.reset(before)
+
+
 @contextlib.contextmanager
-def blas_threads(number):
-    """BLAS has at most so many threads for the length of the with block, and one if others compute, too."""
+def one_blas_thread():
+    """BLAS has one thread for the length of the with block, and of all others that it meets."""
     me = object()
     try:
-        _wish(me, number)
+        with _lock:
+            _computing.add(me)
+            if not _before:
+                _before.extend((library, library.num_threads) for library in _libraries() or ())
+                for library, _ in _before:
+                    library.set_num_threads(1)
         yield
     finally:
-        _wish(me, None)
+        with _lock:
+            _computing.discard(me)
+            if not _computing:
+                _restore()
 
 
-def _wish(who, number):
-    with _lock:
-        if number is None:
-            _wishes.pop(who, None)
-        else:
-            _wishes[who] = number
-        least = 1 if len(_wishes) > 1 else min(_wishes.values(), default=None)
-        if not _before and least is not None and least < (os.cpu_count() or 1):
-            _before.extend((library, library.num_threads) for library in _libraries() or ())
-        for library, number_before in _before:
-            library.set_num_threads(min(number_before, least or number_before))
-        if not _wishes:
-            _before.clear()
+def _restore():
+    while _before:
+        library, number = _before.pop()
+        library.set_num_threads(number)
+
+
+def _after_fork():
+    """A child process has none of its parent's threads, and so nobody who would give back what they hold."""
+    global _lock, _crew
+    _lock, _crew = threading.Lock(), threading.Lock()
+    _computing.clear()
+    _restore()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _may_have_threads():
+    """Whether BLAS leaves the cores to our threads, or the user wants them in any case."""
+    return _libraries() is not None or asked()
 
 
 @cache
@@ -137,12 +167,6 @@ def _libraries():
     except ImportError:
         return None
     return ThreadpoolController().select(user_api="blas").lib_controllers
-
-
-def _pool(number):
-    from concurrent.futures import ThreadPoolExecutor  # here, for importing it takes a moment
-
-    return ThreadPoolExecutor(number)
 
 
 def _joined(parts):
