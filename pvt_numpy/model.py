@@ -76,7 +76,7 @@ def forward(pixel_values, params, config, labels=None, output_attentions=False, 
 
     def answer(pixel_values):
         kept = Only(names)
-        run = start(config, seed, [kept] if trace is None else [kept, trace])
+        run = start(config, seed, [kept] * bool(names) + [trace] * (trace is not None))
         tokens, maps = trunk(pixel_values, params, config, run)
         logits, last = classify(tokens, params, config, run)
         return logits, last if config.model_type == "pvt" else maps[-1], dict(kept)

@@ -13,12 +13,11 @@ import math
 import numpy as np
 
 from ..layers import activations as formula
-from .pieces import spread
+from .pieces import parts, spread
 
 MINUS_P = [np.float32(c) for c in (
     -1.595768536677, -0.0726682982088, 6.6053262895e-05, 1.10546835331e-04, -7.94815180759e-06, 2.67567116105e-07,
     -3.62787205431e-09)]  # fmt: skip
-BLOCK = 262144  # numbers
 
 
 def gelu(x):
@@ -53,9 +52,9 @@ def gelu_backward(dy, x):
 
 
 def blocks(*arrays):
-    """The arrays, all of one shape, in pieces of `BLOCK` numbers. The last one is written to: it must be contiguous."""
+    """The arrays, all of one shape, block by block. The last one is written to: it must be contiguous."""
     flat = [np.ascontiguousarray(array).reshape(-1) for array in arrays]
-    return [[array[start : start + BLOCK] for array in flat] for start in range(0, flat[0].size, BLOCK)]
+    return [[array[part] for array in flat] for part in parts(arrays[0].size, 1)]
 
 
 def one_over_cdf(x, out):

@@ -9,9 +9,7 @@ Saves two thirds of the formula's time.
 import numpy as np
 
 from ..layers.depthwise import check_kernels
-from .pieces import spread
-
-BLOCK = 262144  # numbers
+from .pieces import parts, spread
 
 
 def depthwise_conv2d(x, weight, bias=None):
@@ -20,19 +18,17 @@ def depthwise_conv2d(x, weight, bias=None):
     B, H, W, C = x.shape
     y = np.empty(x.shape, x.dtype)
     taps = np.tile(weight.reshape(C, 9).T, W).reshape(3, 3, W * C)
-    rows = max(1, BLOCK // max(1, W * C))
 
-    def some_rows(place):
-        b, top = place
-        below = min(H, top + rows)
-        padded = np.zeros((below - top + 2, W + 2, C), x.dtype)
-        first, last = max(0, top - 1), min(H, below + 1)
-        padded[first - top + 1 : last - top + 1, 1:-1] = x[b, first:last]
+    def block(place):
+        b, rows = place
+        first, last = max(0, rows.start - 1), min(H, rows.stop + 1)
+        padded = np.zeros((rows.stop - rows.start + 2, W + 2, C), x.dtype)
+        padded[first - rows.start + 1 : last - rows.start + 1, 1:-1] = x[b, first:last]
         flat = padded.reshape(len(padded), (W + 2) * C)
         shifted = np.lib.stride_tricks.sliding_window_view(flat, (3, W * C))[:, ::C]  # (rows, j, i, W * C)
-        np.einsum("hjix,ijx->hx", shifted, taps, out=y[b, top:below].reshape(below - top, W * C))
+        np.einsum("hjix,ijx->hx", shifted, taps, out=y[b, rows].reshape(-1, W * C))
         if bias is not None:
-            y[b, top:below] += bias
+            y[b, rows] += bias
 
-    spread(some_rows, [(b, top) for b in range(B) for top in range(0, H, rows)])
+    spread(block, [(b, rows) for b in range(B) for rows in parts(H, W * C)])
     return y

@@ -30,6 +30,7 @@ from .cores import asked, for_one_piece, for_pieces
 PIECE = 2 * 224 * 224  # pixels
 AT_ONCE = 8 * PIECE  # pixels in all threads together: larger pictures follow one another, which bounds the memory
 SMALL = 64 * 64  # pixels, which are not worth a second thread
+BLOCK = 2**18  # numbers of a pass: they stay in the cache, and it is long enough not to wait for Python's lock
 
 _lock = threading.Lock()
 _crew = threading.Lock()  # held by the computation that has more than its own thread
@@ -102,6 +103,13 @@ def spread(work, blocks):
     _begin_here(take, rest)
     for helper in helping:
         helper.result()
+
+
+def parts(length, width):
+    """Slices of the length, of about `BLOCK` numbers each; an even number of them, for two threads to share."""
+    count = -(-length * width // BLOCK)
+    size = -(-length // max(1, count + count % 2 * (count > 1)))
+    return [slice(start, min(length, start + size)) for start in range(0, length, max(1, size))]
 
 
 def _begin(pool, work, item):
