@@ -1,7 +1,7 @@
 """`python -m pvt_numpy.classify IMAGE...`: pictures in, their most likely labels out. The project's main job.
 
-Each picture is prepared as the model's recipe says and run by itself; one that cannot be read is reported on stderr,
-and the others are still classified. Of a folder, every file is taken whose suffix is that of a format which Pillow
+Each picture is prepared as the model's recipe says and run by itself, several side by side; one that cannot be read is
+reported on stderr, and the others are still classified. Of a folder, every file is taken whose suffix is that of a format which Pillow
 decodes; the rest is counted on stderr. A picture may have 89,478,485 pixels, a JPEG four times as many, which is then
 decoded at half its width and height; PVT_NUMPY_MAX_PIXELS in the environment is another limit.
 
@@ -20,8 +20,11 @@ import sys
 from collections import Counter
 
 from .checkpoints.checkpoint import chosen_notes, describe
-from .options import add_model_options, add_picture_options, classifier_from, model_name
+from .fast import threads
+from .fast.pieces import side_by_side
+from .options import add_model_options, add_picture_options, add_threads_option, classifier_from, model_name
 from .pictures.folders import find_pictures, passed_over
+from .pictures.recipes import pixels_of
 from .system.checks import about
 from .system.cli import command_parser, complain, note, printable, run, whole_number
 from .system.paths import SHIPPED_MODELS
@@ -39,6 +42,7 @@ def main(argv=None):
     parser.add_argument("--list-models", action="store_true", help="show the published models, and stop")
     add_model_options(parser)
     add_picture_options(parser)
+    add_threads_option(parser)
     options = parser.parse_args(argv)
     if options.list_models:
         from .checkpoints.hub import list_models
@@ -54,16 +58,23 @@ def main(argv=None):
     if not options.json:
         print(printable(describe(model)))
     (pictures, failed), unsure = expand(options.images), False
-    for picture in progress(pictures, quiet=options.json):
+
+    def answer(picture):
         try:
             with about("standard input" if picture == "-" else picture):
-                predictions = classify(picture, model, options.top_k)
+                return classify(picture, model, options.top_k)
         except (ValueError, OSError) as error:
-            complain("classify", error)
-            failed = True
-        else:
-            print(as_json(picture, name, predictions, model) if options.json else as_table(picture, predictions))
-            unsure |= predictions[0].get("probability", 1) < UNSURE
+            return error
+
+    with threads(options.threads):
+        answers = side_by_side(answer, pictures, pixels_of(model.preprocessing))
+        for picture, found in zip(pictures, progress(answers, len(pictures), quiet=options.json), strict=True):
+            if isinstance(found, Exception):
+                complain("classify", found)
+                failed = True
+            else:
+                print(as_json(picture, name, found, model) if options.json else as_table(picture, found))
+                unsure |= found[0].get("probability", 1) < UNSURE
     if unsure and model.origin.get("source") in SHIPPED_MODELS and not options.json:
         print(f"\nUnsure? This model knows ten things only: {', '.join(model.label_names)}.\nOne that knows ImageNet's "
               "thousand: --model pvt_v2_b2, downloaded on first use, after pip install huggingface_hub")  # fmt: skip
@@ -132,13 +143,13 @@ def bar(share):
     return "█" * full + " ▏▎▍▌▋▊▉"[eighths].strip()
 
 
-def progress(pictures, quiet):
-    """`pictures` behind a progress bar, if stderr is a terminal and no results for people scroll past there."""
-    if len(pictures) < 3 or (sys.stdout.isatty() and not quiet):
-        return pictures
+def progress(answers, count, quiet):
+    """`answers` behind a progress bar, if stderr is a terminal and no results for people scroll past there."""
+    if count < 3 or (sys.stdout.isatty() and not quiet):
+        return answers
     from tqdm import tqdm  # not for one picture: importing it would be a tenth of the whole time
 
-    return tqdm(pictures, unit=" pictures", disable=None)
+    return tqdm(answers, total=count, unit=" pictures", disable=None)
 
 
 if __name__ == "__main__":

@@ -24,8 +24,8 @@ _load = [-1.0, 0]  # when it was asked, and what was said
 
 @contextlib.contextmanager
 def threads(number):
-    """So many threads compute, for the length of the with block; None: as many as the machine has to spare."""
-    token = _asked.set(number)
+    """So many threads compute, for the length of the with block; None: as before."""
+    token = _asked.set(number or _asked.get())
     try:
         yield
     finally:

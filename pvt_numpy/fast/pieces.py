@@ -41,23 +41,29 @@ _helpers = contextvars.ContextVar("helpers", default=(None, 0))  # of a piece al
 
 def in_pieces(compute, x, whole=False):
     """compute(x) for a batch x (B, C, H, W), or for its pieces: a tuple, list or dict of arrays, with B rows each."""
-    size = max(1, PIECE // max(1, x.shape[2] * x.shape[3]))
+    size = piece_size(*x.shape[2:])
     count = 1 if whole else -(-len(x) // size)
     if count < 2:
-        return alone(compute, x, pixels=x.size)
+        return alone(compute, x, small=x.size < SMALL)
     cuts = [len(x) * k // count for k in range(count + 1)]
-    pieces = (x[start:stop] for start, stop in zip(cuts, cuts[1:], strict=False))
+    pieces = [x[start:stop] for start, stop in zip(cuts, cuts[1:], strict=False)]
     return _joined(list(side_by_side(compute, pieces, pixels=size * x[0, 0].size)))
+
+
+def piece_size(H, W):
+    """How many pictures of H x W pixels are computed at once in each thread."""
+    return max(1, PIECE // max(1, H * W))
 
 
 def side_by_side(work, items, pixels=1):
     """work(item) of every item, in order, several at a time; the next are begun while the first is waited for.
 
-    pixels  how many an item has: those of large items follow one another, each with helpers
+    items   a list
+    pixels  how many an item has: large items follow one another, each with helpers; so does a single one
     """
     number = for_pieces()
-    if AT_ONCE // number < pixels:
-        yield from (alone(work, item, pixels) for item in items)
+    if len(items) < 2 or pixels > AT_ONCE // number:
+        yield from (alone(work, item) for item in items)
     elif number > 1 and _may_have_threads() and _crew.acquire(blocking=False):
         items = iter(items)
         try:
@@ -78,9 +84,9 @@ def side_by_side(work, items, pixels=1):
             yield result
 
 
-def alone(work, item, pixels):
-    """work(item), with helpers if it is large and nobody else has them."""
-    if pixels < SMALL or not _may_have_threads() or not _crew.acquire(blocking=False):
+def alone(work, item, small=False):
+    """work(item), with helpers if it is worth them and nobody else has them."""
+    if small or not _may_have_threads() or not _crew.acquire(blocking=False):
         with one_blas_thread():
             return work(item)
     try:

@@ -118,7 +118,7 @@ def test_a_run_of_pytorch_that_differs_is_told(folder, capsys, monkeypatch):
         return predict
 
     monkeypatch.setattr(evaluate, "pytorch", pytorch)
-    result, _ = answer(capsys, folder, "--pytorch")
+    result, _ = answer(capsys, folder, "--pytorch", "--batch-size", 3)
     (case,) = result["pytorch"]["differing"]
     assert case["image"] == str(folder / "n03445777" / "2.png")
     assert case["pytorch"] == [-number for number in case["ours"]]
@@ -152,7 +152,7 @@ def test_pytorch_is_missed_before_the_work(folder, monkeypatch):
 
 
 def test_batches_workers_and_limits_do_not_change_the_answer(folder, capsys):
-    one, three = (answer(capsys, folder, "--batch-size", n, "--workers", n) for n in (1, 3))
+    one, three = (answer(capsys, folder, "--batch-size", n, "--threads", n) for n in (1, 3))
     assert one == three
     assert answer(capsys, folder, "--limit", 1, status=0)[0]["images"] == 1
 

@@ -120,7 +120,10 @@ def test_checkpoints_know_recipes_and_names_but_open_no_picture():
 
 # what the arithmetic needs besides NumPy and math
 BESIDES = {"layers.run": {"re", "zlib", "collections", "typing"}, "layers.twins": {"functools"},
-           "fast.switch": {"contextlib", "os", "sys"}}  # fmt: skip
+           "fast.switch": {"contextlib", "os", "sys"},
+           "fast.cores": {"contextlib", "contextvars", "functools", "os", "pathlib", "time"},
+           "fast.pieces": {"collections", "concurrent", "contextlib", "contextvars", "functools", "itertools", "os",
+                           "threading", "threadpoolctl"}}  # fmt: skip
 
 
 def test_the_arithmetic_needs_numpy_and_math_alone():
