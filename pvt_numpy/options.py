@@ -38,7 +38,7 @@ def add_model_options(parser, positional=False, required=False):
 def add_threads_option(parser):
     """--threads, for commands that compute; in Python it is `with pvt_numpy.threads(N)`."""
     parser.add_argument("--threads", metavar="N", type=whole_number(1, MOST),
-                        help=f"threads that compute (default: {SETTING}, else one for each core of this process)")  # fmt: skip
+                        help=f"threads that compute (default: {SETTING}, or one for each core)")  # fmt: skip
 
 
 def add_picture_options(parser):

@@ -28,7 +28,7 @@ from . import plots
 from .analysis.calibration import wilson_interval
 from .checkpoints.checkpoint import load_model, save_model
 from .checkpoints.strict_json import parse_json
-from .config import VARIANTS, PvtConfig, config_from_dict
+from .config import VARIANTS, config_from_dict
 from .fast import threads
 from .model import forward
 from .options import add_threads_option
@@ -36,10 +36,7 @@ from .system import stopping
 from .system.checks import wrong
 from .system.cli import LARGEST_SIDE, command_parser, result_is_a_file, run, whole_number
 from .training import assess, data, loop, report, start, state
-
-NANO = {"hidden_sizes": (32, 64, 128, 192), "depths": (2, 2, 2, 2), "num_attention_heads": (1, 2, 4, 4),
-        "mlp_ratios": (4, 4, 4, 4), "sequence_reduction_ratios": (4, 2, 1, 1), "patch_sizes": (4, 2, 2, 1),
-        "strides": (4, 2, 2, 1), "layer_norm_eps": 1e-6}  # fmt: skip
+from .training.start import nano_config
 
 STOPPING = (
     "train: stopping after this step, to save it; Ctrl-C or SIGTERM again ends at once, with the last epoch saved"
@@ -83,14 +80,6 @@ OPTIONS = (  # the setting, its option, what stands behind it, how that is read,
     ("seed", "--seed", "N", COUNT, "where random numbers start: the same seed, the same training"),
 )  # fmt: skip
 FLAGS = {name: flag for name, flag, *_ in OPTIONS} | {"skip_unreadable": "--skip-unreadable"}
-
-
-def nano_config(image_size, num_labels, drop_path_rate=0.1):
-    """PVT v1 for small pictures: 1.6 million parameters; at 64 pixels grids of 16, 8, 4 and 4 tokens a side.
-
-    The last stage keeps the grid of the third, for a 2 x 2 grid would leave its class token little to look at.
-    """
-    return PvtConfig(image_size=image_size, num_labels=num_labels, drop_path_rate=drop_path_rate, **NANO)
 
 
 def main(argv=None):

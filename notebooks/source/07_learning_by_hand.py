@@ -11,16 +11,13 @@
 # **What you need.** NumPy, notebook 3 (attention), and the chain rule. About 40 minutes, one or two of them computing. Stages, blocks and heads are counted from 1, as the paper counts its stages. Code counts from 0: `stages.0` is stage 1.
 
 # %%
-import os
 import sys
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # training runs in two threads of its own
 sys.path.insert(0, "..")  # the package, one folder up
 
 import csv
 import json
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -356,8 +353,7 @@ gallery(eight, [SHAPES[k % 6] for k in range(8)])
 by_heart = fresh(Settings("shapes", smoothing=0.0, microbatch=8, clip=1.0), nano)
 eight_pixels = data.to_pixel_values(eight.astype(np.float32) / 255, task.recipe)
 eight_labels = np.arange(8) % 6
-with ThreadPoolExecutor(1) as pool:
-    losses = [loop.step(by_heart, eight_pixels, eight_labels, 2e-3, pool)[0] for _ in range(60)]
+losses = [loop.step(by_heart, eight_pixels, eight_labels, 2e-3)[0] for _ in range(60)]
 learnt = losses[-1] < 0.05
 print(f"the first loss is near log 6 = {np.log(6):.2f}:", abs(losses[0] - np.log(6)) < 1)
 print("after 60 steps it is below 0.05:", learnt)
@@ -393,7 +389,7 @@ def after_epoch(state):
 
 look(training)
 started = time.perf_counter()
-loop.train(training, task, threads=2, after_epoch=after_epoch)
+loop.train(training, task, after_epoch=after_epoch)
 reached = training.history[-1]["val_accuracy"]
 print(f"{training.step} steps in {time.perf_counter() - started:.0f} s")
 print(f"{reached:.1%} of {len(task.validation[1])} new pictures are right")
@@ -521,9 +517,8 @@ plots.positions(table, (4, 4), (4, 6), title="the position table of stage 3")
 # <details><summary>Solution</summary>
 #
 # ```python
-# with ThreadPoolExecutor(1) as pool:
-#     for group in ("params", "average"):
-#         print(group, loop.measure(training.arrays[group], nano, *task.validation, pool))
+# for group in ("params", "average"):
+#     print(group, loop.measure(training.arrays[group], nano, *task.validation))
 # ```
 #
 # In the middle the learning rate is high and every step moves the weights far, so the average is clearly better. At the end the cosine has brought the rate to zero, and the two are nearly the same.

@@ -1,6 +1,7 @@
 """After a training: how often the model is right, on what, how sure of it, and what it was most surely wrong about."""
 
 import warnings
+
 import numpy as np
 
 from .. import plots

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..analysis.cost import memory
 from ..checkpoints.checkpoint import Model
-from ..config import smallest_side, stage_grids
+from ..config import PvtConfig, smallest_side, stage_grids
 from ..fast.cores import for_pieces
 from ..fast.pieces import piece_size
 from ..layers.position import resize_positions
@@ -24,6 +24,9 @@ from .freeze import HEAD_ONLY, check_freeze
 from .report import as_csv, settings_line
 from .state import Settings, fresh
 
+NANO = {"hidden_sizes": (32, 64, 128, 192), "depths": (2, 2, 2, 2), "num_attention_heads": (1, 2, 4, 4),
+        "mlp_ratios": (4, 4, 4, 4), "sequence_reduction_ratios": (4, 2, 1, 1), "patch_sizes": (4, 2, 2, 1),
+        "strides": (4, 2, 2, 1), "layer_norm_eps": 1e-6}  # fmt: skip
 USES = {  # what a training is for -> the defaults that differ from those of `Settings`
     "from nothing": {"drop_path": 0.1, "image_size": 64},
     "fine-tuning": {"drop_path": 0.05, "epochs": 15, "batch": 16, "microbatch": 8, "rate": 2e-4, "averaging": 0.98,
@@ -31,6 +34,14 @@ USES = {  # what a training is for -> the defaults that differ from those of `Se
     "the head alone": {"drop_path": 0.0, "epochs": 40, "batch": 16, "rate": 2e-3, "averaging": 0.98, "smoothing": 0.0,
                        "smallest_crop": 0.5},
 }  # fmt: skip
+
+
+def nano_config(image_size, num_labels, drop_path_rate=0.1):
+    """PVT v1 for small pictures: 1.6 million parameters; at 64 pixels grids of 16, 8, 4 and 4 tokens a side.
+
+    The last stage keeps the grid of the third, for a 2 x 2 grid would leave its class token little to look at.
+    """
+    return PvtConfig(image_size=image_size, num_labels=num_labels, drop_path_rate=drop_path_rate, **NANO)
 
 
 def use_of(model, freeze):

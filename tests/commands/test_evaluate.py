@@ -124,7 +124,7 @@ def test_a_run_of_pytorch_that_differs_is_told(folder, capsys, monkeypatch):
     assert case["pytorch"] == [-number for number in case["ours"]]
     assert (result["top1"], result["pytorch"]["top1"]) == (pytest.approx(2 / 3), pytest.approx(1 / 3))
     assert result["pytorch"]["largest_difference"] == pytest.approx(2 * max(map(abs, case["ours"])))
-    assert main([str(folder), "--pytorch"]) == 1
+    assert main([str(folder), "--pytorch", "--batch-size", "3"]) == 1
     text = capsys.readouterr().out.splitlines()
     assert "top-1 66.67%   top-5 " in text[4]
     assert text[-2].startswith("PyTorch: top-1 33.33%, top-5 ")

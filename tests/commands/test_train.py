@@ -98,7 +98,6 @@ def test_resuming_a_finished_training_changes_nothing(whole):
     (["shapes", "--out", "x"], 2, "unrecognized arguments: --out x"),
     (["shapes", "--output", "x", "--val", "photos"], 2, "--val: found it beside shapes"),
     (["--resume", "x", "--batch-size", "3"], 2, "found --batch-size"),
-    (["--benchmark", "--epochs", "3"], 2, "found --epochs"), (["--benchmark", "--resume", "x"], 2, "found --resume"),
     ([], 2, "expected either DATA with --output FOLDER, or --resume FOLDER"),
     (["shapes", "--output", "x", "--learning-rate", "-1"], 1, "--learning-rate: found -1.0; expected"),
     (["shapes", "--output", "x", "--drop-path", "2"], 1, "--drop-path: found 2.0; expected"),

@@ -164,7 +164,7 @@ def test_only_system_knows_where_things_lie_and_nothing_is_read_from_the_tests()
     ("pvt_numpy.pictures.decode", "from .. import load_model"),
     ("pvt_numpy.model", "def f():\n    import_module('pvt_numpy.plots.style')"),
     ("pvt_numpy.checkpoints", "def f():\n    import_module('.reference.golden', 'pvt_numpy')"),
-    ("pvt_numpy.timing.processes", "from ..train import nano_config")])  # fmt: skip
+    ("pvt_numpy.timing.processes", "from ..train import main")])  # fmt: skip
 def test_an_arrow_upwards_would_be_found(module, line):
     made_up = graph_of(SOURCES | {module: line})
     assert [arrow[0] for arrow in arrows(made_up) if upwards(*arrow)] == [module]
