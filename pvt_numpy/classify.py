@@ -1,9 +1,9 @@
 """`python -m pvt_numpy.classify IMAGE...`: pictures in, their most likely labels out. The project's main job.
 
-Each picture is prepared as the model's recipe says and run by itself, several side by side; one that cannot be read is
-reported on stderr, and the others are still classified. Of a folder, every file is taken whose suffix is that of a format which Pillow
-decodes; the rest is counted on stderr. A picture may have 89,478,485 pixels, a JPEG four times as many, which is then
-decoded at half its width and height; PVT_NUMPY_MAX_PIXELS in the environment is another limit.
+Each picture is prepared as the model's recipe says, and several are run side by side; one that cannot be read is
+reported on stderr, and the others are still classified. Of a folder, every file is taken whose suffix is that of a
+format which Pillow decodes; the rest is counted on stderr. A picture may have 89,478,485 pixels, a JPEG four times as
+many, which is then decoded at half its width and height; PVT_NUMPY_MAX_PIXELS in the environment is another limit.
 
 examples:
   python -m pvt_numpy.classify notebooks/golf_ball.jpg
@@ -14,14 +14,18 @@ examples:
 exit status: 0 all pictures classified; 1 some failed, said on stderr; 2 wrong usage
 """
 
+import contextlib
 import json
 import os
 import sys
 from collections import Counter
+from itertools import chain
+
+import numpy as np
 
 from .checkpoints.checkpoint import chosen_notes, describe
 from .fast import threads
-from .fast.pieces import side_by_side
+from .fast.pieces import piece_size, side_by_side
 from .options import add_model_options, add_picture_options, add_threads_option, classifier_from, model_name
 from .pictures.folders import find_pictures, passed_over
 from .pictures.recipes import pixels_of
@@ -58,17 +62,13 @@ def main(argv=None):
     if not options.json:
         print(printable(describe(model)))
     (pictures, failed), unsure = expand(options.images), False
-
-    def answer(picture):
-        try:
-            with about("standard input" if picture == "-" else picture):
-                return classify(picture, model, options.top_k)
-        except (ValueError, OSError) as error:
-            return error
-
+    pixels = pixels_of(model.preprocessing)
+    size = 1 if len(pictures) < 3 or "-" in pictures else piece_size(pixels)
+    chunks = [pictures[start : start + size] for start in range(0, len(pictures), size)]
     with threads(options.threads):
-        answers = side_by_side(answer, pictures, pixels_of(model.preprocessing))
-        for picture, found in zip(pictures, progress(answers, len(pictures), quiet=options.json), strict=True):
+        answered = side_by_side(lambda chunk: answers(chunk, model, options.top_k), chunks, size * pixels)
+        answered = progress(chain.from_iterable(answered), len(pictures), quiet=options.json)
+        for picture, found in zip(pictures, answered, strict=True):
             if isinstance(found, Exception):
                 complain("classify", found)
                 failed = True
@@ -104,15 +104,37 @@ def classify(picture, model, top_k=5):
     Returns dicts with index, label, logit and what a person reads in it, see `analysis/answers.py`: its "probability"
     or, for a regression, its "value".
     """
-    from .analysis.answers import predictions
-    from .analysis.observe import check_finite
-    from .model import forward
     from .pictures.processor import preprocess
 
     source = sys.stdin.buffer if picture == "-" else picture
-    logits = forward(preprocess(source, **model.preprocessing), model.params, model.config).logits[0]
-    check_finite([logits], [picture])
-    return predictions(logits, model, top_k)
+    return predicted(preprocess(source, **model.preprocessing), [picture], model, top_k)[0]
+
+
+def predicted(pixel_values, names, model, top_k):
+    """The same for each of some pictures of one shape that are prepared."""
+    from .analysis.answers import predictions
+    from .analysis.observe import check_finite
+    from .model import forward
+
+    logits = forward(pixel_values, model.params, model.config).logits
+    check_finite(logits, names)
+    return [predictions(row, model, top_k) for row in logits]
+
+
+def answers(pictures, model, top_k):
+    """What `classify` returns for each of the pictures, or the error that it raises; run together, if all goes well."""
+    if len(pictures) > 1:
+        from .pictures.processor import preprocess
+
+        with contextlib.suppress(ValueError, OSError, MemoryError):
+            return predicted(np.concatenate([preprocess(picture, **model.preprocessing) for picture in pictures]),
+                             pictures, model, top_k)  # fmt: skip
+        return [answer for picture in pictures for answer in answers([picture], model, top_k)]
+    try:
+        with about("standard input" if pictures == ["-"] else pictures[0]):
+            return [classify(pictures[0], model, top_k)]
+    except (ValueError, OSError) as error:
+        return [error]
 
 
 def as_json(picture, source, predictions, model):

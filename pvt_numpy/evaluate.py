@@ -28,7 +28,7 @@ from .analysis.calibration import calibration_error, fit_temperature
 from .analysis.observe import check_finite
 from .checkpoints.checkpoint import chosen_notes, describe, is_ours, set_temperature
 from .fast import threads
-from .fast.pieces import side_by_side
+from .fast.pieces import piece_size, side_by_side
 from .layers.losses import cross_entropy
 from .model import forward
 from .options import add_model_options, add_picture_options, add_threads_option, classifier_from, model_name
@@ -49,8 +49,7 @@ def main(argv=None):
                         "WordNet synset number (n03445777)")  # fmt: skip
     add_model_options(parser)
     add_picture_options(parser)
-    parser.add_argument("--batch-size", metavar="N", type=whole_number(1), default=2,
-                        help="pictures at once in each thread (default 2)")  # fmt: skip
+    parser.add_argument("--batch-size", metavar="N", type=whole_number(1), help="pictures at once in each thread (default 2 of 224 x 224, or as many pixels)")  # fmt: skip
     add_threads_option(parser)
     parser.add_argument("--limit", metavar="N", type=whole_number(1), help="only N pictures, spread over the classes")
     parser.add_argument("--confusion", metavar="FILE", help="draw the confusion matrix (.png, .svg, .pdf)")
@@ -189,10 +188,12 @@ def run_all(pictures, model, batch_size, models):
                 errors.append(error)
         return errors, ask(models, batch)
 
+    pixels = pixels_of(model.preprocessing)
+    batch_size = batch_size or piece_size(pixels)
     chunks = [pictures[start : start + batch_size] for start in range(0, len(pictures), batch_size)]
     answers = []
     with tqdm(total=len(pictures), unit=" pictures", disable=None) as bar:
-        found = side_by_side(answers_of, chunks, batch_size * pixels_of(model.preprocessing))
+        found = side_by_side(answers_of, chunks, batch_size * pixels)
         for chunk, (errors, answered) in zip(chunks, found, strict=True):
             for error in errors:
                 complain("evaluate", error)

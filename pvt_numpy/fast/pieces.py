@@ -41,7 +41,7 @@ _helpers = contextvars.ContextVar("helpers", default=(None, 0))  # of a piece al
 
 def in_pieces(compute, x, whole=False):
     """compute(x) for a batch x (B, C, H, W), or for its pieces: a tuple, list or dict of arrays, with B rows each."""
-    size = piece_size(*x.shape[2:])
+    size = piece_size(x.shape[2] * x.shape[3])
     count = 1 if whole else -(-len(x) // size)
     if count < 2:
         return alone(compute, x, small=x.size < SMALL)
@@ -50,9 +50,9 @@ def in_pieces(compute, x, whole=False):
     return _joined(list(side_by_side(compute, pieces, pixels=size * x[0, 0].size)))
 
 
-def piece_size(H, W):
-    """How many pictures of H x W pixels are computed at once in each thread."""
-    return max(1, PIECE // max(1, H * W))
+def piece_size(pixels):
+    """How many pictures of so many pixels are computed at once in each thread."""
+    return max(1, int(PIECE // max(1, pixels)))
 
 
 def side_by_side(work, items, pixels=1):

@@ -99,7 +99,7 @@ def check_room(settings, config):
     H, W = config.image_hw
     there_and_back, there = (memory(config, (H, W), training) for training in (True, False))
     pictures = (3 * settings.batch + DRAWN * (settings.data == "shapes")) * 12 * H * W
-    needed = pictures + for_pieces() * max(settings.microbatch * there_and_back, piece_size(H, W) * there)
+    needed = pictures + for_pieces() * max(settings.microbatch * there_and_back, piece_size(H * W) * there)
     check_memory("--image-size", f"{H} x {W} pixels", needed, "; --microbatch-size 1 and --threads 1 need less")
 
 
