@@ -49,7 +49,8 @@ def main(argv=None):
                         "WordNet synset number (n03445777)")  # fmt: skip
     add_model_options(parser)
     add_picture_options(parser)
-    parser.add_argument("--batch-size", metavar="N", type=whole_number(1), help="pictures at once in each thread (default 2 of 224 x 224, or as many pixels)")  # fmt: skip
+    parser.add_argument("--batch-size", metavar="N", type=whole_number(1), help="pictures at once in each thread "
+                        "(default 2 of 224 x 224, or as many pixels)")  # fmt: skip
     add_threads_option(parser)
     parser.add_argument("--limit", metavar="N", type=whole_number(1), help="only N pictures, spread over the classes")
     parser.add_argument("--confusion", metavar="FILE", help="draw the confusion matrix (.png, .svg, .pdf)")
