@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import time
+import tracemalloc
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_all_start_methods, get_context
 
@@ -243,6 +244,19 @@ def test_a_process_pool_forked_while_others_compute():
             going.set()
         assert work.result() == [0, 1, 2, 3]
     assert found == [(expected, [], False)] * 4
+
+
+def test_memory_does_not_grow_with_the_batch():
+    """Beyond the pictures and the results themselves, which are the caller's."""
+    peaks = []
+    for batch in (8, 32):
+        x, params, config = model("v1", batch)
+        with threads(2):
+            tracemalloc.start()
+            forward(x, params, config)
+            peaks.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+    assert peaks[1] < 1.2 * peaks[0]
 
 
 def test_without_threadpoolctl_pieces_follow_one_another(monkeypatch, blas):
