@@ -19,7 +19,6 @@ import contextvars
 import os
 import threading
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import islice
 
@@ -67,7 +66,7 @@ def side_by_side(work, items, pixels=1):
     elif number > 1 and _may_have_threads() and _crew.acquire(blocking=False):
         items = iter(items)
         try:
-            with one_blas_thread(), ThreadPoolExecutor(number) as pool:
+            with one_blas_thread(), _pool(number) as pool:
                 try:
                     begun = deque(_begin(pool, work, item) for item in islice(items, 2 * number))
                     while begun:
@@ -91,7 +90,7 @@ def alone(work, item, small=False):
             return work(item)
     try:
         number = for_one_piece() - 1
-        with one_blas_thread(), ThreadPoolExecutor(max(1, number)) as pool:
+        with one_blas_thread(), _pool(max(1, number)) as pool:
             return _begin_here(work, item, helpers=(pool, number))
     finally:
         _crew.release()
@@ -116,6 +115,12 @@ def parts(length, width):
     count = -(-length * width // BLOCK)
     size = -(-length // max(1, count + count % 2 * (count > 1)))
     return [slice(start, min(length, start + size)) for start in range(0, length, max(1, size))]
+
+
+def _pool(number):
+    from concurrent.futures import ThreadPoolExecutor  # when there is something to compute: its import takes a moment
+
+    return ThreadPoolExecutor(number)
 
 
 def _begin(pool, work, item):
