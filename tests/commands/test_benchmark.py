@@ -87,7 +87,8 @@ def test_the_readmes_commands_are_understood(monkeypatch, capsys):
 @pytest.mark.parametrize("pytorch", [True, False])
 def test_the_table_is_a_table(pytorch, capsys):
     row = {"measured": "forward", "model": "pvt_v2_b2_li", "image_size": 1024, "batch": 8, "gmacs": 1234.5,
-           "pvt_numpy_ms": 12345.6, "products_ms": 2345.6, "ratio_to_products": 4.0, "pvt_numpy_peak_mb": 1234.5}  # fmt: skip
+           "pvt_numpy_ms": 12345.6, "products_ms": 2345.6, "ratio_to_products": 4.0,
+           "pvt_numpy_peak_mb": 1234.5}  # fmt: skip
     row |= {"pytorch_ms": 23456.7, "ratio_to_pytorch": 0.5, "pytorch_peak_mb": 5678.9} if pytorch else {}
     for form in ("text", "markdown"):
         show = tables.printer(form)
@@ -158,7 +159,7 @@ def test_cold_start_names_the_ball(capsys, monkeypatch):
 
 def pretend(monkeypatch, ours, theirs):
     """Makes the race believe in these times, the first of each not to be counted, and this label of theirs."""
-    turns = {"convert": iter([0]), "pvt_numpy": iter(ours), "pytorch": iter(theirs[0])}
+    turns = {"convert": iter([0, 0]), "pvt_numpy": iter(ours), "pytorch": iter(theirs[0])}
     label = {"pvt_numpy": "golf ball", "pytorch": theirs[1], "convert": ""}
     turns |= {(name, "one"): iter([1, 5, 5]) for name in label} | {(name, "many"): turns[name] for name in label}
     label |= {(name, where): label[name] for name in list(label) for where in ("one", "many")}
