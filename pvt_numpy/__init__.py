@@ -19,7 +19,7 @@ from importlib import import_module
 
 from .checkpoints.checkpoint import Model, load_model, save_model
 from .config import VARIANTS
-from .fast import plain
+from .fast import plain, threads
 from .model import Output, forward, pyramid
 from .parameters import init_params, parameter_shapes
 from .pictures.processor import preprocess
@@ -32,7 +32,7 @@ HUGGING_FACE = ("AutoImageProcessor", "AutoModelForImageClassification", "PvtCon
                 "PvtV2Model", "pipeline")  # fmt: skip
 __all__ = ["RECIPES", "SAMPLE_PICTURE", "VARIANTS", "Model", "Output", "explore", "finetune", "forward",
            "init_params", "load_model", "parameter_shapes", "plain", "preprocess", "pyramid", "save_model",
-           *HUGGING_FACE]  # fmt: skip
+           "threads", *HUGGING_FACE]  # fmt: skip
 
 
 def __getattr__(name):

@@ -1,9 +1,9 @@
 """`python -m pvt_numpy.classify IMAGE...`: pictures in, their most likely labels out. The project's main job.
 
-Each picture is prepared as the model's recipe says and run by itself; one that cannot be read is reported on stderr,
-and the others are still classified. Of a folder, every file is taken whose suffix is that of a format which Pillow
-decodes; the rest is counted on stderr. A picture may have 89,478,485 pixels, a JPEG four times as many, which is then
-decoded at half its width and height; PVT_NUMPY_MAX_PIXELS in the environment is another limit.
+Each picture is prepared as the model's recipe says, and several are run side by side; one that cannot be read is
+reported on stderr, and the others are still classified. Of a folder, every file is taken whose suffix is that of a
+format which Pillow decodes; the rest is counted on stderr. A picture may have 89,478,485 pixels, a JPEG four times as
+many, which is then decoded at half its width and height; PVT_NUMPY_MAX_PIXELS in the environment is another limit.
 
 examples:
   python -m pvt_numpy.classify notebooks/golf_ball.jpg
@@ -14,14 +14,21 @@ examples:
 exit status: 0 all pictures classified; 1 some failed, said on stderr; 2 wrong usage
 """
 
+import contextlib
 import json
 import os
 import sys
 from collections import Counter
+from itertools import chain
+
+import numpy as np
 
 from .checkpoints.checkpoint import chosen_notes, describe
-from .options import add_model_options, add_picture_options, classifier_from, model_name
+from .fast import threads
+from .fast.pieces import piece_size, side_by_side
+from .options import add_model_options, add_picture_options, add_threads_option, classifier_from, model_name
 from .pictures.folders import find_pictures, passed_over
+from .pictures.recipes import pixels_of
 from .system.checks import about
 from .system.cli import command_parser, complain, note, printable, run, whole_number
 from .system.paths import SHIPPED_MODELS
@@ -39,6 +46,7 @@ def main(argv=None):
     parser.add_argument("--list-models", action="store_true", help="show the published models, and stop")
     add_model_options(parser)
     add_picture_options(parser)
+    add_threads_option(parser)
     options = parser.parse_args(argv)
     if options.list_models:
         from .checkpoints.hub import list_models
@@ -54,16 +62,19 @@ def main(argv=None):
     if not options.json:
         print(printable(describe(model)))
     (pictures, failed), unsure = expand(options.images), False
-    for picture in progress(pictures, quiet=options.json):
-        try:
-            with about("standard input" if picture == "-" else picture):
-                predictions = classify(picture, model, options.top_k)
-        except (ValueError, OSError) as error:
-            complain("classify", error)
-            failed = True
-        else:
-            print(as_json(picture, name, predictions, model) if options.json else as_table(picture, predictions))
-            unsure |= predictions[0].get("probability", 1) < UNSURE
+    pixels = pixels_of(model.preprocessing)
+    size = 1 if len(pictures) < 3 or "-" in pictures else piece_size(pixels)
+    chunks = [pictures[start : start + size] for start in range(0, len(pictures), size)]
+    with threads(options.threads):
+        answered = side_by_side(lambda chunk: answers(chunk, model, options.top_k), chunks, size * pixels)
+        answered = progress(chain.from_iterable(answered), len(pictures), quiet=options.json)
+        for picture, found in zip(pictures, answered, strict=True):
+            if isinstance(found, Exception):
+                complain("classify", found)
+                failed = True
+            else:
+                print(as_json(picture, name, found, model) if options.json else as_table(picture, found))
+                unsure |= found[0].get("probability", 1) < UNSURE
     if unsure and model.origin.get("source") in SHIPPED_MODELS and not options.json:
         print(f"\nUnsure? This model knows ten things only: {', '.join(model.label_names)}.\nOne that knows ImageNet's "
               "thousand: --model pvt_v2_b2, downloaded on first use, after pip install huggingface_hub")  # fmt: skip
@@ -93,15 +104,37 @@ def classify(picture, model, top_k=5):
     Returns dicts with index, label, logit and what a person reads in it, see `analysis/answers.py`: its "probability"
     or, for a regression, its "value".
     """
-    from .analysis.answers import predictions
-    from .analysis.observe import check_finite
-    from .model import forward
     from .pictures.processor import preprocess
 
     source = sys.stdin.buffer if picture == "-" else picture
-    logits = forward(preprocess(source, **model.preprocessing), model.params, model.config).logits[0]
-    check_finite([logits], [picture])
-    return predictions(logits, model, top_k)
+    return predicted(preprocess(source, **model.preprocessing), [picture], model, top_k)[0]
+
+
+def predicted(pixel_values, names, model, top_k):
+    """The same for each of some pictures of one shape that are prepared."""
+    from .analysis.answers import predictions
+    from .analysis.observe import check_finite
+    from .model import forward
+
+    logits = forward(pixel_values, model.params, model.config).logits
+    check_finite(logits, names)
+    return [predictions(row, model, top_k) for row in logits]
+
+
+def answers(pictures, model, top_k):
+    """What `classify` returns for each of the pictures, or the error that it raises; run together, if all goes well."""
+    if len(pictures) > 1:
+        from .pictures.processor import preprocess
+
+        with contextlib.suppress(ValueError, OSError, MemoryError):
+            return predicted(np.concatenate([preprocess(picture, **model.preprocessing) for picture in pictures]),
+                             pictures, model, top_k)  # fmt: skip
+        return [answer for picture in pictures for answer in answers([picture], model, top_k)]
+    try:
+        with about("standard input" if pictures == ["-"] else pictures[0]):
+            return [classify(pictures[0], model, top_k)]
+    except (ValueError, OSError) as error:
+        return [error]
 
 
 def as_json(picture, source, predictions, model):
@@ -132,13 +165,13 @@ def bar(share):
     return "█" * full + " ▏▎▍▌▋▊▉"[eighths].strip()
 
 
-def progress(pictures, quiet):
-    """`pictures` behind a progress bar, if stderr is a terminal and no results for people scroll past there."""
-    if len(pictures) < 3 or (sys.stdout.isatty() and not quiet):
-        return pictures
+def progress(answers, count, quiet):
+    """`answers` behind a progress bar, if stderr is a terminal and no results for people scroll past there."""
+    if count < 3 or (sys.stdout.isatty() and not quiet):
+        return answers
     from tqdm import tqdm  # not for one picture: importing it would be a tenth of the whole time
 
-    return tqdm(pictures, unit=" pictures", disable=None)
+    return tqdm(answers, total=count, unit=" pictures", disable=None)
 
 
 if __name__ == "__main__":

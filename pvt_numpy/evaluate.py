@@ -17,7 +17,6 @@ exit status: 0 all pictures counted; 1 some were not, named on stderr; 2 wrong u
 import json
 import warnings
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
@@ -28,12 +27,15 @@ from .analysis.answers import answers
 from .analysis.calibration import calibration_error, fit_temperature
 from .analysis.observe import check_finite
 from .checkpoints.checkpoint import chosen_notes, describe, is_ours, set_temperature
+from .fast import threads
+from .fast.pieces import piece_size, side_by_side
 from .layers.losses import cross_entropy
 from .model import forward
-from .options import add_model_options, add_picture_options, classifier_from, model_name
+from .options import add_model_options, add_picture_options, add_threads_option, classifier_from, model_name
 from .pictures.folders import class_folders, passed_over
 from .pictures.imagenet import classes
 from .pictures.processor import preprocess
+from .pictures.recipes import pixels_of
 from .reference.pytorch import INSTALL, hf_model, missing_packages
 from .system.checks import about, counted, wrong
 from .system.cli import command_parser, complain, note, printable, result_is_a_file, run, whole_number
@@ -47,10 +49,9 @@ def main(argv=None):
                         "WordNet synset number (n03445777)")  # fmt: skip
     add_model_options(parser)
     add_picture_options(parser)
-    parser.add_argument("--batch-size", metavar="N", type=whole_number(1), default=16,
-                        help="pictures at once (default 16)")  # fmt: skip
-    parser.add_argument("--workers", metavar="N", type=whole_number(1), default=2,
-                        help="threads that decode (default 2)")  # fmt: skip
+    parser.add_argument("--batch-size", metavar="N", type=whole_number(1), help="pictures at once in each thread "
+                        "(default 2 of 224 x 224, or as many pixels)")  # fmt: skip
+    add_threads_option(parser)
     parser.add_argument("--limit", metavar="N", type=whole_number(1), help="only N pictures, spread over the classes")
     parser.add_argument("--confusion", metavar="FILE", help="draw the confusion matrix (.png, .svg, .pdf)")
     parser.add_argument("--pytorch", action="store_true", help="run PyTorch too and name every differing prediction")
@@ -71,7 +72,8 @@ def main(argv=None):
         check_writable(options.confusion, *(picture for picture, _ in pictures))
     models = [lambda x: forward(x, model.params, model.config).logits]
     models += [pytorch(model)] if options.pytorch else []  # before the work, which would be lost without PyTorch
-    (logits, *theirs), truth, names = run_all(pictures, model, options.batch_size, options.workers, models)
+    with threads(options.threads):
+        (logits, *theirs), truth, names = run_all(pictures, model, options.batch_size, models)
     if not names:
         raise wrong(options.folder, f"{counted(len(pictures), 'picture')}, none of which can be read", "some that can")
     finite = np.isfinite(logits).all(axis=1)
@@ -172,29 +174,31 @@ def _plain(name):
     return name.lower().replace("_", " ")
 
 
-def run_all(pictures, model, batch_size, workers, models):
+def run_all(pictures, model, batch_size, models):
     """The logits (n, num_labels) of each of `models` (functions of pixel values), the true labels, and the names of all
     pictures that can be read and that the models take; the others are reported."""
     from tqdm import tqdm
 
-    def prepare(picture):
-        try:
-            with about(picture[0]):
-                return preprocess(picture[0], **model.preprocessing)
-        except (ValueError, OSError) as error:
-            return error
+    def answers_of(chunk):
+        batch, errors = [], []
+        for path, label in chunk:
+            try:
+                with about(path):
+                    batch.append((str(path), label, preprocess(path, **model.preprocessing)))
+            except (ValueError, OSError) as error:
+                errors.append(error)
+        return errors, ask(models, batch)
 
+    pixels = pixels_of(model.preprocessing)
+    batch_size = batch_size or piece_size(pixels)
+    chunks = [pictures[start : start + batch_size] for start in range(0, len(pictures), batch_size)]
     answers = []
-    with ThreadPoolExecutor(workers) as pool, tqdm(total=len(pictures), unit=" pictures", disable=None) as bar:
-        for start in range(0, len(pictures), batch_size):
-            chunk = pictures[start : start + batch_size]
-            batch = []
-            for (path, label), pixels in zip(chunk, pool.map(prepare, chunk), strict=True):
-                if isinstance(pixels, Exception):
-                    complain("evaluate", pixels)
-                else:
-                    batch.append((str(path), label, pixels))
-            answers += ask(models, batch)
+    with tqdm(total=len(pictures), unit=" pictures", disable=None) as bar:
+        found = side_by_side(answers_of, chunks, batch_size * pixels)
+        for chunk, (errors, answered) in zip(chunks, found, strict=True):
+            for error in errors:
+                complain("evaluate", error)
+            answers += answered
             bar.update(len(chunk))
     names, truth, *logits = zip(*answers, strict=True) if answers else [()] * (2 + len(models))
     return [np.array(rows) for rows in logits], np.array(truth), names
@@ -223,6 +227,7 @@ def pytorch(model):
     import torch
 
     reference = hf_model(model.params, model.config)
+    torch.set_num_threads(1)  # batches run side by side
 
     def predict(x):
         with torch.inference_mode():

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import fast  # noqa: F401 - registers the twins of the layers below
 from .config import check_seed, stage_grids
+from .fast.pieces import in_pieces  # the room also registers the twins of the layers below
 from .layers.attention import as_map, attention, linear_attention
 from .layers.head import class_token_head, mean_pool_head
 from .layers.layernorm import layer_norm
@@ -71,12 +71,20 @@ def forward(pixel_values, params, config, labels=None, output_attentions=False, 
     Returns an `Output`. Raises ValueError if the pictures, labels or parameters do not fit the model.
     """
     check_labels(labels, config)
-    kept = Only("|".join([STATES[config.model_type]] * bool(output_hidden_states) + [PROBS] * bool(output_attentions)))
-    run = start(config, seed, [kept] if trace is None else [kept, trace])
-    tokens, maps = trunk(pixel_values, params, config, run)
-    logits, last = classify(tokens, params, config, run)
+    check_fit(pixel_values, params, config)
+    names = "|".join([STATES[config.model_type]] * bool(output_hidden_states) + [PROBS] * bool(output_attentions))
+
+    def answer(pixel_values):
+        kept = Only(names)
+        run = start(config, seed, [kept] * bool(names) + [trace] * (trace is not None))
+        tokens, maps = trunk(pixel_values, params, config, run)
+        logits, last = classify(tokens, params, config, run)
+        return logits, last if config.model_type == "pvt" else maps[-1], dict(kept)
+
+    # whoever watches sees whole arrays, and noise is drawn for a whole batch
+    logits, last, kept = in_pieces(answer, pixel_values, whole=trace is not None or seed is not None)
     loss = None if labels is None else loss_of(logits, np.asarray(labels), config.problem_type)
-    return Output(loss, logits, last if config.model_type == "pvt" else maps[-1], *hugging_face_tuples(kept, config))
+    return Output(loss, logits, last, *hugging_face_tuples(kept, config))
 
 
 def pyramid(pixel_values, params, config, class_token=True):
@@ -93,7 +101,8 @@ def pyramid(pixel_values, params, config, class_token=True):
     """
     if not class_token:
         params = params | {"stages": [parameters | {"cls_token": None} for parameters in params["stages"]]}
-    return trunk(pixel_values, params, config)[1]
+    check_fit(pixel_values, params, config)
+    return in_pieces(lambda pixel_values: trunk(pixel_values, params, config)[1], pixel_values)
 
 
 def start(config, seed=None, watchers=()):

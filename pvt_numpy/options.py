@@ -7,10 +7,11 @@ from pathlib import Path
 
 from .checkpoints.checkpoint import load_model
 from .config import VARIANTS
+from .fast.cores import MOST, SETTING
 from .parameters import flatten, parameter_shapes
 from .pictures.recipes import PICTURE_CHANNELS, RECIPES, at_size
 from .system.checks import wrong
-from .system.cli import image_size
+from .system.cli import image_size, whole_number
 from .system.memory import check_memory
 from .system.paths import SHIPPED
 
@@ -34,6 +35,12 @@ def add_model_options(parser, positional=False, required=False, several=False):
                         "step's weights or their moving average (default: the average)")  # fmt: skip
     parser.add_argument("--prefix", help="of several PVTs in one file, that whose names start so: student.backbone")
     return one_of
+
+
+def add_threads_option(parser):
+    """--threads, for commands that compute; in Python it is `with pvt_numpy.threads(N)`."""
+    parser.add_argument("--threads", metavar="N", type=whole_number(1, MOST),
+                        help=f"threads that compute (default: {SETTING}, or one for each core)")  # fmt: skip
 
 
 def add_picture_options(parser):

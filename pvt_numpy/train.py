@@ -13,7 +13,6 @@ examples:
       --freeze head-only -o runs/mine
   python -m pvt_numpy.train photos/train --val photos/val --variant pvt_v2_b0 --image-size 128 -o runs/b0
   python -m pvt_numpy.train --resume runs/photos
-  python -m pvt_numpy.train --benchmark --threads 1
 
 exit status: 0 trained to the end; 1 failed, said on stderr; 2 wrong usage; 130 stopped (Ctrl-C, SIGTERM) and saved
 """
@@ -29,16 +28,15 @@ from . import plots
 from .analysis.calibration import wilson_interval
 from .checkpoints.checkpoint import load_model, save_model
 from .checkpoints.strict_json import parse_json
-from .config import VARIANTS, PvtConfig, config_from_dict
+from .config import VARIANTS, config_from_dict
+from .fast import threads
+from .model import forward
+from .options import add_threads_option
 from .system import stopping
 from .system.checks import wrong
 from .system.cli import LARGEST_SIDE, command_parser, result_is_a_file, run, whole_number
-from .timing import training_step
 from .training import assess, data, loop, report, start, state
-
-NANO = {"hidden_sizes": (32, 64, 128, 192), "depths": (2, 2, 2, 2), "num_attention_heads": (1, 2, 4, 4),
-        "mlp_ratios": (4, 4, 4, 4), "sequence_reduction_ratios": (4, 2, 1, 1), "patch_sizes": (4, 2, 2, 1),
-        "strides": (4, 2, 2, 1), "layer_norm_eps": 1e-6}  # fmt: skip
+from .training.start import nano_config
 
 STOPPING = (
     "train: stopping after this step, to save it; Ctrl-C or SIGTERM again ends at once, with the last epoch saved"
@@ -84,41 +82,32 @@ OPTIONS = (  # the setting, its option, what stands behind it, how that is read,
 FLAGS = {name: flag for name, flag, *_ in OPTIONS} | {"skip_unreadable": "--skip-unreadable"}
 
 
-def nano_config(image_size, num_labels, drop_path_rate=0.1):
-    """PVT v1 for small pictures: 1.6 million parameters; at 64 pixels grids of 16, 8, 4 and 4 tokens a side.
-
-    The last stage keeps the grid of the third, for a 2 x 2 grid would leave its class token little to look at.
-    """
-    return PvtConfig(image_size=image_size, num_labels=num_labels, drop_path_rate=drop_path_rate, **NANO)
-
-
 def main(argv=None):
     """The command. Returns its exit status."""
     parser = make_parser()
-    options = vars(parser.parse_args(argv))  # holds only what was given, but for data, benchmark and threads
-    source, timed, threads = (options.pop(key) for key in ("data", "benchmark", "threads"))
+    options = vars(parser.parse_args(argv))  # holds only what was given, but for data and threads
+    with threads(options.pop("threads")):
+        return begin_or_resume(parser, options.pop("data"), options)
+
+
+def begin_or_resume(parser, source, options):
+    """The same, with the threads that were asked for."""
     others = [source] * bool(source) + [FLAGS[name] for name in options if name != "resume"]
-    if timed:
-        if others or "resume" in options:
-            found = (others or ["--resume"])[0]
-            parser.error(f"--benchmark: found {found} beside it; expected --threads at most")
-        training_step.benchmark(nano_config(training_step.SIZE, 10), threads)
-        return 0
     if "resume" in options:
         if others:
             parser.error(f"--resume: found {others[0]} beside it; expected nothing, for its settings are its own")
         folder = Path(options["resume"])
         training = state.read_state(folder / "checkpoint.safetensors")
         state.check_labels(training, data.labels_of(training.settings.data))
-        task = start.task_of(training, threads)
+        task = start.task_of(training)
     else:
-        training, task, folder = begin(parser, source, options, threads)
+        training, task, folder = begin(parser, source, options)
     for change in state.enter(training, task):
         print("note:", change)
-    return work(training, task, folder, threads)
+    return work(training, task, folder)
 
 
-def begin(parser, source, options, threads):
+def begin(parser, source, options):
     """A training that has not begun, its task and its folder, from what was given."""
     if not (source and options.get("output")):
         parser.error("DATA: found too little; expected either DATA with --output FOLDER, or --resume FOLDER")
@@ -136,7 +125,7 @@ def begin(parser, source, options, threads):
     learned = load_model(options["model"]) if "model" in options else None
     shape = shape_of(options.pop("variant", "nano"), options.pop("config", None))
     try:
-        training, task = start.begin(source, learned, shape, threads, **options)
+        training, task = start.begin(source, learned, shape, **options)
     except ValueError as error:  # it names the setting; the user knows the option
         name, _, reason = str(error).partition(":")
         raise ValueError(f"{FLAGS.get(name.replace('drop_path_rate', 'drop_path'), name)}:{reason}") from None
@@ -161,10 +150,7 @@ def make_parser():
     # no abbreviations: a setting may be added whose name begins as another's does
     parser = command_parser("train", __doc__, allow_abbrev=False)
     parser.add_argument("data", nargs="?", metavar="DATA", help="a folder of pictures, or the word shapes")
-    parser.add_argument("--benchmark", action="store_true", help="time a training step, PyTorch beside it, and stop")
-    parser.add_argument("--threads", type=whole_number(1, 256), metavar="N", default=2,
-                        help="pieces of a batch computed side by side (default 2); "
-                             "set OPENBLAS_NUM_THREADS=1 beside it")  # fmt: skip
+    add_threads_option(parser)
     defaults = {f.name: f.default for f in fields(state.Settings)} | start.USES["from nothing"]
 
     def said(name):
@@ -182,7 +168,7 @@ def make_parser():
     return parser
 
 
-def work(training, task, folder, threads):
+def work(training, task, folder):
     """Trains, writes after every epoch, and returns 0, or 130 if Ctrl-C stopped it."""
     settings, checkpoint = training.settings, folder / "checkpoint.safetensors"
     result_is_a_file()
@@ -212,21 +198,21 @@ def work(training, task, folder, threads):
         save(training)  # what cannot be written is better known now
         print(f"{count:,} parameters, {len(task.labels)} classes, {task.size:,} pictures an epoch; writing to {folder}",
               *report.opening(training, task), sep="\n", flush=True)  # fmt: skip
-        complete = loop.train(training, task, threads, lambda: bool(asked), after_step, after_epoch)
+        complete = loop.train(training, task, lambda: bool(asked), after_step, after_epoch)
         save(training)
     if not complete:
         print(f"\nstopped after step {training.step}, saved; go on with: python -m pvt_numpy.train --resume "
               f"{shlex.quote(str(folder))}")  # fmt: skip
         return 130
-    finish(training, task, folder, threads)
+    finish(training, task, folder)
     return 0
 
 
-def finish(training, task, folder, threads):
+def finish(training, task, folder):
     """Measures the averaged model, says how it went, and writes it and its figures."""
     model = start.trained(training, task)
     pixels, labels = task.validation or (None, None)
-    logits = None if labels is None else assess.logits_of(model, pixels, threads, loop.at_a_time(training.settings))
+    logits = None if labels is None else forward(pixels, model.params, model.config).logits
     name, worse = "model.safetensors", logits is not None and worse_than_before(training.history, len(labels))
     if logits is not None:
         model = replace(model, origin=model.origin | {"measured": assess.measured(logits, labels)})

@@ -11,17 +11,14 @@
 # **What you need.** NumPy, notebook 3 (attention), and the chain rule. About 45 minutes, one of them computing. Stages, blocks and heads are counted from 1, as the paper counts its stages. Code counts from 0: `stages.0` is stage 1.
 
 # %%
-import os
 import sys
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # training runs in two threads of its own
 sys.path.insert(0, "..")  # the package, one folder up
 
 import csv
 import json
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -359,8 +356,7 @@ gallery(eight, [SHAPES[k % 6] for k in range(8)])
 by_heart = fresh(Settings("shapes", smoothing=0.0, microbatch=8, clip=1.0), nano)
 eight_pixels = data.to_pixel_values(eight.astype(np.float32) / 255, task.recipe)
 batch = loop.Batch(eight_pixels, np.arange(8) % 6)
-with ThreadPoolExecutor(1) as pool:
-    losses = [loop.step(by_heart, batch, 2e-3, pool)[0] for _ in range(60)]
+losses = [loop.step(by_heart, batch, 2e-3)[0] for _ in range(60)]
 learnt = losses[-1] < 0.05
 print(f"the first loss is near log 6 = {np.log(6):.2f}:", abs(losses[0] - np.log(6)) < 1)
 print("after 60 steps it is below 0.05:", learnt)
@@ -369,8 +365,7 @@ print("after 60 steps it is below 0.05:", learnt)
 # **Predict first.** It now names all eight. How many of 600 shapes that it has not seen will it name: nearly all, half of them, or hardly more than one in six? Write it down, then run the next cell.
 
 # %% tags=["varies"]
-with ThreadPoolExecutor(1) as pool:
-    _, on_new = loop.measure(by_heart.arrays["params"], nano, *task.validation, pool)
+_, on_new = loop.measure(by_heart.arrays["params"], nano, *task.validation)
 print(f"guessing {1 / 6:.0%}, this model {on_new:.0%}")
 
 # %% [markdown]
@@ -422,7 +417,7 @@ def after_epoch(state):
 
 look(training)
 started = time.perf_counter()
-loop.train(training, task, threads=2, after_epoch=after_epoch)
+loop.train(training, task, after_epoch=after_epoch)
 reached = training.history[-1]["val_accuracy"]
 print(f"{training.step} steps in {time.perf_counter() - started:.0f} s")
 print(f"{reached:.1%} of {len(task.validation[1])} new pictures are right")
@@ -563,7 +558,7 @@ for classes in (6, 10, 1000):
 # %% tags=["varies"]
 careless = fresh(Settings("shapes", epochs=1, batch=16, rate=0.2, warmup=1.0, drawn=2048), nano)
 sums = [0.0]
-loop.train(careless, task, threads=2, after_step=lambda now: sums.append(now.sums[0]))
+loop.train(careless, task, after_step=lambda now: sums.append(now.sums[0]))
 losses = np.diff(sums) / 16
 for first in range(0, 128, 32):
     print(f"steps {first + 1:2} to {first + 32:3}: loss {losses[first : first + 32].mean():.2f}")
@@ -764,9 +759,8 @@ practice.check(half, "7.5")
 # ```python
 # half = int(np.ceil(np.log(0.5) / np.log(0.98)))
 #
-# with ThreadPoolExecutor(1) as pool:
-#     for group in ("params", "average"):
-#         print(group, loop.measure(training.arrays[group], nano, *task.validation, pool))
+# for group in ("params", "average"):
+#     print(group, loop.measure(training.arrays[group], nano, *task.validation))
 # ```
 #
 # 35 steps, about one epoch here. In the middle the learning rate is high and every step moves the weights far, so the average is clearly better. At the end the cosine has brought the rate to zero, and the two are nearly the same.

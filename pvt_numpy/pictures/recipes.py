@@ -133,6 +133,18 @@ def for_channels(recipe, num_channels):
     return recipe | changed, remark + ", means and deviations averaged" * (len(changed) > 1)
 
 
+def pixels_of(recipe):
+    """About how many pixels a picture has that the recipe has prepared; infinity if each keeps its own size.
+
+    >>> pixels_of(RECIPES["hf"]), pixels_of({"do_resize": False})
+    (50176, inf)
+    """
+    recipe = at_size(recipe)
+    size = recipe["crop_size"] if recipe["do_center_crop"] else recipe["size"] if recipe["do_resize"] else {}
+    sides = list(size.values())
+    return sides[0] * sides[-1] if sides else np.inf
+
+
 def target_size(height, width, size):
     """Height and width after resizing, by torchvision's arithmetic: the long side is cut, not rounded.
 

@@ -1,31 +1,43 @@
 """What runs inside the processes that `python -m pvt_numpy.benchmark` compares: one model, one batch, run when asked.
 
-    pvt_numpy   this package's forward pass
-    pytorch     transformers', in eval and inference mode
-    products    the floor: the matrix products of the same model, one BLAS call each, and nothing else
+    pvt_numpy    this package's forward pass, or its training step
+    pytorch      transformers' in inference mode, or AdamW's step in eager mode
+    products     the floor: the matrix products of the same model, one BLAS call each, and nothing else
+    onnxruntime  transformers' model as PyTorch exports it, run by ONNX Runtime
+    compiled     transformers' model by torch.compile
 
-Random weights, random pictures, float32. How they are started and asked: `processes`.
+A training step is loss, gradients, clipping and update (ours also averages the weights). Random weights, random
+pictures, float32. How they are started and asked: `processes`.
 """
 
 import math
 import sys
+import tempfile
+import warnings
 from dataclasses import replace
 from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 
 from ..config import VARIANTS
-from ..parameters import init_params
+from ..parameters import init_params, unflatten
 from .processes import own_peak
 from .turns import timed
 
+STEP_BATCH, STEP_SIZE = 32, 64  # pictures of a training step, and pixels on their side
+EXTRAS = {  # contender -> whether a package that it needs is missing
+    "onnxruntime": lambda: not (find_spec("onnxruntime") and find_spec("onnxscript")),
+    "compiled": lambda: sys.platform == "win32",
+}
 
-def serve(contender, model, batch, image_size, threads):
+
+def serve(kind, contender, model, batch, image_size):
     """Prepares the work, then answers the questions on stdin, a number a line, until there are no more."""
-    batch, image_size, threads = int(batch), int(image_size), int(threads)
-    prepare = {"pvt_numpy": _ours, "products": _products, "pytorch": _pytorch}[contender]
+    batch, image_size = int(batch), int(image_size)
     answers = {
-        "run": timed(prepare(model, batch, image_size, threads)),
+        "run": timed(CONTENDERS[kind, contender](model, batch, image_size)),
         "peak": own_peak,
         "gmacs": lambda: batch * _counted(model, image_size)["macs"] / 1e9,
     }
@@ -40,21 +52,20 @@ def _case(name, batch, image_size):
     return config, init_params(config, np.random.default_rng(0)), pixels
 
 
-def _ours(name, batch, image_size, threads):
+def _ours(name, batch, image_size):
     from ..model import forward
 
     config, params, x = _case(name, batch, image_size)
     return lambda: forward(x, params, config)
 
 
-def _pytorch(name, batch, image_size, threads):
+def _pytorch(name, batch, image_size, prepared=lambda model: model):
     import torch
 
     from ..reference.pytorch import hf_model
 
-    torch.set_num_threads(threads)
     config, params, x = _case(name, batch, image_size)
-    model, x = hf_model(params, config), torch.from_numpy(x)
+    model, x = prepared(hf_model(params, config)), torch.from_numpy(x)
 
     def work():
         with torch.inference_mode():
@@ -63,7 +74,70 @@ def _pytorch(name, batch, image_size, threads):
     return work
 
 
-def _products(name, batch, image_size, threads):
+def _compiled(name, batch, image_size):
+    import torch
+
+    return _pytorch(name, batch, image_size, torch.compile)
+
+
+def _onnxruntime(name, batch, image_size):
+    import onnxruntime
+    import torch
+
+    from ..reference.pytorch import hf_model
+
+    config, params, x = _case(name, batch, image_size)
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        file = str(Path(folder, "model.onnx"))
+        torch.onnx.export(hf_model(params, config), (torch.from_numpy(x),), file, input_names=["x"], dynamo=True,
+                          verbose=False)  # fmt: skip
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    return lambda: session.run(None, {"x": x})
+
+
+def _training(batch, image_size):
+    """A training that has not begun, of the small v1, and a batch of pictures and labels."""
+    from ..training.start import nano_config
+    from ..training.state import Settings, fresh
+
+    rng, config = np.random.default_rng(0), nano_config(image_size, 10)
+    pixels = rng.normal(size=(batch, 3, image_size, image_size)).astype(np.float32)
+    return fresh(Settings("benchmark", batch=batch), config), pixels, rng.integers(config.num_labels, size=batch)
+
+
+def _our_step(name, batch, image_size):
+    from ..training.loop import Batch, step
+
+    state, pixels, labels = _training(batch, image_size)
+    return lambda: step(state, Batch(pixels, labels), state.settings.rate)
+
+
+def _pytorch_step(name, batch, image_size):
+    import torch
+
+    from ..reference.pytorch import hf_model
+
+    state, pixels, labels = _training(batch, image_size)
+    settings, model = state.settings, hf_model(unflatten(state.arrays["params"]), state.config).train()
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+    adamw = torch.optim.AdamW(model.parameters(), lr=settings.rate, weight_decay=settings.decay)
+    measure = torch.nn.CrossEntropyLoss(label_smoothing=settings.smoothing)
+    x, y = torch.from_numpy(pixels), torch.from_numpy(labels)
+
+    def work():
+        adamw.zero_grad()
+        measure(model(x).logits, y).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
+        adamw.step()
+
+    return work
+
+
+def _products(name, batch, image_size):
     shapes = list(product_shapes(_counted(name, image_size)["layers"], batch))
     # What goes in and comes out lies in the same two places each time: a model's activations are as fresh in the cache,
     # and all of them at once would fill gigabytes. The right-hand sides, mostly weights, are each their own.
@@ -110,6 +184,16 @@ def _counted(name, image_size):
 
     return summarise(VARIANTS[name], (image_size, image_size))
 
+
+CONTENDERS = {
+    ("forward", "pvt_numpy"): _ours,
+    ("forward", "pytorch"): _pytorch,
+    ("forward", "products"): _products,
+    ("forward", "onnxruntime"): _onnxruntime,
+    ("forward", "compiled"): _compiled,
+    ("training step", "pvt_numpy"): _our_step,
+    ("training step", "pytorch"): _pytorch_step,
+}
 
 if __name__ == "__main__":
     serve(*sys.argv[1:])

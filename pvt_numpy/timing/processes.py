@@ -15,6 +15,7 @@ import tempfile
 import time
 from typing import IO, NamedTuple
 
+from ..fast.cores import SETTING, cores
 from ..system.checks import wrong
 from ..system.paths import PACKAGE
 
@@ -31,8 +32,12 @@ class Running(NamedTuple):
 
 @contextlib.contextmanager
 def running(name, arguments, threads):
-    """`python arguments...` with so many threads and without network, as a Running; it ends with the `with`."""
-    settings = dict.fromkeys(THREAD_SETTINGS, str(threads)) | {"HF_HUB_OFFLINE": "1", "PYTHONIOENCODING": "utf-8"}
+    """`python arguments...` without network, as a Running; it ends with the `with`.
+
+    threads  of each, whatever computes in it; None: a thread for each core, and ours decide for themselves
+    """
+    settings = dict.fromkeys(THREAD_SETTINGS, str(threads or cores())) | {SETTING: str(threads or "")}
+    settings |= {"HF_HUB_OFFLINE": "1", "PYTHONIOENCODING": "utf-8"}
     windows = sys.platform == "win32"
     group = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP} if windows else {"start_new_session": True}
     with tempfile.TemporaryFile() as complaints:

@@ -1,25 +1,16 @@
 """After a training: how often the model is right, on what, how sure of it, and what it was most surely wrong about."""
 
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from .. import plots
 from ..analysis.calibration import calibration_error, wilson_interval
 from ..layers.softmax import softmax
-from ..model import forward
 from ..system.cli import printable
-from .loop import in_pieces
 
 WORST = 12  # mistakes drawn
 TAKEN_FOR = 2  # classes named, for which another is taken most often
-
-
-def logits_of(model, pixels, threads, size):
-    """The model's logits of these pictures, so many at a time."""
-    with ThreadPoolExecutor(threads) as pool:
-        return in_pieces(lambda piece: forward(piece, model.params, model.config).logits, pixels, pool, size)
 
 
 def measured(logits, labels):

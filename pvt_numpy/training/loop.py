@@ -2,18 +2,18 @@
 
 Every random number is drawn from a generator seeded with (seed, what for, when), so the state of a training needs no
 generators, and a resumed one draws what an uninterrupted one would have drawn. Pieces of a batch run side by side in
-threads, each NumPy call being free of Python's lock; their gradients are always summed in the same order.
+threads (`fast/pieces.py`); their gradients are always summed in the same order.
 """
 
 import math
 import time
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 
 from ..analysis.observe import place
+from ..fast.pieces import side_by_side
 from ..gradients import there_and_back
 from ..layers.linear import linear
 from ..layers.losses import cross_entropy, cross_entropy_backward
@@ -24,7 +24,6 @@ from .freeze import HEAD_ONLY, frozen, head_there_and_back, lowest_stage
 from .mixing import erase, mix
 from .optimizer import adamw_step, clip_by_norm, follow, learning_rate
 
-MEASURED = 4  # times as many pictures at a time as there and back, which takes more memory
 ORDER, PICTURES, NOISE, MIXING = range(4)  # what random numbers are drawn for
 BEGINNING = {"epoch": 0, "step": 0, "seconds": 0.0, "learning_rate": 0.0}
 RECENT, HOPELESS = 20, 3  # steps; times the loss of guessing
@@ -63,7 +62,7 @@ class Batch(NamedTuple):
         return int((logits.argmax(axis=-1) == truth).sum())
 
 
-def train(state, task, threads=1, stop=lambda: False, after_step=lambda state: None, after_epoch=lambda state: None):
+def train(state, task, stop=lambda: False, after_step=lambda state: None, after_epoch=lambda state: None):
     """Goes on with `state` (which it changes) until the schedule is done, or until `stop()` is true after a step.
 
     Returns whether the training is complete. Raises ValueError if the loss or a gradient is not finite, or if the loss
@@ -71,43 +70,42 @@ def train(state, task, threads=1, stop=lambda: False, after_step=lambda state: N
     """
     settings, drawn, recent = state.settings, {}, deque(maxlen=RECENT)
     steps = max(1, task.size // settings.batch)  # an epoch; the pictures left over wait for the next shuffle
-    with ThreadPoolExecutor(threads) as pool:
-        if settings.freeze == HEAD_ONLY and task.validation is not None:
-            pixels, labels = task.validation
-            task = task._replace(validation=(features_of(pixels, state, pool), labels))
-        if not state.step and state.start.get("known") == len(task.labels) and task.validation is not None:
-            loss, right = measure(state.arrays["average"], state.config, *task.validation, pool, at_a_time(settings))
-            state.history.append(BEGINNING | {"val_loss": loss, "val_accuracy": right})
+    if settings.freeze == HEAD_ONLY and task.validation is not None:
+        pixels, labels = task.validation
+        task = task._replace(validation=(features_of(pixels, state), labels))
+    if not state.step and state.start.get("known") == len(task.labels) and task.validation is not None:
+        loss, right = measure(state.arrays["average"], state.config, *task.validation)
+        state.history.append(BEGINNING | {"val_loss": loss, "val_accuracy": right})
+        after_epoch(state)
+    while (progress := progress_of(state, steps)) < 1:
+        started = time.perf_counter()
+        rate = learning_rate(progress, settings.rate, settings.warmup)
+        if settings.freeze == HEAD_ONLY:  # the same pictures come again after some epochs: drawn, and seen, once
+            at = state.step % (settings.views * steps)
+            if at not in drawn:
+                batch = next_batch(settings, task, steps, at)
+                drawn[at] = batch._replace(inputs=features_of(batch.inputs, state))
+            batch = drawn[at]
+        else:
+            batch = next_batch(settings, task, steps, state.step)
+        loss, right = step(state, batch, rate)
+        recent.append(loss)
+        if diverges(recent, len(task.labels)):
+            found = f"a loss of {loss:.3g} that rises, where guessing costs {math.log(len(task.labels)):.3g}"
+            where = largest_output(batch.inputs, unflatten(state.arrays["params"]), state.config)
+            raise wrong(f"step {state.step}", f"{found}; {where}", f"a falling loss: {advice(rate)}")
+        for k, value in enumerate((loss * len(batch.labels), right, len(batch.labels))):
+            state.sums[k] += value
+        state.seconds += time.perf_counter() - started
+        after_step(state)
+        if state.step % steps == 0:
+            finish_epoch(state, task, steps)
             after_epoch(state)
-        while (progress := progress_of(state, steps)) < 1:
-            started = time.perf_counter()
-            rate = learning_rate(progress, settings.rate, settings.warmup)
-            if settings.freeze == HEAD_ONLY:  # the same pictures come again after some epochs: drawn, and seen, once
-                at = state.step % (settings.views * steps)
-                if at not in drawn:
-                    batch = next_batch(settings, task, steps, at)
-                    drawn[at] = batch._replace(inputs=features_of(batch.inputs, state, pool))
-                batch = drawn[at]
-            else:
-                batch = next_batch(settings, task, steps, state.step)
-            loss, right = step(state, batch, rate, pool)
-            recent.append(loss)
-            if diverges(recent, len(task.labels)):
-                found = f"a loss of {loss:.3g} that rises, where guessing costs {math.log(len(task.labels)):.3g}"
-                where = largest_output(batch.inputs, unflatten(state.arrays["params"]), state.config)
-                raise wrong(f"step {state.step}", f"{found}; {where}", f"a falling loss: {advice(rate)}")
-            for k, value in enumerate((loss * len(batch.labels), right, len(batch.labels))):
-                state.sums[k] += value
-            state.seconds += time.perf_counter() - started
-            after_step(state)
-            if state.step % steps == 0:
-                finish_epoch(state, task, steps, pool)
-                after_epoch(state)
-            if stop() and progress_of(state, steps) < 1:
-                return False
-        if state.sums[2]:  # the clock ended the last epoch early
-            finish_epoch(state, task, steps, pool)
-            after_epoch(state)
+        if stop() and progress_of(state, steps) < 1:
+            return False
+    if state.sums[2]:  # the clock ended the last epoch early
+        finish_epoch(state, task, steps)
+        after_epoch(state)
     return True
 
 
@@ -130,7 +128,7 @@ def next_batch(settings, task, steps, at):
     return Batch(pixels, labels, None if partners is None else labels[partners], share)
 
 
-def step(state, batch, rate, pool):
+def step(state, batch, rate):
     """One AdamW step on a `Batch`; returns the loss and how many answers were right."""
     settings, params, size = state.settings, state.arrays["params"], len(batch.labels)
     pieces = math.ceil(size / settings.microbatch)
@@ -147,7 +145,7 @@ def step(state, batch, rate, pool):
                 loss, logits, _, grads = there_and_back(measure, part.inputs, nested, state.config, seed, lowest)
         return float(loss), part.right(logits), flatten(grads)
 
-    results = list(pool.map(piece, range(pieces)))
+    results = list(side_by_side(piece, range(pieces)))
     shares = [(cut.stop - cut.start) / size for cut in cuts]
     grads = {name: sum(g[name] * share for (_, _, g), share in zip(results, shares, strict=True)) for name in learnt}
     loss = sum(piece_loss * share for (piece_loss, _, _), share in zip(results, shares, strict=True))
@@ -161,23 +159,10 @@ def step(state, batch, rate, pool):
     return loss, sum(right for _, right, _ in results)
 
 
-def features_of(pixels, state, pool):
+def features_of(pixels, state):
     """What the head reads of each picture, (B, C), without noise: the logits of the same model without a head."""
     headless = {part: value for part, value in unflatten(state.arrays["params"]).items() if part != "head"}
-    return in_pieces(
-        lambda piece: forward(piece, headless, state.config).logits, pixels, pool, at_a_time(state.settings)
-    )
-
-
-def at_a_time(settings):
-    """How many pictures go forward at a time."""
-    return min(64, MEASURED * settings.microbatch)
-
-
-def in_pieces(compute, inputs, pool, size):
-    """compute(inputs), so many of the first axis at a time, side by side."""
-    starts = range(0, len(inputs), size)
-    return np.concatenate(list(pool.map(lambda start: compute(inputs[start : start + size]), starts)))
+    return forward(pixels, headless, state.config).logits
 
 
 def diverges(recent, classes):
@@ -221,7 +206,7 @@ def first_not_finite(inputs, nested, config, grads):
     return "the loss"
 
 
-def finish_epoch(state, task, steps, pool):
+def finish_epoch(state, task, steps):
     """Adds the epoch to the history, measured if that is due."""
     settings, (loss, right, pictures) = state.settings, state.sums
     epoch, progress = math.ceil(state.step / steps), progress_of(state, steps)
@@ -229,17 +214,13 @@ def finish_epoch(state, task, steps, pool):
     row = {"epoch": epoch, "step": state.step, "seconds": round(state.seconds, 1), "learning_rate": rate,
            "train_loss": loss / pictures, "train_accuracy": right / pictures}  # fmt: skip
     if task.validation is not None and (last or epoch % settings.measure_every == 0):
-        row["val_loss"], row["val_accuracy"] = measure(state.arrays["average"], state.config, *task.validation, pool,
-                                                     at_a_time(settings))  # fmt: skip
+        row["val_loss"], row["val_accuracy"] = measure(state.arrays["average"], state.config, *task.validation)
     state.history.append(row)
     state.sums = [0.0, 0, 0]
 
 
-def measure(flat, config, inputs, labels, pool, pieces_of=64):
+def measure(flat, config, inputs, labels):
     """Loss and share of right answers of the model with these parameters on these pictures, or on their features."""
     nested = unflatten(flat)
-    if inputs.ndim == 2:
-        logits = linear(inputs, **nested["head"])
-    else:
-        logits = in_pieces(lambda piece: forward(piece, nested, config).logits, inputs, pool, pieces_of)
+    logits = linear(inputs, **nested["head"]) if inputs.ndim == 2 else forward(inputs, nested, config).logits
     return float(cross_entropy(logits, labels)), float((logits.argmax(axis=-1) == labels).mean())

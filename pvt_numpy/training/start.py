@@ -11,7 +11,9 @@ import numpy as np
 
 from ..analysis.cost import memory
 from ..checkpoints.checkpoint import Model
-from ..config import smallest_side, stage_grids
+from ..config import PvtConfig, smallest_side, stage_grids
+from ..fast.cores import for_pieces
+from ..fast.pieces import piece_size
 from ..layers.position import resize_positions
 from ..parameters import unflatten
 from ..pictures.recipes import RECIPES, at_size
@@ -19,10 +21,12 @@ from ..system.checks import wrong
 from ..system.memory import check_memory
 from .data import DRAWN, folder_task, shapes_task
 from .freeze import HEAD_ONLY, check_freeze
-from .loop import MEASURED
 from .report import as_csv, settings_line
 from .state import Settings, fresh
 
+NANO = {"hidden_sizes": (32, 64, 128, 192), "depths": (2, 2, 2, 2), "num_attention_heads": (1, 2, 4, 4),
+        "mlp_ratios": (4, 4, 4, 4), "sequence_reduction_ratios": (4, 2, 1, 1), "patch_sizes": (4, 2, 2, 1),
+        "strides": (4, 2, 2, 1), "layer_norm_eps": 1e-6}  # fmt: skip
 USES = {  # what a training is for -> the defaults that differ from those of `Settings`
     "from nothing": {"drop_path": 0.1, "image_size": 64},
     "fine-tuning": {"drop_path": 0.05, "epochs": 15, "batch": 16, "microbatch": 8, "rate": 2e-4, "averaging": 0.98,
@@ -32,12 +36,20 @@ USES = {  # what a training is for -> the defaults that differ from those of `Se
 }  # fmt: skip
 
 
+def nano_config(image_size, num_labels, drop_path_rate=0.1):
+    """PVT v1 for small pictures: 1.6 million parameters; at 64 pixels grids of 16, 8, 4 and 4 tokens a side.
+
+    The last stage keeps the grid of the third, for a 2 x 2 grid would leave its class token little to look at.
+    """
+    return PvtConfig(image_size=image_size, num_labels=num_labels, drop_path_rate=drop_path_rate, **NANO)
+
+
 def use_of(model, freeze):
     """Which of `USES` it is."""
     return "from nothing" if model is None else "the head alone" if freeze == HEAD_ONLY else "fine-tuning"
 
 
-def begin(source, learned=None, shape=None, threads=2, **given):
+def begin(source, learned=None, shape=None, **given):
     """A training that has not begun, and its task, from a loaded Model or else from nothing in this configuration.
 
     given  drop_path, image_size, and what `Settings` has; what is missing has the defaults of its use
@@ -58,7 +70,7 @@ def begin(source, learned=None, shape=None, threads=2, **given):
     check_freeze(settings.freeze, config)
     if side < (least := smallest_side(config)):
         raise wrong("image_size", side, f"at least {least}, of which every stage can make keys")
-    task = make_task(settings, config, recipe, threads)
+    task = make_task(settings, config, recipe)
     if learned is None:
         return fresh(settings, replace(config, num_labels=len(task.labels), problem_type=None)), task
     model, kept = with_head_for(learned, task.labels, np.random.default_rng(settings.seed))
@@ -67,14 +79,14 @@ def begin(source, learned=None, shape=None, threads=2, **given):
     return fresh(settings, replace(model.config, drop_path_rate=drop_path), model.params, start), task
 
 
-def task_of(training, threads=2):
+def task_of(training):
     """The task of a training that goes on."""
-    return make_task(training.settings, training.config, training.start.get("preprocessing", RECIPES["hf"]), threads)
+    return make_task(training.settings, training.config, training.start.get("preprocessing", RECIPES["hf"]))
 
 
-def make_task(settings, config, recipe, threads):
+def make_task(settings, config, recipe):
     """The data that the settings name, prepared by the recipe for a model of this configuration."""
-    check_room(settings, config, threads)
+    check_room(settings, config)
     side = config.image_hw[0]
     if settings.data == "shapes":
         return shapes_task(side, settings.seed, settings.drawn)
@@ -82,12 +94,12 @@ def make_task(settings, config, recipe, threads):
                        settings.jitter, settings.skip_unreadable, recipe, settings.split, settings.seed)  # fmt: skip
 
 
-def check_room(settings, config, threads):
+def check_room(settings, config):
     """Refuses pictures too large for the memory there is: before the first one is drawn or read."""
     H, W = config.image_hw
     there_and_back, there = (memory(config, (H, W), training) for training in (True, False))
     pictures = (3 * settings.batch + DRAWN * (settings.data == "shapes")) * 12 * H * W
-    needed = pictures + threads * settings.microbatch * max(there_and_back, MEASURED * there)
+    needed = pictures + for_pieces() * max(settings.microbatch * there_and_back, piece_size(H * W) * there)
     check_memory("--image-size", f"{H} x {W} pixels", needed, "; --microbatch-size 1 and --threads 1 need less")
 
 

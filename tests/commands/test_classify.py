@@ -59,6 +59,30 @@ def test_json_is_what_the_model_says(capsys):
     assert sum(p["probability"] for p in line["predictions"]) == pytest.approx(1)
 
 
+def test_threads_change_no_digit_and_a_bad_picture_costs_itself_alone(capsys, tmp_path):
+    """Pictures of a folder are run some at a time, and one after the other if one of them cannot be read."""
+    for n in range(7):
+        Image.open(BALL).rotate(20 * n).save(tmp_path / f"{n}.png")
+    for n in (3, 4):
+        (tmp_path / f"{n}.png").write_bytes(b"no picture")
+    one, two, five = (answers(capsys, tmp_path, "--threads", n, status=1) for n in (1, 2, 5))
+    assert one == two == five
+    assert [Path(line["image"]).stem for line in one[0]] == ["0", "1", "2", "5", "6"]
+    assert [Path(said.split(": ")[2]).stem for said in one[1]] == ["3", "4"]
+    for line in one[0]:
+        alone = answers(capsys, line["image"])[0][0]["predictions"]
+        assert [p["index"] for p in alone] == [p["index"] for p in line["predictions"]]
+        assert [p["logit"] for p in alone] == pytest.approx([p["logit"] for p in line["predictions"]], abs=1e-5)
+
+
+@pytest.mark.parametrize("wish", ["0", "two", "1000"])
+def test_a_number_of_threads_that_there_cannot_be_is_one_line(wish):
+    said = f"classify: error: PVT_NUMPY_THREADS: found '{wish}'; expected a whole number from 1 to 256, or nothing\n"
+    status, _, err = processes.run("-m", "pvt_numpy.classify", BALL, BALL, env={"PVT_NUMPY_THREADS": wish})
+    assert (status, err) == (1, said)
+    assert command("classify", BALL, "--threads", wish)[0] == 2
+
+
 def test_table_for_people(capsys):
     assert main([BALL, "--top-k", "2"]) == 0
     header, name, first, second = capsys.readouterr().out.splitlines()

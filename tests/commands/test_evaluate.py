@@ -118,13 +118,13 @@ def test_a_run_of_pytorch_that_differs_is_told(folder, capsys, monkeypatch):
         return predict
 
     monkeypatch.setattr(evaluate, "pytorch", pytorch)
-    result, _ = answer(capsys, folder, "--pytorch")
+    result, _ = answer(capsys, folder, "--pytorch", "--batch-size", 3)
     (case,) = result["pytorch"]["differing"]
     assert case["image"] == str(folder / "n03445777" / "2.png")
     assert case["pytorch"] == [-number for number in case["ours"]]
     assert (result["top1"], result["pytorch"]["top1"]) == (pytest.approx(2 / 3), pytest.approx(1 / 3))
     assert result["pytorch"]["largest_difference"] == pytest.approx(2 * max(map(abs, case["ours"])))
-    assert main([str(folder), "--pytorch"]) == 1
+    assert main([str(folder), "--pytorch", "--batch-size", "3"]) == 1
     text = capsys.readouterr().out.splitlines()
     assert "top-1 66.67%   top-5 " in text[4]
     assert text[-2].startswith("PyTorch: top-1 33.33%, top-5 ")
@@ -152,7 +152,7 @@ def test_pytorch_is_missed_before_the_work(folder, monkeypatch):
 
 
 def test_batches_workers_and_limits_do_not_change_the_answer(folder, capsys):
-    one, three = (answer(capsys, folder, "--batch-size", n, "--workers", n) for n in (1, 3))
+    one, three = (answer(capsys, folder, "--batch-size", n, "--threads", n) for n in (1, 3))
     assert one == three
     assert answer(capsys, folder, "--limit", 1, status=0)[0]["images"] == 1
 

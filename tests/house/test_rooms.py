@@ -120,7 +120,10 @@ def test_checkpoints_know_recipes_and_names_but_open_no_picture():
 
 # what the arithmetic needs besides NumPy and math
 BESIDES = {"layers.run": {"re", "zlib", "collections", "typing"}, "layers.twins": {"functools"},
-           "fast.switch": {"contextlib", "os", "sys"}}  # fmt: skip
+           "fast.switch": {"contextlib", "os", "sys"},
+           "fast.cores": {"contextlib", "contextvars", "functools", "os", "pathlib", "time"},
+           "fast.pieces": {"collections", "concurrent", "contextlib", "contextvars", "functools", "itertools", "os",
+                           "threading", "threadpoolctl"}}  # fmt: skip
 
 
 def test_the_arithmetic_needs_numpy_and_math_alone():
@@ -161,7 +164,7 @@ def test_only_system_knows_where_things_lie_and_nothing_is_read_from_the_tests()
     ("pvt_numpy.pictures.decode", "from .. import load_model"),
     ("pvt_numpy.model", "def f():\n    import_module('pvt_numpy.plots.style')"),
     ("pvt_numpy.checkpoints", "def f():\n    import_module('.reference.golden', 'pvt_numpy')"),
-    ("pvt_numpy.timing.processes", "from ..train import nano_config")])  # fmt: skip
+    ("pvt_numpy.timing.processes", "from ..train import main")])  # fmt: skip
 def test_an_arrow_upwards_would_be_found(module, line):
     made_up = graph_of(SOURCES | {module: line})
     assert [arrow[0] for arrow in arrows(made_up) if upwards(*arrow)] == [module]

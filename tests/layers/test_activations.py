@@ -71,7 +71,7 @@ def test_finite_far_out(name, dtype):
 def test_gelu_is_the_exact_form_as_near_as_its_files_say_and_not_the_tanh_form(dtype):
     x = np.concatenate([np.linspace(-8, 8, 200_001), [0, 1e-30, -1e-30, 1e-8, 13.9, -13.9, 1e30]]).astype(dtype)
     exact = np.array([v / 2 * math.erfc(-v / math.sqrt(2)) for v in x.tolist()])
-    near, relative = (1e-15, 4e-16) if dtype == np.float64 else (3e-7, 1e-7)
+    near, relative = (1e-15, 4e-16) if dtype == np.float64 else (3.5e-7, 1.4e-7)
     assert gelu(x).dtype == dtype
     assert (np.abs(gelu(x) - exact) <= np.maximum(near, relative * np.abs(exact))).all()
     assert 4e-4 < np.abs(gelu_new(x[:-1]) - exact[:-1]).max() < 5e-4

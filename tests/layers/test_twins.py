@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pvt_numpy import plain
-from pvt_numpy.fast.activations import BLOCK
+from pvt_numpy.fast.pieces import BLOCK
 from pvt_numpy.fast.switch import REGISTERED
 from pvt_numpy.layers.softmax import softmax
 from pvt_numpy.layers.twins import TWINS

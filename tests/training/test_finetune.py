@@ -1,13 +1,12 @@
 """Training on from a model: its head, what is frozen, what is said, and a stopped one goes on to the same numbers."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 
 import pvt_numpy
-from pvt_numpy import forward, load_model, save_model
+from pvt_numpy import forward, load_model, save_model, threads
 from pvt_numpy.checkpoints.checkpoint import Model
 from pvt_numpy.gradients import loss_and_gradients
 from pvt_numpy.parameters import flatten, unflatten
@@ -85,9 +84,7 @@ def test_the_head_alone_learns_from_the_gradients_of_the_whole_model():
     x = seeded_pixels((4, 3, 16, 16), 0, np.float32)
     _, _, grads = loss_and_gradients(x, model.params, model.config, labels, 0.1)
     training = fresh(Settings("x", freeze="head-only", smoothing=0.1, microbatch=3), model.config, model.params)
-    with ThreadPoolExecutor(2) as pool:
-        features = loop.features_of(x, training, pool)
-        loop.step(training, loop.Batch(features, labels), 1e-3, pool)
+    loop.step(training, loop.Batch(loop.features_of(x, training), labels), 1e-3)
     for part, mean in (("weight", "head.weight"), ("bias", "head.bias")):
         np.testing.assert_allclose(training.arrays["means"][mean], 0.1 * grads["head"][part], rtol=1e-4, atol=1e-8)
 
@@ -114,7 +111,8 @@ def test_a_stopped_training_goes_on_to_the_same_numbers(photos, tmp_path, option
     assert loop.train(whole, task)
     state, task = begun()
     for at in (1, 3, 6):
-        assert not loop.train(state, task, threads=2, stop=lambda now=state, at=at: now.step == at)
+        with threads(2):
+            assert not loop.train(state, task, stop=lambda now=state, at=at: now.step == at)
         write_state(tmp_path / "state", state)
         state = read_state(tmp_path / "state")
         task = start.task_of(state)

@@ -1,19 +1,17 @@
 """The training module: optimiser against PyTorch, data, augmentation, and states that go on bit for bit."""
 
 import math
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from pvt_numpy import PvtConfig, PvtV2Config, forward, plots
+from pvt_numpy import PvtConfig, PvtV2Config, forward, plots, threads
 from pvt_numpy.checkpoints.safetensors_file import write_safetensors
 from pvt_numpy.parameters import flatten, unflatten
 from pvt_numpy.pictures.processor import preprocess
 from pvt_numpy.reference.golden import seeded_params, seeded_pixels
-from pvt_numpy.timing import training_step as benchmark
 from pvt_numpy.training import augment, data, loop, optimizer, report, shapes
 from pvt_numpy.training.state import GROUPS, Settings, State, check_labels, enter, fresh, read_state, write_state
 
@@ -32,9 +30,10 @@ def double_state(config, settings):
     return State(settings, config, arrays)
 
 
-def run(state, **options):
-    """Trains on the drawing task to the end, or as far as the options say."""
-    return loop.train(state, data.shapes_task(16, state.settings.seed, state.settings.drawn, 30), **options)
+def run(state, number=None, **options):
+    """Trains on the drawing task to the end, or as far as the options say, with so many threads."""
+    with threads(number):
+        return loop.train(state, data.shapes_task(16, state.settings.seed, state.settings.drawn, 30), **options)
 
 
 def same(a, b):
@@ -60,19 +59,18 @@ def test_ten_steps_loss_by_loss_as_in_pytorch(config):
     adamw = torch.optim.AdamW([{"params": group, "weight_decay": decay} for decay, group in groups.items()])
     measure = torch.nn.CrossEntropyLoss(label_smoothing=0.1)
     norms = []
-    with ThreadPoolExecutor(2) as pool:
-        for n in range(10):
-            x, labels = seeded_pixels((8, 3, 16, 16), n), np.arange(n, n + 8) % 6
-            rate = optimizer.learning_rate(n / 10, settings.rate, 0.3)
-            ours, _ = loop.step(state, loop.Batch(x, labels), rate, pool)
-            theirs = measure(model(torch.from_numpy(x)).logits, torch.from_numpy(labels))
-            adamw.zero_grad()
-            theirs.backward()
-            norms.append(float(torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip)))
-            for group in adamw.param_groups:
-                group["lr"] = rate
-            adamw.step()
-            assert abs(ours - float(theirs.detach())) < 1e-9 * abs(ours), n
+    for n in range(10):
+        x, labels = seeded_pixels((8, 3, 16, 16), n), np.arange(n, n + 8) % 6
+        rate = optimizer.learning_rate(n / 10, settings.rate, 0.3)
+        ours, _ = loop.step(state, loop.Batch(x, labels), rate)
+        theirs = measure(model(torch.from_numpy(x)).logits, torch.from_numpy(labels))
+        adamw.zero_grad()
+        theirs.backward()
+        norms.append(float(torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip)))
+        for group in adamw.param_groups:
+            group["lr"] = rate
+        adamw.step()
+        assert abs(ours - float(theirs.detach())) < 1e-9 * abs(ours), n
     assert max(norms) > settings.clip, "nothing was clipped"
 
 
@@ -104,18 +102,18 @@ def test_schedule_clipping_and_average():
     assert average["a"][0] == pytest.approx(0.1 * 0.25)
 
 
-@pytest.mark.parametrize("threads", [1, 3])
-def test_a_stopped_training_goes_on_to_the_same_numbers(tmp_path, threads):
+@pytest.mark.parametrize("number", [1, 3])
+def test_a_stopped_training_goes_on_to_the_same_numbers(tmp_path, number):
     whole = fresh(SETTINGS, V1)
-    assert run(whole, threads=1)
+    assert run(whole, 1)
     assert (whole.step, len(whole.history)) == (9, 3)
 
     state, stops = fresh(SETTINGS, V1), [1, 3, 4, 8]  # in the middle of an epoch and at its end
     for at in stops:
-        assert not run(state, threads=threads, stop=lambda s=state, at=at: s.step == at)
+        assert not run(state, number, stop=lambda s=state, at=at: s.step == at)
         write_state(tmp_path / "state", state)
         state = read_state(tmp_path / "state")
-    assert run(state, threads=threads)
+    assert run(state, number)
     assert same(state, whole)
 
     other = fresh(replace(SETTINGS, seed=1), V1)
@@ -174,8 +172,7 @@ def test_an_epochs_row_and_the_averaged_weights_are_what_was_seen_step_by_step()
 def test_training_helps():
     first = fresh(SETTINGS, V1)
     x, labels = seeded_pixels((8, 3, 16, 16), 0, np.float32), np.arange(8) % 6
-    with ThreadPoolExecutor(1) as pool:
-        losses = [loop.step(first, loop.Batch(x, labels), 3e-3, pool)[0] for _ in range(60)]
+    losses = [loop.step(first, loop.Batch(x, labels), 3e-3)[0] for _ in range(60)]
     learnt, right = measured(first.arrays["params"], V1, x, labels)
     assert learnt.mean() < 0.4 * losses[0], "eight pictures were not learnt by heart"
     assert right.all()
@@ -185,8 +182,7 @@ def test_microbatches_give_the_gradient_of_the_batch():
     x, labels, moved = seeded_pixels((10, 3, 16, 16), 0), np.arange(10) % 6, []
     for pieces in (10, 4, 3, 1):
         state = double_state(replace(V1, drop_path_rate=0.0), replace(SETTINGS, microbatch=pieces))
-        with ThreadPoolExecutor(2) as pool:
-            loss, right = loop.step(state, loop.Batch(x, labels), 1e-2, pool)
+        loss, right = loop.step(state, loop.Batch(x, labels), 1e-2)
         moved.append((loss, right, state.arrays["means"]["stages.0.patch_embed.proj.weight"]))
     for loss, right, mean in moved[1:]:
         assert (loss, right) == (pytest.approx(moved[0][0], rel=1e-12), moved[0][1])
@@ -205,8 +201,8 @@ def test_nan_is_reported_with_the_layer_it_came_from(name, value, said):
     state = fresh(SETTINGS, V1)
     state.arrays["params"][name][:] = value
     before = {n: p.copy() for n, p in state.arrays["params"].items()}
-    with pytest.raises(ValueError, match=said), ThreadPoolExecutor(1) as pool:
-        loop.step(state, loop.Batch(seeded_pixels((4, 3, 16, 16), 0, np.float32), np.arange(4)), 1e-3, pool)
+    with pytest.raises(ValueError, match=said):
+        loop.step(state, loop.Batch(seeded_pixels((4, 3, 16, 16), 0, np.float32), np.arange(4)), 1e-3)
     assert all(np.array_equal(p, state.arrays["params"][n], equal_nan=True) for n, p in before.items())
 
 
@@ -505,36 +501,3 @@ def test_the_curves():
     drawn = [[line.get_xydata().tolist() for line in axes.lines] for axes in (loss, accuracy)]
     assert drawn == [[[[1, 1 / 3], [2, 0.25]], [[2, 0.5]]], [[[1, 0.5], [2, 0.75]], [[2, 0.7]]]]
     assert [line.get_label() for line in accuracy.lines] == ["training, augmented", "validation, averaged weights"]
-
-
-def test_the_benchmark_prints_what_it_measured(capsys, monkeypatch):
-    found, times = (
-        {},
-        {"pvt_numpy": [40, 50, 90], "forward": [9, 10, 30], "both ways": [40, 30, 50], "PyTorch": [10, 25, 45]},
-    )
-
-    def take_turns(contenders, runs, warm_up):
-        found.update(contenders)
-        assert (runs, warm_up) == (3, 3)
-        return {name: times[name] for name in contenders}
-
-    monkeypatch.setattr(benchmark, "take_turns", take_turns)
-    monkeypatch.setattr(benchmark, "timed", lambda work: work)
-    monkeypatch.setattr(benchmark, "missing_packages", list)
-    monkeypatch.setattr(benchmark, "torch_step", lambda *arguments: arguments)
-    config = replace(V1, image_size=64, num_labels=10)
-    benchmark.benchmark(config, threads=3, runs=3)
-    assert capsys.readouterr().out.splitlines() == [
-        "one step, 32 pictures of 64 x 64, 3 threads, median of 3",
-        "pvt_numpy     50.0 ms     640 pictures/s   ratio 1.00",
-        "PyTorch       25.0 ms    1280 pictures/s   ratio 2.00",
-        "forward alone is 25% of forward and backward: about what computing it again costs"]  # fmt: skip
-    assert found["forward"]().logits.shape == (11, 10)  # a third of the batch
-    loss, logits, grads = found["both ways"]()
-    assert (loss.shape, logits.shape, grads["head"]["weight"].shape) == ((), (11, 10), (10, 12))
-    assert found["PyTorch"][2].shape == (32, 3, 64, 64)
-
-
-def test_the_benchmark_runs(capsys):
-    benchmark.benchmark(replace(V1, image_size=64, num_labels=10), threads=1, runs=1)
-    assert capsys.readouterr().out.splitlines()[1].startswith("pvt_numpy ")
