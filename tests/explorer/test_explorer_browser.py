@@ -538,7 +538,7 @@ def test_the_class_token_asks_and_is_no_part_of_the_picture(view):
 def test_rollout_is_shown_for_every_model(view):
     driver = view("v2", address="view=overview")
     assert "Pyramid rollout" in text(driver, "#rollout-caption")
-    assert "on photos hardly (mean correlations of about" in text(driver, "#rollout-caption")
+    assert "over 200 photos its correlation" in text(driver, "#rollout-caption")
     assert not any(driver.find_element("id", name).is_displayed() for name in ("class-button", "class-token"))
 
 
