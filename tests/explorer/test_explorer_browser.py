@@ -300,6 +300,7 @@ def noisy_picture(seed):
 
 @pytest.mark.parametrize(("picture", "kind", "stages"), [
     (BALL, "shipped", "1234"), (BALL, "v1", "123"), (BALL, "linear", "12"), (BALL, "v2", "1"),
+    *((BALL.with_name(f"{name}.jpg"), "shipped", "23") for name in ("church", "gas_pump", "parachute")),
     (noisy_picture(0), "shipped", "234"), (noisy_picture(1), "v2", "12")])  # fmt: skip
 def test_the_squares_are_lit_in_the_order_of_the_probabilities(view, picture, kind, stages):
     driver = view(explore(picture, model_of(kind), name="any"))
