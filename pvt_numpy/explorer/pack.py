@@ -98,7 +98,7 @@ def shares(stages, budget=BUDGET):
     be left in the end: what follows the probabilities then comes back, in the smallest stages first.
 
     >>> b0 = [Stage((56, 56), 49, 0, 2, 1, 32), Stage((7, 7), 49, 0, 2, 8, 256)]
-    >>> [share.bits for share in shares(b0)], [share.bits for share in shares(b0, 800_000)]
+    >>> [share.bits for share in shares(b0)], [share.bits for share in shares(b0, 1_500_000)]
     ([16, 16], [8, 16])
     """
     chosen = [Share() for _ in stages]
