@@ -249,10 +249,11 @@ def test_a_process_pool_forked_while_others_compute():
 def test_memory_does_not_grow_with_the_batch(monkeypatch):
     """Beyond the results themselves. Two threads' pieces may be at their largest together: twice as much."""
 
-    monkeypatch.setattr(pieces, "PIECE", 2 * 64 * 64)  # two of these pictures, as of 224 x 224 otherwise
+    monkeypatch.setattr(pieces, "PIECE", 2 * 128 * 128)  # two of these pictures, as of 224 x 224 otherwise
+    _, params, config = model("v2")
 
     def peak(batch, number):
-        x, params, config = model("v2", batch)
+        x = seeded_pixels((batch, 3, 128, 128), 0, np.float32)
         with threads(number):
             tracemalloc.start()
             output = forward(x, params, config)
