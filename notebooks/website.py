@@ -113,7 +113,8 @@ def write(folder, page, body):
     if not GLOSSARY.exists():
         del menu["Glossary"]
     body = body.replace("<pre>", '<pre tabindex="0">')
-    body = re.sub(r"(<math>.*?</math>[.,;:)]+)", r'<span class="whole">\1</span>', body)  # no line begins with a stop
+    formula = r"<math>(?:(?!</math>).)*</math>[.,;:)]+"
+    body = re.sub(formula, r'<span class="whole">\g<0></span>', body)  # no line begins with a stop
     body = re.sub(r"<table.*?</table>", r'<div class="wide" tabindex="0">\g<0></div>', body, flags=re.DOTALL)
     parts = {"title": plain(re.search(r"<h1.*?>(.*?)</h1>", body, flags=re.DOTALL)[1]), "body": body,
              "policy": POLICY, "style": (HERE / "website.css").read_text(encoding="utf-8"),

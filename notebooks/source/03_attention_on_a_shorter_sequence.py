@@ -118,7 +118,7 @@ def heads_cut(x, heads):
 heads_cut(q, heads=8)
 
 # %% [markdown]
-# In the array the heads become an axis of their own: $(B, N, C) \to (B, N, \mathrm{heads}, d) \to (B, \mathrm{heads}, N, d)$. The first step is free, the second exchanges two axes. Now each head's $q k^\top$ is one of a stack of matrix products.
+# In the array the heads become an axis of their own: from $(B, N, C)$ to $(B, N, \mathrm{heads}, d)$, and then to $(B, \mathrm{heads}, N, d)$. The first step is free, the second exchanges two axes. Now each head's $q k^\top$ is one of a stack of matrix products.
 
 
 # %%

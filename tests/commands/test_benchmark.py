@@ -55,7 +55,8 @@ def test_pytorch_beside_it_and_v1_at_other_sizes_too(capsys, monkeypatch):
     rows = rows_of(capsys, monkeypatch, *small)
     for row, keys in zip(rows, (FORWARD, STEP, FOLDER, COLD_START), strict=True):
         assert set(row) == {*keys, *WITH_PYTORCH}
-        assert row["pytorch_ms"] > 0
+        assert math.isfinite(row["pytorch_ms"])
+        assert row["pytorch_ms"] > 0 or keys is FOLDER  # three photos more, beside a start of some seconds
         assert row.get("label", "golf ball") == "golf ball"
 
 
