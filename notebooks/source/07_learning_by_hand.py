@@ -4,7 +4,7 @@
 # So far all weights came with the model. Here we make our own: we derive gradients with pen and paper, check them against the definition of a derivative, and train a small PVT with nothing but NumPy.
 #
 # **What you will do.** Derive the backward pass of layer norm and of attention and compare each with numerical differentiation, in figures; follow a gradient through a whole PVT; let a model learn eight pictures by heart;
-# train a small PVT v1 on drawn shapes to over 90 % in less than a minute; watch its class token learn where to look; teach a model that already sees three new classes; and compare all gradients with numbers that PyTorch wrote down.
+# train a small PVT v1 on drawn shapes to over 90 % in about a minute; watch its class token learn where to look; teach a model that already sees three new classes; and compare all gradients with numbers that PyTorch wrote down.
 #
 # **What you will learn.** What a backward pass is and how to find one; how to test a gradient so that the test can fail; why residual connections matter; what it costs to compute some arrays twice; what to do with few pictures.
 #
@@ -423,7 +423,7 @@ print(f"{training.step} steps in {time.perf_counter() - started:.0f} s")
 print(f"{reached:.1%} of {len(task.validation[1])} new pictures are right")
 
 # %% [markdown]
-# On two cores that do nothing else this takes less than a minute. On the right is the log of a long run, which comes [below](#Ten-kinds-of-photographs): another task, the same loop.
+# On two cores that do nothing else this takes about 70 seconds. On the right is the log of a long run, which comes [below](#Ten-kinds-of-photographs): another task, the same loop.
 
 
 # %% tags=["varies"]
