@@ -18,6 +18,7 @@ from pvt_numpy.analysis.cost import summarise
 from pvt_numpy.checkpoints.export import export_hf, renamed
 from pvt_numpy.checkpoints.hub import OFFICIAL_TOP1
 from pvt_numpy.classify import classify
+from pvt_numpy.config import stage_grids
 from tests.house.readme_blocks import README, READMES, blocks, commands
 from tests.processes import COMMANDS, ROOT, run
 
@@ -161,3 +162,15 @@ def test_links_lead_somewhere(file):
         assert (file.parent / target).exists(), target
     headings = [heading.lower().replace(" ", "-") for heading in re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)]
     assert set(re.findall(r"\]\(#([^)]+)\)", text)) <= set(headings)
+
+
+def test_the_words_for_the_architecture_are_its_numbers():
+    config = VARIANTS["pvt_v2_b0"]
+
+    def row(numbers):
+        *first, last = map(str, numbers)
+        return f"{', '.join(first)} and {last}"
+
+    sides = row(H for H, _ in stage_grids(config, (224, 224)))
+    said = f"![PVT v2 b0: {sides} tokens a side, with {row(config.hidden_sizes)} channels](notebooks/architecture.png)"
+    assert said in README.read_text(encoding="utf-8")
