@@ -43,7 +43,7 @@ def in_pieces(compute, x, whole=False):
     size = piece_size(x.shape[2] * x.shape[3])
     count = 1 if whole else -(-len(x) // size)
     if count < 2:
-        return alone(compute, x, small=x.size < SMALL)
+        return alone(compute, x, small=x[:, 0].size < SMALL)
     cuts = [len(x) * k // count for k in range(count + 1)]
     pieces = [x[start:stop] for start, stop in zip(cuts, cuts[1:], strict=False)]
     return _joined(list(side_by_side(compute, pieces, pixels=size * x[0, 0].size)))
