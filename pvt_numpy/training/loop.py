@@ -27,6 +27,7 @@ from .optimizer import adamw_step, clip_by_norm, follow, learning_rate
 ORDER, PICTURES, NOISE, MIXING = range(4)  # what random numbers are drawn for
 BEGINNING = {"epoch": 0, "step": 0, "seconds": 0.0, "learning_rate": 0.0}
 RECENT, HOPELESS = 20, 3  # steps; times the loss of guessing
+LOST, LEARNT, GUESSES = 5, 0.9, (0.98, 1.1)  # epochs in a row; shares of the loss of guessing
 
 
 class Batch(NamedTuple):
@@ -66,7 +67,7 @@ def train(state, task, stop=lambda: False, after_step=lambda state: None, after_
     """Goes on with `state` (which it changes) until the schedule is done, or until `stop()` is true after a step.
 
     Returns whether the training is complete. Raises ValueError if the loss or a gradient is not finite, or if the loss
-    has risen far above what guessing costs.
+    has risen far above what guessing costs, or back to it after it was well below.
     """
     settings, drawn, recent = state.settings, {}, deque(maxlen=RECENT)
     steps = max(1, task.size // settings.batch)  # an epoch; the pictures left over wait for the next shuffle
@@ -100,6 +101,10 @@ def train(state, task, stop=lambda: False, after_step=lambda state: None, after_
         after_step(state)
         if state.step % steps == 0:
             finish_epoch(state, task, steps)
+            losses = [entry["train_loss"] for entry in state.history if "train_loss" in entry]
+            if fell_to_guessing(losses, len(task.labels)):
+                found = f"the loss of guessing, {losses[-1]:.3g}, for {LOST} epochs, after {min(losses):.3g}"
+                raise wrong(f"step {state.step}", found, f"a falling loss: {advice(rate)}")
             after_epoch(state)
         if stop() and progress_of(state, steps) < 1:
             return False
@@ -170,6 +175,14 @@ def diverges(recent, classes):
     half = len(recent) // 2
     earlier, later = sum(list(recent)[:half]), sum(list(recent)[half:])
     return len(recent) == RECENT and earlier + later > RECENT * HOPELESS * math.log(classes) and later > earlier
+
+
+def fell_to_guessing(losses, classes):
+    """Whether the epochs' losses, once well below what guessing costs, are back at it: steps that were too long have
+    undone what was learnt. Seen with nano at a learning rate of 0.002: it never learnt again."""
+    shares = [loss / math.log(classes) for loss in losses]
+    lowest, highest = GUESSES
+    return min(shares, default=1) < LEARNT and all(lowest < share < highest for share in shares[-LOST:])
 
 
 def advice(rate):

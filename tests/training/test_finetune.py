@@ -185,6 +185,30 @@ def test_a_loss_that_rises_far_above_guessing_ends_the_training(photos):
     assert not loop.diverges([38.0, 84.0], 10), "two steps may be chance"
 
 
+def test_a_fall_back_to_guessing_is_seen():
+    """Nano at a learning rate of 0.002: 2.05 after three epochs, later log 10 = 2.303 for good."""
+    lost = [2.29, 2.3, 2.31, 2.3]
+    assert loop.fell_to_guessing([2.16, 2.05, 2.29, *lost], 10)
+    assert not loop.fell_to_guessing([2.16, 2.05, 2.05, *lost], 10), "four epochs may be chance"
+    assert not loop.fell_to_guessing([2.31, 2.3, *lost], 10), "it has not begun to learn"
+    assert not loop.fell_to_guessing([2.16, 1.8] + [2.2] * 5, 10), "worse, but not guessing"
+    assert not loop.fell_to_guessing([2.16, 1.8] + [2.8] * 5, 10), "above it, and perhaps on the way down"
+    assert not loop.fell_to_guessing([], 10)
+
+
+def test_a_training_that_fell_back_to_guessing_stops(photos, monkeypatch):
+    training, task = start.begin(str(photos), model_of(V2), epochs=8, batch=12)
+    losses = iter([0.3, 0.7, 0.7, 0.7, 0.7, 0.7, 0.3, 0.3])
+
+    def unlucky(state, batch, rate):
+        state.step += 1
+        return next(losses), 0
+
+    monkeypatch.setattr(loop, "step", unlucky)
+    with pytest.raises(ValueError, match=r"step 6: .*guessing, 0\.7, for 5 epochs, after 0\.3.*lower --learning-rate"):
+        loop.train(training, task)
+
+
 def test_finetune_in_python(photos, tmp_path):
     said = []
     tuned = pvt_numpy.finetune(photos, model_of(V2), freeze="head-only", epochs=30, split=0.3, say=said.append)
