@@ -186,7 +186,7 @@ def test_a_loss_that_rises_far_above_guessing_ends_the_training(photos):
 
 
 def test_a_fall_back_to_guessing_is_seen():
-    """Nano at a learning rate of 0.002: 2.05 after three epochs, later log 10 = 2.303 for good."""
+    """Nano in PyTorch, learning rate 0.002: 2.05 after three epochs, later log 10 = 2.303 for good."""
     lost = [2.29, 2.3, 2.31, 2.3]
     assert loop.fell_to_guessing([2.16, 2.05, 2.29, *lost], 10)
     assert not loop.fell_to_guessing([2.16, 2.05, 2.05, *lost], 10), "four epochs may be chance"
