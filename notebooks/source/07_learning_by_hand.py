@@ -571,7 +571,7 @@ for name, state in (("careless", careless), ("careful", training)):
 # The loss stays a little above $\log 6 = 1.79$, and the answer is nearly the same whatever the picture. That is the worst of it: if the tokens do not tell pictures apart any more, there is little gradient that would lead back.
 #
 # So no single step may lead far. The authors kept drop path off during the first 100 epochs of Medium and Large, for with it these did not converge ([their answer](https://github.com/whai362/PVT/issues/2)), and their code today clips the gradients of both. A longer warm-up and a lower learning rate help likewise.
-# This package's loop stops if the loss is several times that of guessing and rises. A fall to guessing and no further is for you to see in the log.
+# This package's loop stops if the loss is several times that of guessing and rises, and if a model that had learned only guesses for five epochs. Before that, look at the log yourself.
 #
 # ## Why few pictures make a poor ViT
 #

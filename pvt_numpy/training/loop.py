@@ -12,22 +12,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..analysis.observe import place
 from ..fast.pieces import side_by_side
 from ..gradients import there_and_back
 from ..layers.linear import linear
 from ..layers.losses import cross_entropy, cross_entropy_backward
 from ..model import forward
 from ..parameters import flatten, unflatten
-from ..system.checks import wrong
 from .freeze import HEAD_ONLY, frozen, head_there_and_back, lowest_stage
 from .mixing import erase, mix
 from .optimizer import adamw_step, clip_by_norm, follow, learning_rate
+from .watch import RECENT, refuse_divergence, refuse_guessing, refuse_not_finite
 
 ORDER, PICTURES, NOISE, MIXING = range(4)  # what random numbers are drawn for
 BEGINNING = {"epoch": 0, "step": 0, "seconds": 0.0, "learning_rate": 0.0}
-RECENT, HOPELESS = 20, 3  # steps; times the loss of guessing
-LOST, LEARNT, GUESSES = 5, 0.9, (0.98, 1.1)  # epochs in a row; shares of the loss of guessing
 
 
 class Batch(NamedTuple):
@@ -69,7 +66,7 @@ def train(state, task, stop=lambda: False, after_step=lambda state: None, after_
     Returns whether the training is complete. Raises ValueError if the loss or a gradient is not finite, or if the loss
     has risen far above what guessing costs, or back to it after it was well below.
     """
-    settings, drawn, recent = state.settings, {}, deque(maxlen=RECENT)
+    settings, seen, recent = state.settings, {}, deque(maxlen=RECENT)
     steps = max(1, task.size // settings.batch)  # an epoch; the pictures left over wait for the next shuffle
     if settings.freeze == HEAD_ONLY and task.validation is not None:
         pixels, labels = task.validation
@@ -81,30 +78,20 @@ def train(state, task, stop=lambda: False, after_step=lambda state: None, after_
     while (progress := progress_of(state, steps)) < 1:
         started = time.perf_counter()
         rate = learning_rate(progress, settings.rate, settings.warmup)
-        if settings.freeze == HEAD_ONLY:  # the same pictures come again after some epochs: drawn, and seen, once
-            at = state.step % (settings.views * steps)
-            if at not in drawn:
-                batch = next_batch(settings, task, steps, at)
-                drawn[at] = batch._replace(inputs=features_of(batch.inputs, state))
-            batch = drawn[at]
+        if settings.freeze == HEAD_ONLY:
+            batch = next_features(state, task, steps, seen)
         else:
             batch = next_batch(settings, task, steps, state.step)
         loss, right = step(state, batch, rate)
         recent.append(loss)
-        if diverges(recent, len(task.labels)):
-            found = f"a loss of {loss:.3g} that rises, where guessing costs {math.log(len(task.labels)):.3g}"
-            where = largest_output(batch.inputs, unflatten(state.arrays["params"]), state.config)
-            raise wrong(f"step {state.step}", f"{found}; {where}", f"a falling loss: {advice(rate)}")
+        refuse_divergence(recent, state, batch.inputs, len(task.labels), rate)
         for k, value in enumerate((loss * len(batch.labels), right, len(batch.labels))):
             state.sums[k] += value
         state.seconds += time.perf_counter() - started
         after_step(state)
         if state.step % steps == 0:
             finish_epoch(state, task, steps)
-            losses = [entry["train_loss"] for entry in state.history if "train_loss" in entry]
-            if fell_to_guessing(losses, len(task.labels)):
-                found = f"the loss of guessing, {losses[-1]:.3g}, for {LOST} epochs, after {min(losses):.3g}"
-                raise wrong(f"step {state.step}", found, f"a falling loss: {advice(rate)}")
+            refuse_guessing(state, len(task.labels), rate)
             after_epoch(state)
         if stop() and progress_of(state, steps) < 1:
             return False
@@ -133,6 +120,16 @@ def next_batch(settings, task, steps, at):
     return Batch(pixels, labels, None if partners is None else labels[partners], share)
 
 
+def next_features(state, task, steps, seen):
+    """The same with the features in place of the pictures. These come again after some epochs: `seen` keeps them, so
+    each is computed once."""
+    at = state.step % (state.settings.views * steps)
+    if at not in seen:
+        batch = next_batch(state.settings, task, steps, at)
+        seen[at] = batch._replace(inputs=features_of(batch.inputs, state))
+    return seen[at]
+
+
 def step(state, batch, rate):
     """One AdamW step on a `Batch`; returns the loss and how many answers were right."""
     settings, params, size = state.settings, state.arrays["params"], len(batch.labels)
@@ -156,8 +153,7 @@ def step(state, batch, rate):
     loss = sum(piece_loss * share for (piece_loss, _, _), share in zip(results, shares, strict=True))
     norm = clip_by_norm(grads, settings.clip)
     if not math.isfinite(loss) or not math.isfinite(norm):
-        found = f"NaN or infinity, first in {first_not_finite(batch.inputs, nested, state.config, grads)}"
-        raise wrong(f"step {state.step + 1}", found, f"finite numbers: {advice(rate)}")
+        refuse_not_finite(state, batch.inputs, grads, rate)
     state.step += 1
     adamw_step(params, grads, state.arrays["means"], state.arrays["squares"], state.step, rate, settings.decay)
     follow(state.arrays["average"], params, state.step, settings.averaging)
@@ -168,55 +164,6 @@ def features_of(pixels, state):
     """What the head reads of each picture, (B, C), without noise: the logits of the same model without a head."""
     headless = {part: value for part, value in unflatten(state.arrays["params"]).items() if part != "head"}
     return forward(pixels, headless, state.config).logits
-
-
-def diverges(recent, classes):
-    """Whether the last losses, `RECENT` of them, cost several times what guessing does, and rise."""
-    half = len(recent) // 2
-    earlier, later = sum(list(recent)[:half]), sum(list(recent)[half:])
-    return len(recent) == RECENT and earlier + later > RECENT * HOPELESS * math.log(classes) and later > earlier
-
-
-def fell_to_guessing(losses, classes):
-    """Whether the epochs' losses, once well below what guessing costs, are back at it: steps that were too long have
-    undone what was learnt. Seen with nano in PyTorch, learning rate 0.002: it never learnt again in 95 epochs."""
-    shares = [loss / math.log(classes) for loss in losses]
-    lowest, highest = GUESSES
-    return min(shares, default=1) < LEARNT and all(lowest < share < highest for share in shares[-LOST:])
-
-
-def advice(rate):
-    """What to do about it."""
-    return f"begin again with a lower --learning-rate (now {rate:.2g}; a third of it, say) or a longer --warmup"
-
-
-def look(inputs, nested, config):
-    """Everything that the model computes of these inputs, by name."""
-    if inputs.ndim == 2:  # features: the head alone learns
-        return {"features": inputs, "logits": linear(inputs, **nested["head"])}
-    trace = {}
-    forward(inputs, nested, config, trace=trace)
-    return {name: array for name, array in trace.items() if not name.endswith("grid")}
-
-
-def largest_output(inputs, nested, config):
-    """Where the largest number of a forward pass is, in words."""
-    sizes = {name: float(np.abs(array).max()) for name, array in look(inputs[:8], nested, config).items()}
-    name = max(sizes, key=sizes.get)
-    where = f" ({place(name)})" if place(name) else ""
-    return f"the largest number of its forward pass is {sizes[name]:.2g}, in the output of {name}{where}"
-
-
-def first_not_finite(inputs, nested, config, grads):
-    """The first array with NaN or infinity, in words: of the parameters, of the way forward or of the way back."""
-    with np.errstate(all="ignore"):
-        trace = look(inputs, nested, config)
-    back = {name: grads[name] for name in reversed(list(grads))}
-    for what, arrays in (("the parameter", flatten(nested)), ("the output of", trace), ("the gradient of", back)):
-        for name, array in arrays.items():
-            if not np.isfinite(array).all():
-                return f"{what} {name}"
-    return "the loss"
 
 
 def finish_epoch(state, task, steps):

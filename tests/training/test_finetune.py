@@ -12,7 +12,7 @@ from pvt_numpy.gradients import loss_and_gradients
 from pvt_numpy.parameters import flatten, unflatten
 from pvt_numpy.pictures.recipes import RECIPES, at_size
 from pvt_numpy.reference.golden import seeded_params, seeded_pixels
-from pvt_numpy.training import data, freeze, loop, report, start
+from pvt_numpy.training import data, freeze, loop, report, start, watch
 from pvt_numpy.training.state import LATER, Settings, fresh, read_state, write_state
 from tests.training.test_training import V1, V2, same, write_photos
 
@@ -179,21 +179,21 @@ def test_a_loss_that_rises_far_above_guessing_ends_the_training(photos):
     assert training.step < 200
     assert "stage" in said
     assert "expected a falling loss: begin again with a lower --learning-rate" in said
-    assert loop.diverges([7.0] * 10 + [7.1] * 10, 10)
-    assert not loop.diverges([7.1] * 10 + [7.0] * 10, 10), "it falls"
-    assert not loop.diverges([6.0] * 10 + [6.1] * 10, 10), "not far above log 10 = 2.3"
-    assert not loop.diverges([38.0, 84.0], 10), "two steps may be chance"
+    assert watch.diverges([7.0] * 10 + [7.1] * 10, 10)
+    assert not watch.diverges([7.1] * 10 + [7.0] * 10, 10), "it falls"
+    assert not watch.diverges([6.0] * 10 + [6.1] * 10, 10), "not far above log 10 = 2.3"
+    assert not watch.diverges([38.0, 84.0], 10), "two steps may be chance"
 
 
 def test_a_fall_back_to_guessing_is_seen():
     """Nano in PyTorch, learning rate 0.002: 2.05 after three epochs, later log 10 = 2.303 for good."""
     lost = [2.29, 2.3, 2.31, 2.3]
-    assert loop.fell_to_guessing([2.16, 2.05, 2.29, *lost], 10)
-    assert not loop.fell_to_guessing([2.16, 2.05, 2.05, *lost], 10), "four epochs may be chance"
-    assert not loop.fell_to_guessing([2.31, 2.3, *lost], 10), "it has not begun to learn"
-    assert not loop.fell_to_guessing([2.16, 1.8] + [2.2] * 5, 10), "worse, but not guessing"
-    assert not loop.fell_to_guessing([2.16, 1.8] + [2.8] * 5, 10), "above it, and perhaps on the way down"
-    assert not loop.fell_to_guessing([], 10)
+    assert watch.fell_to_guessing([2.16, 2.05, 2.29, *lost], 10)
+    assert not watch.fell_to_guessing([2.16, 2.05, 2.05, *lost], 10), "four epochs may be chance"
+    assert not watch.fell_to_guessing([2.31, 2.3, *lost], 10), "it has not begun to learn"
+    assert not watch.fell_to_guessing([2.16, 1.8] + [2.2] * 5, 10), "worse, but not guessing"
+    assert not watch.fell_to_guessing([2.16, 1.8] + [2.8] * 5, 10), "above it, and perhaps on the way down"
+    assert not watch.fell_to_guessing([], 10)
 
 
 def test_a_training_that_fell_back_to_guessing_stops(photos, monkeypatch):
