@@ -2,7 +2,7 @@
 
 Pickles are opened with `weights_only=True` and never otherwise. Every damaged file ends in one ValueError that names
 it. Which part of it is a PVT is told by `inside`, what its names mean by `names` and `identify`; whether names and
-shapes are those of a model, by `checkpoint`. Left out: TensorFlow's and Flax's files, and parameters of whole numbers.
+shapes are those of a model, by `checkpoint`. Left out: other frameworks' files, and parameters of whole numbers.
 """
 
 import contextlib
@@ -27,6 +27,11 @@ FORMAT_KEY = "pvt_numpy.format"  # in the metadata of our own files, which need 
 PICKLES = (".pth", ".pt", ".bin", ".ckpt")
 NO_MODEL = re.compile(r"(training_args|optimizer|scheduler|scaler|rng_state)|.*-\d{5}-of-\d{5}\.")  # a shard is a part
 AVERAGES = {"n_averaged", "num_updates", "decay"}  # what the keepers of an average count beside the weights
+FOREIGN_FORMATS = {  # by the suffix, for not all begin alike
+    ".npz": "NumPy's archive of arrays", ".npy": "an array of NumPy", ".h5": "an HDF5 file, as Keras writes",
+    ".keras": "a Keras model", ".onnx": "an ONNX model", ".pb": "a TensorFlow model", ".tflite": "a TensorFlow model",
+    ".msgpack": "Flax's parameters", ".gguf": "a GGUF file",
+}  # fmt: skip
 PICKLED = ("torch.float64", "torch.float32", "torch.float16", "torch.bfloat16")
 FOREIGN = re.compile(r"(?:GLOBAL|nsupported class) ([\w.]+)")  # how PyTorch names what it refuses to make
 
@@ -109,6 +114,9 @@ def _open_file(path):
     check_readable(path)
     with open(path, "rb") as file:
         check_not_stand_in(path, head := file.read(64))
+    if path.suffix.lower() in FOREIGN_FORMATS and head[8:9] != b"{":
+        expected = "a safetensors file (safetensors.numpy.save_file writes one) or what torch.save writes"
+        raise wrong(path, f"{FOREIGN_FORMATS[path.suffix.lower()]}, which is not read", expected)
     # Safetensors start with eight bytes of length and a brace; PyTorch's files are zip archives or bare pickles.
     if head[8:9] != b"{" and (head[:2] == b"PK" or head[:1] == b"\x80" or path.suffix in PICKLES):
         return _open_pickle(path)

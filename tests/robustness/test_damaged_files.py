@@ -56,6 +56,23 @@ def test_files_that_are_no_safetensors(tmp_path, content):
     refused(tmp_path / "m.safetensors", ": found no whole safetensors file (")
 
 
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("m.npz", "NumPy's archive of arrays"),
+        ("tf_model.h5", "an HDF5 file, as Keras writes"),
+        ("M.ONNX", "an ONNX model"),
+    ],
+)
+def test_files_of_other_frameworks_are_called_by_their_names(tmp_path, saved, name, kind):
+    path = tmp_path / name
+    with open(path, "wb") as file:  # an archive begins as PyTorch's pickles do, and is not called a damaged one
+        np.savez(file, weight=np.ones(3))
+    refused(path, f"{name}: found {kind}, which is not read; expected a safetensors file (safetensors.numpy.save_file")
+    path.write_bytes(saved.read_bytes())
+    assert load_model(path).config == load_model(saved).config, "what is inside counts, if it can be read"
+
+
 @pytest.mark.parametrize("header", LIES.values(), ids=LIES)
 def test_headers_that_lie(tmp_path, header):
     path = write_raw(tmp_path / "m.safetensors", header, bytes(4))
