@@ -17,7 +17,7 @@ FLOORS = [
     ["hugging_face"], ["pvt_numpy"], ["commands"]]  # fmt: skip
 HEIGHT = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
 # of the package; the rest are commands
-TOP = {"__init__", "config", "parameters", "model", "gradients", "options", "hugging_face"}
+TOP = {"__init__", "config", "parameters", "model", "gradients", "options"}
 # room -> what it may not import although it lies below
 FORBIDDEN = dict.fromkeys(["fast", "parameters", "model", "gradients"], {"system"})
 FORBIDDEN["pictures"] = HEIGHT.keys() - {"pictures", "system"}
