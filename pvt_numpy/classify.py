@@ -49,7 +49,7 @@ def main(argv=None):
     add_threads_option(parser)
     options = parser.parse_args(argv)
     if options.list_models:
-        from .checkpoints.hub import list_models
+        from .checkpoints.published import list_models
 
         print(list_models())
         return 0

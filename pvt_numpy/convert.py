@@ -19,7 +19,7 @@ import numpy as np
 
 from .checkpoints.checkpoint import describe, save_model
 from .checkpoints.export import export_hf, export_timm
-from .checkpoints.hub import plain_name
+from .checkpoints.published import plain_name
 from .options import add_model_options, model_from
 from .parameters import flatten
 from .system.checks import counted, wrong

@@ -3,7 +3,7 @@
 Our file holds float32 or float16 arrays under our names, and in its metadata (texts, JSON) the keys `pvt_numpy.format`,
 `config`, `labels`, `preprocessing` and `origin`: nothing else is needed to run the model; `temperature`, if it has been
 calibrated. `sources` opens files, `safetensors_file` reads and writes them, `names` and `identify` know other people's,
-`hub` downloads them.
+`published` knows what is on the Hub, `hub` downloads it.
 Left out: parts of a model, such as a backbone's parameters without the head that its configuration has.
 """
 
@@ -163,10 +163,10 @@ def _locate(source, local_files_only):
     if path.exists() or source is None:
         return path, str(path), (path.parent if path.name in FOLDER_FILES else path).resolve().name
     check_not_dangling(path)
-    from . import hub
+    from . import hub, published
 
-    if hub.is_hub_name(source) or source == path.stem:  # a bare word can only be meant as a published name
-        return Path(hub.download(source, local_files_only=local_files_only)), source, hub.plain_name(source)
+    if published.is_hub_name(source) or source == path.stem:  # a bare word can only be meant as a published name
+        return Path(hub.download(source, local_files_only=local_files_only)), source, published.plain_name(source)
     raise FileNotFoundError(f"{source}: found no such file or folder; expected one, or the name of a published model")
 
 

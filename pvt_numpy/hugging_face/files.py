@@ -18,12 +18,12 @@ PLACE = rule(lambda one: one is None or isinstance(one, str | os.PathLike), "a f
 
 def place_of(source, model_type, local_files_only=False):
     """Where `source` lies: the model that ships for None, the downloaded folder for a published name or a Hub id."""
-    from ..checkpoints import hub
+    from ..checkpoints import hub, published
 
     PLACE("source", source)
     if source is None:
         return SHIPPED_MODELS["pvt_v1_nano_imagenette"] if model_type == "pvt" else SHIPPED
-    return hub.download(source, local_files_only) if hub.is_hub_name(source) else source
+    return hub.download(source, local_files_only) if published.is_hub_name(source) else source
 
 
 def json_at(place, name):

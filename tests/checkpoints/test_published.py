@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import pvt_numpy
-from pvt_numpy.checkpoints import hub
+from pvt_numpy.checkpoints import hub, published
 from pvt_numpy.config import VARIANTS
 from pvt_numpy.parameters import parameter_shapes
 from pvt_numpy.pictures.recipes import RECIPES
@@ -29,26 +29,27 @@ def test_unknown_name():
 
 def test_what_is_taken_for_a_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for source in (*hub.PUBLISHED, "Zetatech/pvt-tiny-224", "someone/finetuned-pvt", "a/b@v1.2", "pvt_tiny@refs/pr/3",
-                   "hf-hub:timm/pvt_v2_b0.in1k", "https://hf.co/a/b", "huggingface.co/a/b/tree/main"):  # fmt: skip
-        assert hub.is_hub_name(source)
-    for source in ("pvt_v2_b9", "weights/lost.safetensors", "a/b/c", "../pvt", "/pvt", "a/b\0", "", "a/b@../c",
-                   "hf-hub:", "a@b/c", Path("a/b"), None):  # fmt: skip
-        assert not hub.is_hub_name(source)
+    names = ["Zetatech/pvt-tiny-224", "someone/finetuned-pvt", "a/b@v1.2", "pvt_tiny@refs/pr/3"]
+    names += ["hf-hub:timm/pvt_v2_b0.in1k", "https://hf.co/a/b", "huggingface.co/a/b/tree/main"]
+    for source in (*published.PUBLISHED, *names):
+        assert published.is_hub_name(source)
+    others = ["pvt_v2_b9", "weights/lost.safetensors", "weights/lost.ckpt", "a/b/c", "../pvt", "/pvt", "a/b\0", ""]
+    for source in (*others, "a/b@../c", "hf-hub:", "a@b/c", Path("a/b"), None):
+        assert not published.is_hub_name(source)
     Path("someone/finetuned-pvt").mkdir(parents=True)
-    assert not hub.is_hub_name("someone/finetuned-pvt")
+    assert not published.is_hub_name("someone/finetuned-pvt")
 
 
 def test_table_is_complete_and_follows_the_reference():
-    assert [name for name in hub.PUBLISHED if "/" not in name] == list(VARIANTS) == list(hub.OFFICIAL_TOP1)
+    assert [name for name in published.PUBLISHED if "/" not in name] == list(VARIANTS) == list(published.OFFICIAL_TOP1)
     v2 = [f"timm/{name}.in1k" for name in VARIANTS if name.startswith("pvt_v2")]
-    assert [name for name in hub.PUBLISHED if "/" in name] == v2
+    assert [name for name in published.PUBLISHED if "/" in name] == v2
     text = shared("reference/README.md").read_text(encoding="utf-8")  # from which the table was typed
-    for row in hub.PUBLISHED.values():
+    for row in published.PUBLISHED.values():
         noted = re.search(rf"^\| {row.repository}\b[^|]*\| (\S+)[^|]*\| (\S+) \|$", text, re.MULTILINE)
         size = f"{row.megabytes:g}" if row.megabytes else "-"
         assert (size, row.sha256 or "-") == (noted.groups() if noted else ("-", "-")), row.repository
-    for name, top1 in hub.OFFICIAL_TOP1.items():
+    for name, top1 in published.OFFICIAL_TOP1.items():
         assert re.search(rf"^\| {name}\b.*\| {top1} \|$", text, re.MULTILINE)
 
 
@@ -59,30 +60,30 @@ def megabytes(name):
 
 
 def test_the_noted_sizes_are_those_of_the_parameters():
-    noted = [row for row in hub.PUBLISHED.values() if row.megabytes is not None]
+    noted = [row for row in published.PUBLISHED.values() if row.megabytes is not None]
     assert [row.megabytes for row in noted] == [pytest.approx(megabytes(row.name), rel=0.01) for row in noted]
 
 
 def test_listing():
-    text = hub.list_models()
+    text = published.list_models()
     rows = {line.split()[0]: line for line in text.split("\n\n")[1].splitlines()[1:]}
-    assert list(rows) == list(hub.PUBLISHED)
+    assert list(rows) == list(published.PUBLISHED)
     assert re.search(r"Zetatech/pvt-tiny-224 +13,229,288 +52\.9 MB\* +squash to 224x224", rows["pvt_tiny"])
     assert re.search(r"Zetatech/pvt-small-224 +24,485,864 +~97\.9 MB  +squash", rows["pvt_small"])
     for line in rows.values():  # an accuracy would be claimed for the wrong preprocessing there
-        assert not any(str(top1) in line for top1 in hub.OFFICIAL_TOP1.values())
+        assert not any(str(top1) in line for top1 in published.OFFICIAL_TOP1.values())
     assert "official protocol (short side 256 bicubic, centre crop 224)" in text
     assert re.search(r"^  pvt_v2_b5 +83\.8$", text, re.MULTILINE)
     assert max(map(len, text.splitlines())) <= 120
 
 
 @pytest.mark.network
-@pytest.mark.parametrize("name", hub.PUBLISHED)
+@pytest.mark.parametrize("name", published.PUBLISHED)
 def test_pins_on_the_real_hub(name):
     """`pytest -m network`: what the Hub states today is what is pinned, and of every row a whole model. No download."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
-    row = hub.PUBLISHED[name]
+    row = published.PUBLISHED[name]
     stated = get_hf_file_metadata(hf_hub_url(row.repository, hub.WEIGHTS))
     assert re.fullmatch("[0-9a-f]{64}", stated.etag)
     assert stated.etag == (row.sha256 or stated.etag), row.repository

@@ -16,7 +16,7 @@ from pvt_numpy import VARIANTS, validate
 from pvt_numpy.__main__ import commands as listed_commands
 from pvt_numpy.analysis.cost import summarise
 from pvt_numpy.checkpoints.export import export_hf, renamed
-from pvt_numpy.checkpoints.hub import OFFICIAL_TOP1
+from pvt_numpy.checkpoints.published import OFFICIAL_TOP1
 from pvt_numpy.classify import classify
 from pvt_numpy.config import stage_grids
 from tests.house.readme_blocks import README, READMES, blocks, commands
