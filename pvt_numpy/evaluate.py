@@ -11,7 +11,7 @@ examples:
   python -m pvt_numpy.evaluate photos/val --confusion confusion.png --pytorch
   python -m pvt_numpy.evaluate photos/val --model runs/mine/model.safetensors --calibrate
 
-exit status: 0 all pictures counted; 1 some were not, named on stderr; 2 wrong usage
+exit status: 0 done; 1 not all pictures counted, or no temperature stored, said on stderr; 2 wrong usage
 """
 
 import json
@@ -24,7 +24,7 @@ import numpy as np
 
 from . import plots
 from .analysis.answers import answers
-from .analysis.calibration import calibration_error, fit_temperature
+from .analysis.calibration import TEMPERATURES, calibration_error, fit_temperature
 from .analysis.observe import check_finite
 from .checkpoints.checkpoint import chosen_notes, describe, is_ours, set_temperature
 from .fast import threads
@@ -86,7 +86,10 @@ def main(argv=None):
     result = {"model": model_name(options), **chosen_notes(model), "folder": options.folder,
               "unreadable": len(pictures) - len(names), **score(logits, truth, model)}  # fmt: skip
     if options.calibrate:
-        result["calibration"] = calibrate(options.model, logits, truth)
+        try:
+            result["calibration"] = calibrate(options.model, logits, truth)
+        except ValueError as error:  # the answers, on which the time went, are shown all the same
+            complain("evaluate", error)
     for other in theirs:
         result["pytorch"] = score(other, truth, model) | {
             "differing": [{"image": names[r], "ours": logits[r].tolist(), "pytorch": other[r].tolist()}
@@ -96,7 +99,8 @@ def main(argv=None):
     print(json.dumps(result) if options.json else as_text(result, model))
     if options.confusion:
         draw_confusion(options.confusion, result, model)
-    return 1 if result["unreadable"] else 0
+    failed = result["unreadable"] or (options.calibrate and "calibration" not in result)
+    return 1 if failed else 0
 
 
 def check_choice(model, name):
@@ -122,8 +126,15 @@ def check_calibration(options, model):
 
 
 def calibrate(path, logits, truth):
-    """Fits the temperature, stores it in the file, and returns it with what it changes on these pictures."""
+    """Fits the temperature, stores it in the file, and returns it with what it changes on these pictures.
+
+    Raises ValueError, and stores nothing, if no temperature is best: if all answers are right, a surer model always is.
+    """
     temperature = fit_temperature(logits, truth)
+    if temperature in TEMPERATURES:
+        right = int((logits.argmax(axis=1) == truth).sum())
+        found = f"{right} of {counted(len(truth), 'picture')} right, for which no temperature is the best"
+        raise wrong("--calibrate", found, "more of them, some right and some wrong; nothing is stored")
     set_temperature(path, temperature)
     exact = logits.astype(np.float64)
     before, after = ({"error": calibration_error(z, truth), "loss": float(cross_entropy(z, truth))}

@@ -27,13 +27,13 @@ from pathlib import Path
 from . import plots
 from .analysis.calibration import wilson_interval
 from .checkpoints.checkpoint import load_model, save_model
-from .checkpoints.strict_json import parse_json
+from .checkpoints.strict_json import read_json
 from .config import VARIANTS, config_from_dict
 from .fast import threads
 from .model import forward
 from .options import add_threads_option
 from .system import stopping
-from .system.checks import wrong
+from .system.checks import about, wrong
 from .system.cli import LARGEST_SIDE, command_parser, result_is_a_file, run, whole_number
 from .training import assess, data, loop, report, start, state
 from .training.start import nano_config
@@ -51,12 +51,12 @@ OPTIONS = (  # the setting, its option, what stands behind it, how that is read,
     ("resume", "--resume", "FOLDER", str, "go on with the training in this folder, with its settings and classes"),
     ("model", "--model", "SOURCE", str, "start from this model instead of from nothing: a file, a folder, a name"),
     ("freeze", "--freeze", "WHAT", str, "what does not learn: head-only (all but the head), or stages=1,2"),
-    ("split", "--val-split", "X", float, "without --val: the share of each class that is kept back to measure with"),
-    ("config", "--config", "FILE", str, "the same from a JSON file, as Hugging Face's config.json"),
     ("variant", "--variant", "NAME", str, "without --model: what is trained, nano or a published name (default nano)"),
+    ("config", "--config", "FILE", str, "without --model: what is trained, in the form of Hugging Face's config.json"),
     ("validation", "--val", "FOLDER", str, "pictures to measure with, never trained on; a sub-folder a class"),
+    ("split", "--val-split", "X", float, "without --val: the share of each class that is kept back to measure with"),
     ("image_size", "--image-size", "N", SIDE, "the model reads N x N pixels"),
-    ("epochs", "--epochs", "N", COUNT, "times that every picture is seen"),
+    ("epochs", "--epochs", "N", COUNT, "rounds through the pictures; what fills no batch waits for the next"),
     ("minutes", "--minutes", "M", float, "end the schedule after this time in training steps, measuring not counted"),
     ("batch", "--batch-size", "N", COUNT, "pictures whose mean gradient makes one step"),
     ("microbatch", "--microbatch-size", "N", COUNT, "pictures computed at a time: fewer need less memory"),
@@ -123,7 +123,8 @@ def begin(parser, source, options):
     if "freeze" in options and "model" not in options:
         parser.error("--freeze: found no --model beside it; expected one, for what is drawn by chance has to learn")
     learned = load_model(options["model"]) if "model" in options else None
-    shape = shape_of(options.pop("variant", "nano"), options.pop("config", None))
+    shape, told = shape_of(options.pop("variant", "nano"), options.pop("config", None))
+    options = told | options
     try:
         training, task = start.begin(source, learned, shape, **options)
     except ValueError as error:  # it names the setting; the user knows the option
@@ -134,15 +135,19 @@ def begin(parser, source, options):
 
 
 def shape_of(variant, file):
-    """The configuration of what is trained from nothing: a published name, nano, or what a JSON file says."""
+    """The configuration of what is trained from nothing: a published name, nano, or what a JSON file says; and the
+    settings of a training that such a file has."""
     if file is not None:
-        try:
-            return config_from_dict(parse_json(Path(file).read_text(encoding="utf-8")))
-        except ValueError as error:
-            raise ValueError(f"{file}: {error}") from None
+        values = read_json(file)
+        with about(file):
+            shape = config_from_dict(values)
+        if len(set(shape.image_hw)) > 1:
+            raise wrong(file, f"pictures of {' x '.join(map(str, shape.image_hw))}", "squares, image_size one number")
+        told = {"image_size": shape.image_hw[0], "drop_path": shape.drop_path_rate}
+        return shape, {name: told[name] for name in told if name.replace("drop_path", "drop_path_rate") in values}
     if variant != "nano" and variant not in VARIANTS:
         raise wrong("--variant", variant, f"nano, {', '.join(VARIANTS)}")
-    return nano_config(64, 2) if variant == "nano" else VARIANTS[variant]
+    return (nano_config(64, 2) if variant == "nano" else VARIANTS[variant]), {}
 
 
 def make_parser():

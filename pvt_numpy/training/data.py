@@ -53,7 +53,8 @@ def folder_task(train, validation, image_size, keep_size=None, smallest=0.35, ji
 
     split  instead of a validation folder: the share of each class that is measured with, and not learnt from
     """
-    keep = {"height": keep_size or image_size * 3 // 2, "width": keep_size or image_size * 3 // 2}
+    keep_size = image_size * 3 // 2 if keep_size is None else keep_size
+    keep = {"height": keep_size, "width": keep_size}
     recipe = at_size(recipe, (image_size, image_size))
     files, labels, names = list_folder(train)
     val_files, val_labels, val_names = ([], labels[:0], names) if validation is None else list_folder(validation)
@@ -65,7 +66,8 @@ def folder_task(train, validation, image_size, keep_size=None, smallest=0.35, ji
     pictures, good = decode(files, np.uint8, skip_unreadable, size=keep, **as_bytes)
     measured, val_good = decode(val_files, np.float32, skip_unreadable, **recipe)
     check_readable(train, names, labels, good, skip_unreadable)  # now, when all that cannot be read are named
-    check_readable(validation or train, names, val_labels, val_good, skip_unreadable)
+    held_back = "picture held back" if split else "picture"
+    check_readable(validation or train, names, val_labels, val_good, skip_unreadable, held_back)
     files, labels = [files[i] for i in good], labels[good]
     lists = {"training": listed(train, files)}
     if validation or split:
@@ -124,13 +126,13 @@ def decode(files, dtype, skip, **recipe):
     return np.concatenate(pictures) if pictures else None, np.array(good, int)
 
 
-def check_readable(folder, names, labels, good, skip):
+def check_readable(folder, names, labels, good, skip, picture="picture"):
     """Raises ValueError if pictures that cannot be read may not be skipped, or are all that a class has."""
     if len(good) < len(labels) and not skip:
         found = f"{len(labels) - len(good)} of {len(labels)} pictures that cannot be read, named above"
         raise wrong(folder, found, "none; --skip-unreadable leaves them out")
     if empty := set(labels) - set(labels[good]):
-        raise wrong(folder, f"no picture of {names[min(empty)]} that can be read", "some of each class")
+        raise wrong(folder, f"no {picture} of {names[min(empty)]} that can be read", "some of each class")
 
 
 def list_folder(folder):

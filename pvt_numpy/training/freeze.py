@@ -1,8 +1,9 @@
 """What a training leaves as it is: whole stages, or all but the head.
 
-Of a stage that does not learn nothing is carried back, nor of those below it: the backward pass ends at the lowest
-stage that learns. If the head alone learns, all that it reads of a picture is one row of features, so these are
-computed once for each picture drawn, and the training itself is one of a linear classifier (a "linear probe").
+The backward pass ends at the lowest stage that learns. A frozen stage above that one is passed through, and its own
+gradients are left out of the step. If the head alone learns, all that it reads of a picture is one row of features, so
+these are computed once for each picture drawn, and the training itself is one of a linear classifier (a "linear
+probe").
 """
 
 from ..layers.linear import linear, linear_backward

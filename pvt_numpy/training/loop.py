@@ -67,11 +67,12 @@ def train(state, task, stop=lambda: False, after_step=lambda state: None, after_
     has risen far above what guessing costs, or back to it after it was well below.
     """
     settings, seen, recent = state.settings, {}, deque(maxlen=RECENT)
-    steps = max(1, task.size // settings.batch)  # an epoch; the pictures left over wait for the next shuffle
+    steps = steps_of(settings, task)
     if settings.freeze == HEAD_ONLY and task.validation is not None:
         pixels, labels = task.validation
         task = task._replace(validation=(features_of(pixels, state), labels))
-    if not state.step and state.start.get("known") == len(task.labels) and task.validation is not None:
+    knows_all = state.start.get("known") == len(task.labels)
+    if knows_all and task.validation is not None and not state.step and not state.history:
         loss, right = measure(state.arrays["average"], state.config, *task.validation)
         state.history.append(BEGINNING | {"val_loss": loss, "val_accuracy": right})
         after_epoch(state)
@@ -84,14 +85,14 @@ def train(state, task, stop=lambda: False, after_step=lambda state: None, after_
             batch = next_batch(settings, task, steps, state.step)
         loss, right = step(state, batch, rate)
         recent.append(loss)
-        refuse_divergence(recent, state, batch.inputs, len(task.labels), rate)
+        refuse_divergence(recent, state, batch.inputs, len(task.labels))
         for k, value in enumerate((loss * len(batch.labels), right, len(batch.labels))):
             state.sums[k] += value
         state.seconds += time.perf_counter() - started
         after_step(state)
         if state.step % steps == 0:
             finish_epoch(state, task, steps)
-            refuse_guessing(state, len(task.labels), rate)
+            refuse_guessing(state, len(task.labels))
             after_epoch(state)
         if stop() and progress_of(state, steps) < 1:
             return False
@@ -99,6 +100,13 @@ def train(state, task, stop=lambda: False, after_step=lambda state: None, after_
         finish_epoch(state, task, steps)
         after_epoch(state)
     return True
+
+
+def steps_of(settings, task):
+    """How many steps an epoch has. The pictures that fill no batch wait for the next epoch's shuffle; but if the head
+    alone learns, the same shuffles come again, so the last batch is a smaller one."""
+    whole, rest = divmod(task.size, settings.batch)
+    return max(1, whole + (settings.freeze == HEAD_ONLY and rest > 0))
 
 
 def progress_of(state, steps):
@@ -153,7 +161,7 @@ def step(state, batch, rate):
     loss = sum(piece_loss * share for (piece_loss, _, _), share in zip(results, shares, strict=True))
     norm = clip_by_norm(grads, settings.clip)
     if not math.isfinite(loss) or not math.isfinite(norm):
-        refuse_not_finite(state, batch.inputs, grads, rate)
+        refuse_not_finite(state, batch.inputs, grads)
     state.step += 1
     adamw_step(params, grads, state.arrays["means"], state.arrays["squares"], state.step, rate, settings.decay)
     follow(state.arrays["average"], params, state.step, settings.averaging)

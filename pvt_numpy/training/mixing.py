@@ -1,8 +1,9 @@
 """Pictures that no camera took: two mixed into one, or a part painted over. A model cannot learn them by heart.
 
 Source: Zhang et al., "mixup: Beyond Empirical Risk Minimization" (2018); Yun et al., "CutMix" (2019), algorithm 1;
-Zhong et al., "Random Erasing Data Augmentation" (2020), algorithm 1, its rectangle filled with normal noise, as in
-DeiT's recipe, which the authors of PVT use: mixup 0.8, CutMix 1.0, one or the other for each batch, erasing 0.25.
+Zhong et al., "Random Erasing Data Augmentation" (2020), algorithm 1. As in DeiT's recipe, which the authors of PVT
+use: mixup 0.8, CutMix 1.0, one or the other for each batch; erasing 0.25, the rectangle filled with normal noise, its
+height over its width drawn on a logarithmic scale, and no more tries than ten.
 Left out: RandAugment; a share of its own for each picture of a batch.
 """
 
@@ -57,7 +58,7 @@ def cutmix(pixels, others, rng, alpha):
 def erase(pixels, rng, often):
     """One rectangle of a picture, of random area and shape, becomes normal noise; `often`: of this share of pictures.
 
-    pixels  (B, C, H, W), normalised: mean 0 and deviation 1, as the noise. Returns the same, a copy.
+    pixels  (B, C, H, W), normalised: the noise has mean 0 and deviation 1. Returns the same, a copy.
     """
     B, C, H, W = pixels.shape
     pixels = pixels.copy()

@@ -21,12 +21,14 @@ def opening(training, task):
 
 
 def settings_line(settings, config):
-    """What the training does, its defaults included, in one line."""
+    """What the training does, in one line: how much, and what differs by use or is switched on."""
     use = "from nothing" if settings.model is None else f"from {settings.model}"
     learns = {None: "", "head-only": ", the head alone learns"}.get(settings.freeze, f", without {settings.freeze}")
     pieces = {"drop path": config.drop_path_rate, "label smoothing": settings.smoothing, "mixup": settings.mixup,
               "CutMix": settings.cutmix, "erasing": settings.erasing}  # fmt: skip
+    pieces |= {"averaging": settings.averaging}
     used = "".join(f", {name} {value:g}" for name, value in pieces.items() if value)
+    used += f", crops from {settings.smallest_crop:g}" * (settings.data != "shapes")
     length = f"{settings.epochs} epochs" + (f" or {settings.minutes:g} minutes" if settings.minutes else "")
     return (f"{use}{learns}: {config.image_hw[0]} x {config.image_hw[1]} pixels, {length}, batches of "
             f"{settings.batch}, learning rate {settings.rate:g}{used}")  # fmt: skip
@@ -47,7 +49,7 @@ def remarks(settings, task):
                f"model leans to {most}: add pictures of {least}, or take some of {most} away")  # fmt: skip
     if task.validation is None:
         yield ("--val: found nothing to measure with; expected pictures that are not learnt from: name a folder, or "
-               "keep a part of these back with --val-split 0.2")  # fmt: skip
+               "keep a part of these back with --val-split 0.2 (in Python split=0.2)")  # fmt: skip
 
 
 def epoch_line(row, pictures_per_second=None):

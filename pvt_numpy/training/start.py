@@ -4,8 +4,9 @@ Source: Yosinski et al., "How transferable are features in deep neural networks?
 one set of classes serves another; only the last matrix is tied to them.
 """
 
+import json
 from collections import Counter
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from ..fast.pieces import piece_size
 from ..layers.position import resize_positions
 from ..parameters import unflatten
 from ..pictures.recipes import RECIPES, at_size
-from ..system.checks import wrong
+from ..system.checks import is_whole, wrong
 from ..system.memory import check_memory
 from .data import DRAWN, folder_task, shapes_task
 from .freeze import HEAD_ONLY, check_freeze
@@ -54,10 +55,13 @@ def begin(source, learned=None, shape=None, **given):
 
     given  drop_path, image_size, and what `Settings` has; what is missing has the defaults of its use
 
-    Raises ValueError that names the setting, before pictures are read.
+    Raises ValueError that names the setting, before pictures are read. `source` is none of `given`.
     """
     given = USES[use_of(learned, given.get("freeze"))] | given
     drop_path, image_size = given.pop("drop_path"), given.pop("image_size", None)
+    if unknown := given.keys() - {one.name for one in fields(Settings)}:
+        known = ", ".join(["image_size", "drop_path", *(one.name for one in fields(Settings))])
+        raise wrong(", ".join(sorted(unknown)), "no setting of that name", known)
     config = learned.config if learned else shape
     recipe = learned.preprocessing if learned else RECIPES["hf"]
     settings = Settings(source, **given)
@@ -65,7 +69,9 @@ def begin(source, learned=None, shape=None, **given):
         raise wrong("split", f"{settings.split:g} beside pictures to measure with", "one of the two")
     if config.num_channels != 3:
         raise wrong("num_channels", config.num_channels, "3, for pictures are learnt from in colour")
-    side = image_size or side_of(recipe)
+    side = side_of(recipe) if image_size is None else image_size
+    if not is_whole(side, 1):
+        raise wrong("image_size", side, "a whole number of pixels")
     config = replace(config, image_size=side, drop_path_rate=drop_path)
     check_freeze(settings.freeze, config)
     if side < (least := smallest_side(config)):
@@ -112,10 +118,12 @@ def trained(training, task):
     origin = {"format": "pvt_numpy.train", "recipe": recipe}  # called by its file's name, whatever that will be
     if training.start:
         source = " of ".join(began[key] for key in ("source", "format") if key in began)
-        origin = {key: text for key, text in began.items() if key != "source"} | origin | {"started from": source}
+        kept = {key: text for key, text in began.items() if key not in ("source", "measured")}
+        origin = kept | origin | {"started from": source}
         if before := [began[key] for key in ("trained before", "training") if key in began]:
             origin["trained before"] = "; ".join(before)
     origin |= {"training": settings_line(training.settings, training.config), "history": as_csv(training.history)}
+    origin["settings"] = json.dumps(asdict(training.settings))
     return Model(training.config, unflatten(training.arrays["average"]), task.labels, task.recipe, origin)
 
 

@@ -27,7 +27,7 @@ LIMITS = {
     "warmup": (0, 1), "decay": (0, 10), "clip": (1e-9, 1e9), "smoothing": (0, 0.999), "averaging": (0, 0.999999),
     "smallest_crop": (0.01, 1), "jitter": (0, 0.999), "measure_every": (1, 1e6), "drawn": (1, 1e9),
     "seed": (0, 2**32 - 2), "mixup": (0, 100), "cutmix": (0, 100), "mixed": (0, 1), "erasing": (0, 1),
-    "views": (1, 1e6), "split": (0, 0.9),
+    "views": (1, 1e6), "split": (0, 0.9), "keep_size": (1, 1e5),
 }  # fmt: skip
 FILES = rule(lambda listed: is_whole(listed["count"]) and isinstance(listed["sha256"], str), "a count and a hash")
 
@@ -66,6 +66,12 @@ class Settings:
     skip_unreadable: bool = False  # leave out pictures that cannot be read
 
     def __post_init__(self):
+        for one in fields(self):
+            value, types = getattr(self, one.name), one.type | int if isinstance(1.5, one.type) else one.type
+            if isinstance(value, bool) != (one.type is bool) or not isinstance(value, types):
+                kinds = ((str, "a text"), (float, "a number"), (int, "a whole number"), (bool, "true or false"))
+                kind = next(kind for a_type, kind in kinds if issubclass(a_type, one.type))
+                raise wrong(one.name, reprlib.repr(value), kind)
         for name, (low, high) in LIMITS.items():
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
@@ -108,6 +114,7 @@ class State:
 def fresh(settings, config, params=None, start=None):
     """A training that has not begun, with these parameters (nested) or else those drawn from its seed."""
     params = flatten(params or init_params(config, np.random.default_rng(settings.seed)))
+    params = {name: p.copy() for name, p in params.items()}  # steps change them in place; the model stays its owner's
     zeros = {group: {name: np.zeros_like(p) for name, p in params.items()} for group in ("means", "squares")}
     average = {name: p.copy() for name, p in params.items()}
     return State(settings, config, {"params": params, "average": average} | zeros, start=start or {})
@@ -133,11 +140,6 @@ def read_state(path):
         known = {f.name for f in fields(Settings)}
         if unlike := (known ^ set(texts["settings"])) - (LATER - set(texts["settings"])):
             raise wrong("its settings", ", ".join(sorted(unlike)), "those of this version")
-        for one in [one for one in fields(Settings) if one.name in texts["settings"]]:
-            value, types = texts["settings"][one.name], one.type | int if isinstance(1.5, one.type) else one.type
-            if isinstance(value, bool) != (one.type is bool) or not isinstance(value, types):
-                kind = "true or false" if one.type is bool else "a text" if isinstance("", one.type) else "a number"
-                raise wrong(one.name, reprlib.repr(value), kind)
         settings = Settings(**texts["settings"])
         arrays = {group: {} for group in GROUPS}
         for name in flat:
@@ -193,8 +195,14 @@ def _few(names):
 
 
 def enter(state, task):
-    """Enters the task's classes and pictures into `state`; a sentence for each list of pictures that has changed."""
+    """Enters the task's classes and pictures into `state`; a sentence for each list of pictures that has changed.
+
+    Raises ValueError if some were held back and there are others now: what was learnt from could be measured with.
+    """
     before, state.labels, state.files = state.files or {}, task.labels, task.files
     changed = [what for what in before if task.files.get(what) != before[what]]
+    if changed and state.settings.split:
+        expected = "the same, from which those to measure with were drawn; or --output, to begin another training"
+        raise wrong(state.settings.data, "other pictures than before", expected)
     counts = [(what, *(files.get(what, {}).get("count", 0) for files in (task.files, before))) for what in changed]
     return [f"{now:,} {what} pictures, not the same as the {then:,} before" for what, now, then in counts]

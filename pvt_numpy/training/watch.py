@@ -14,26 +14,26 @@ RECENT, HOPELESS = 20, 3  # steps; times the loss of guessing
 LOST, LEARNT, GUESSES = 5, 0.9, (0.98, 1.1)  # epochs in a row; shares of the loss of guessing
 
 
-def refuse_not_finite(state, inputs, grads, rate):
+def refuse_not_finite(state, inputs, grads):
     """For a loss or a gradient that is not finite: says where NaN or infinity was first, of this step's `inputs`."""
     found = f"NaN or infinity, first in {first_not_finite(inputs, state, grads)}"
-    raise wrong(f"step {state.step + 1}", found, f"finite numbers: {advice(rate)}")
+    raise wrong(f"step {state.step + 1}", found, f"finite numbers: {advice(state)}")
 
 
-def refuse_divergence(recent, state, inputs, classes, rate):
+def refuse_divergence(recent, state, inputs, classes):
     """Refuses losses of recent steps that rise far above what guessing costs."""
     if diverges(recent, classes):
         found = f"a loss of {recent[-1]:.3g} that rises, where guessing costs {math.log(classes):.3g}"
         found += f"; {largest_output(inputs, state)}"
-        raise wrong(f"step {state.step}", found, f"a falling loss: {advice(rate)}")
+        raise wrong(f"step {state.step}", found, f"a falling loss: {advice(state)}")
 
 
-def refuse_guessing(state, classes, rate):
+def refuse_guessing(state, classes):
     """Refuses a training that had learnt and only guesses now."""
     losses = [entry["train_loss"] for entry in state.history if "train_loss" in entry]
     if fell_to_guessing(losses, classes):
         found = f"the loss of guessing, {losses[-1]:.3g}, for {LOST} epochs, after {min(losses):.3g}"
-        raise wrong(f"step {state.step}", found, f"a falling loss: {advice(rate)}")
+        raise wrong(f"step {state.step}", found, f"a falling loss: {advice(state)}")
 
 
 def diverges(recent, classes):
@@ -51,9 +51,10 @@ def fell_to_guessing(losses, classes):
     return min(shares, default=1) < LEARNT and all(lowest < share < highest for share in shares[-LOST:])
 
 
-def advice(rate):
+def advice(state):
     """What to do about it."""
-    return f"begin again with a lower --learning-rate (now {rate:.2g}; a third of it, say) or a longer --warmup"
+    now = f"now {state.settings.rate:g}; a third of it, say"
+    return f"begin again with a lower --learning-rate ({now}) or a longer --warmup"
 
 
 def look(inputs, state):
@@ -83,4 +84,4 @@ def first_not_finite(inputs, state, grads):
         for name, array in arrays.items():
             if not np.isfinite(array).all():
                 return f"{what} {name}"
-    return "the loss"
+    return "the loss, or the length of the gradient"

@@ -70,16 +70,21 @@ def test_wilsons_interval_holds_the_shares_that_the_count_could_come_from():
 
 @pytest.fixture
 def mine(tmp_path):
-    """A file of a small model for two classes, and a folder with pictures of both."""
+    """A file of a small model for two classes, and a folder with pictures of both, on one of which it is wrong."""
     config = replace(V2, num_labels=2, image_size=16)
     model = replace(load_model(), config=config, params=seeded_params(config, 3), labels=("cat", "dog"))
     recipe = model.preprocessing | {"size": {"height": 16, "width": 16}}
-    save_model(tmp_path / "mine.safetensors", replace(model, preprocessing=recipe))
-    rng = np.random.default_rng(0)
-    for k in range(8):
-        folder = tmp_path / "photos" / ("cat", "dog")[k % 2]
+    save_model(tmp_path / "mine.safetensors", model := replace(model, preprocessing=recipe))
+    pictures = np.random.default_rng(0).integers(256, size=(8, 20, 20, 3), dtype=np.uint8)
+    files = [tmp_path / f"{k}.png" for k in range(8)]
+    for file, picture in zip(files, pictures, strict=True):
+        Image.fromarray(picture).save(file)
+    answers = [classify(str(file), model) for file in files]
+    least_sure = min(range(8), key=lambda k: answers[k][0]["probability"])
+    for k, file in enumerate(files):
+        folder = tmp_path / "photos" / answers[k][k == least_sure]["label"]
         folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(rng.integers(256, size=(20, 20, 3), dtype=np.uint8)).save(folder / f"{k}.png")
+        file.rename(folder / file.name)
     return tmp_path / "mine.safetensors", tmp_path / "photos"
 
 

@@ -1,5 +1,7 @@
 """Training on from a model: its head, what is frozen, what is said, and a stopped one goes on to the same numbers."""
 
+import json
+import re
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -13,7 +15,7 @@ from pvt_numpy.parameters import flatten, unflatten
 from pvt_numpy.pictures.recipes import RECIPES, at_size
 from pvt_numpy.reference.golden import seeded_params, seeded_pixels
 from pvt_numpy.training import data, freeze, loop, report, start, watch
-from pvt_numpy.training.state import LATER, Settings, fresh, read_state, write_state
+from pvt_numpy.training.state import LATER, Settings, enter, fresh, read_state, write_state
 from tests.training.test_training import V1, V2, same, write_photos
 
 LABELS = ("cat", "dog", "Sea_horse", "crane", "crane", "fox")
@@ -74,9 +76,10 @@ def test_frozen_stages_change_no_gradient_of_the_others(photos):
     for what in (None, "stages=1"):
         training, task = start.begin(str(photos), model_of(V2), freeze=what, batch=4, clip=1e9)
         loop.train(training, task, stop=lambda now=training: now.step == 1)
-        moved[what] = training.arrays["params"]
+        moved[what] = training.arrays["means"]  # a tenth of the gradient; the first step is one of length 0
     above = [name for name in moved[None] if not name.startswith("stages.0.")]
     assert all((moved["stages=1"][name] == moved[None][name]).all() for name in above)
+    assert all(moved[None][name].any() for name in above)
 
 
 def test_the_head_alone_learns_from_the_gradients_of_the_whole_model():
@@ -178,7 +181,7 @@ def test_a_loss_that_rises_far_above_guessing_ends_the_training(photos):
     assert said.startswith(f"step {training.step}: found a loss of ")
     assert training.step < 200
     assert "stage" in said
-    assert "expected a falling loss: begin again with a lower --learning-rate" in said
+    assert "expected a falling loss: begin again with a lower --learning-rate (now 9; a third of it, say)" in said
     assert watch.diverges([7.0] * 10 + [7.1] * 10, 10)
     assert not watch.diverges([7.1] * 10 + [7.0] * 10, 10), "it falls"
     assert not watch.diverges([6.0] * 10 + [6.1] * 10, 10), "not far above log 10 = 2.3"
@@ -207,6 +210,80 @@ def test_a_training_that_fell_back_to_guessing_stops(photos, monkeypatch):
     monkeypatch.setattr(loop, "step", unlucky)
     with pytest.raises(ValueError, match=r"step 6: .*guessing, 0\.7, for 5 epochs, after 0\.3.*lower --learning-rate"):
         loop.train(training, task)
+
+
+def test_what_is_given_to_finetune_stays_as_it_was(photos):
+    model = model_of(V2, labels=("cat", "owl", "x", "y", "z", "w"))
+    before = {name: p.copy() for name, p in flatten(model.params).items()}
+    tuned = pvt_numpy.finetune(photos, model, epochs=2, rate=0.01, say=str)
+    assert all((p == before[name]).all() for name, p in flatten(model.params).items())
+    after = flatten(tuned.params)
+    assert all((after[name] != before[name]).any() for name in before if name in after and "norm" in name)
+
+
+@pytest.mark.parametrize(("setting", "said"), [
+    ({"epoch": 3}, "epoch: found no setting of that name; expected image_size, drop_path, data, validation, epochs,"),
+    ({"epochs": "3"}, "epochs: found '3'; expected a whole number"),
+    ({"epochs": 2.5}, "epochs: found 2.5; expected a whole number"),
+    ({"seed": True}, "seed: found True; expected a whole number"),
+    ({"rate": "x"}, "rate: found 'x'; expected a number"),
+    ({"freeze": 3}, "freeze: found 3; expected a text"),
+    ({"skip_unreadable": 1}, "skip_unreadable: found 1; expected true or false"),
+    ({"keep_size": 0}, "keep_size: found 0; expected 1 to 100000"),
+    ({"image_size": 0}, "image_size: found 0; expected a whole number of pixels"),
+])  # fmt: skip
+def test_settings_that_are_none_are_refused_by_name(photos, setting, said):
+    with pytest.raises(ValueError, match=f"^{re.escape(said)}"):
+        pvt_numpy.finetune(photos, model_of(V2), say=str, **setting)
+
+
+def test_what_was_measured_of_the_model_before_is_not_said_of_the_new_one(photos):
+    model = model_of(V2)
+    model.origin["measured"] = "right 99 % of 1,000 pictures"
+    tuned = pvt_numpy.finetune(photos, model, freeze="head-only", epochs=1, say=str)
+    assert "measured" not in tuned.origin
+    assert json.loads(tuned.origin["settings"])["rate"] == 2e-3, "the default of a head that learns alone"
+
+
+def test_a_run_that_ends_in_its_first_epoch_measures_the_model_before_it_once(photos, tmp_path):
+    def begun():
+        return start.begin(str(photos), model_of(V2, ("cat", "owl", *"abcd")), epochs=2, batch=4, split=0.3)
+
+    whole, task = begun()
+    assert loop.train(whole, task)
+    state, task = begun()
+    with pytest.raises(KeyboardInterrupt):
+        loop.train(state, task, after_epoch=killed)
+    write_state(tmp_path / "state", state)
+    state = read_state(tmp_path / "state")
+    assert loop.train(state, start.task_of(state))
+    assert same(state, whole)
+    assert [row["epoch"] for row in whole.history] == [0, 1, 2]
+
+
+def killed(state):
+    raise KeyboardInterrupt
+
+
+def test_the_head_learns_from_every_picture(photos, monkeypatch):
+    """12 pictures in batches of 5, one view: the same shuffle again and again, so none may be left over."""
+    training, task = start.begin(str(photos), model_of(V2), freeze="head-only", epochs=3, views=1, batch=5)
+    sizes, counted = [], loop.step
+    monkeypatch.setattr(
+        loop, "step", lambda state, batch, rate: sizes.append(len(batch.labels)) or counted(state, batch, rate)
+    )
+    assert loop.train(training, task)
+    assert sizes == [5, 5, 2] * 3
+
+
+def test_pictures_held_back_stay_so(photos, tmp_path):
+    """A new file would be another draw, by which pictures that were learnt from could be measured with."""
+    training, task = start.begin(str(photos), model_of(V2), freeze="head-only", split=0.3)
+    enter(training, task)
+    assert enter(training, task) == []
+    new = write_photos(tmp_path / "photos", ("cat", "owl"), each=7)
+    with pytest.raises(ValueError, match="found other pictures than before; expected the same, from which"):
+        enter(training, start.make_task(replace(training.settings, data=str(new)), training.config, RECIPES["hf"]))
 
 
 def test_finetune_in_python(photos, tmp_path):

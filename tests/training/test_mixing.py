@@ -1,5 +1,7 @@
 """Mixed and painted pictures: each against its published definition, written out here pixel by pixel."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -17,9 +19,10 @@ class Scripted:
     """A generator that gives these numbers in turn, whatever is asked, and noise of the number 7."""
 
     def __init__(self, *numbers):
-        self.numbers = list(numbers)
+        self.numbers, self.asked = list(numbers), []
 
-    def _next(self, *_):
+    def _next(self, *limits):
+        self.asked.append(limits)
         return self.numbers.pop(0)
 
     random = uniform = integers = beta = permutation = _next
@@ -85,6 +88,8 @@ def test_erasing_paints_the_rectangle_that_was_drawn():
     expected[0, :, 2:6, 3:7] = 7
     np.testing.assert_array_equal(painted, expected)
     assert not x.any()
+    # shares of the area of 2 to 33 %, and heights over widths of 0.3 to 1 / 0.3, as DeiT has them; corners that fit
+    assert rng.asked == [(2,), (0.02, 1 / 3), (math.log(0.3), -math.log(0.3)), (5,), (5,)]
     many = mixing.erase(np.zeros((800, 3, 20, 20), np.float32), np.random.default_rng(0), 0.25)
     shares = (many[:, 0] != 0).mean(axis=(1, 2))
     assert 160 < (shares > 0).sum() < 240
