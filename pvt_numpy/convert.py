@@ -18,10 +18,11 @@ from pathlib import Path
 import numpy as np
 
 from .checkpoints.checkpoint import describe, save_model
-from .checkpoints.export import export_hf, export_timm
+from .checkpoints.export import export_hf, export_timm, uncalibrated
 from .checkpoints.published import plain_name
 from .options import add_model_options, model_from
 from .parameters import flatten
+from .pictures.recipes import RECIPES
 from .system.checks import counted, wrong
 from .system.cli import command_parser, printable, result_is_a_file, run
 
@@ -37,6 +38,7 @@ def main(argv=None):
     parser.add_argument("--dtype", choices=("float32", "float16"), help="precision of the file (default: float16 if "
                         "that changes no number, else float32; with --to float32, as PyTorch computes)")  # fmt: skip
     parser.add_argument("--labels", metavar="FILE", help="class names to put in: text, one per line, UTF-8")
+    parser.add_argument("--recipe", choices=sorted(RECIPES), help="how pictures are prepared, whatever the files say")
     parser.add_argument("--origin", metavar="KEY=TEXT", type=note, action="append", default=[],
                         help="a note on where the model comes from, repeatable")  # fmt: skip
     parser.add_argument("--to", choices=EXPORTS, help="write a folder for transformers or timm instead")
@@ -56,9 +58,7 @@ def main(argv=None):
     if options.to:
         remarks = EXPORTS[options.to](output, model, dtype)
         if model.temperature is not None:
-            remarks.append(
-                f"the temperature, {model.temperature:.3g}, stays behind: probabilities there are uncalibrated"
-            )
+            remarks.append(uncalibrated(model.temperature))
         for remark in remarks:
             print("note:", remark)
         written = output / "model.safetensors"
@@ -90,8 +90,10 @@ def read_labels(path, count):
         lines = [line.strip() for line in Path(path).read_text(encoding="utf-8-sig").rstrip().splitlines()]
     except UnicodeDecodeError:
         raise wrong(path, "bytes that are no UTF-8", "text") from None
-    if len(lines) != count or not all(lines):
-        raise wrong(path, counted(sum(map(bool, lines)), "class name"), f"{count}, one per line")
+    if not all(lines):
+        raise wrong(path, f"nothing in line {lines.index('') + 1}", f"{count} class names, one per line")
+    if len(lines) != count:
+        raise wrong(path, counted(len(lines), "class name"), f"{count}, one per line")
     return tuple(lines)
 
 

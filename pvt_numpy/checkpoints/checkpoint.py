@@ -111,7 +111,9 @@ def save_model(path, model, dtype="float32"):
 
 def is_ours(path):
     """Whether this is a file that `save_model` has written; ValueError if it is damaged."""
-    return str(path).endswith(".safetensors") and FORMAT_KEY in read_safetensors(path)[0]
+    with open(path, "rb") as file:
+        is_safetensors = file.read(9)[8:] == b"{"
+    return is_safetensors and FORMAT_KEY in read_safetensors(path)[0]
 
 
 def set_temperature(path, temperature):

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..config import config_to_dict, stage_grids, variant_name
 from ..parameters import flatten
-from ..pictures.recipes import FILTERS
+from ..pictures.recipes import FILTERS, at_size
 from ..system.checks import wrong
 from ..system.files import atomic_folder
 from .identify import ORIGIN_KEY
@@ -33,10 +33,7 @@ def export_hf(folder, model, dtype="float32"):
     if config.num_labels:
         values["id2label"] = {str(n): label for n, label in enumerate(model.label_names)}
         values["label2id"] = {label: n for n, label in enumerate(model.label_names)}
-    remarks = []
-    if config.embed_eps != config.layer_norm_eps:
-        becomes = f"{config.embed_eps:g} in patch embeddings and SRA becomes {config.layer_norm_eps:g}"
-        remarks.append(f"Hugging Face has one epsilon: {becomes}, which moves the logits by 1e-5 or more")
+    remarks = [one_epsilon(config)] if one_epsilon(config) else []
     files = {"config.json": values}
     if model.preprocessing:
         ours = ("crop_offset", "do_convert_rgb", "num_channels", "data_format", "input_data_format")
@@ -77,6 +74,19 @@ def export_timm(folder, model, dtype="float32"):
     return remarks
 
 
+def one_epsilon(config):
+    """What Hugging Face's one epsilon makes of two, in words; "" if this configuration has one."""
+    if config.embed_eps == config.layer_norm_eps:
+        return ""
+    becomes = f"{config.embed_eps:g} in patch embeddings and SRA becomes {config.layer_norm_eps:g}"
+    return f"Hugging Face has one epsilon: {becomes}, which moves the logits by 1e-5 or more"
+
+
+def uncalibrated(temperature):
+    """What a folder of others cannot say of a calibrated model."""
+    return f"the temperature, {temperature:.3g}, stays behind: probabilities there are uncalibrated"
+
+
 def hf_fields(config):
     """`config` as Hugging Face's config.json has it, without class names; a ValueError if that cannot express it.
 
@@ -112,7 +122,7 @@ def renamed(params, maker, bare=False):
 
 def _timm_recipe(preprocessing):
     """`preprocessing` as entries of timm's pretrained_cfg, or None if timm has no words for it."""
-    get = preprocessing.get
+    get = (at_size(preprocessing) if preprocessing else {}).get
     steps = all(get(step) for step in ("do_resize", "do_rescale", "do_normalize"))
     if not steps or not math.isclose(get("rescale_factor", 0), 1 / 255) or get("resample") > 5:  # Pillow 13's filters
         return None

@@ -35,7 +35,7 @@ def read_safetensors(path):
         header = parse_json(text.decode("utf-8"))  # the library would take the last of two equal names
     except (SafetensorError, ValueError) as error:
         raise wrong(path, f"no whole safetensors file ({error})", "one") from None
-    metadata, data = header.pop("__metadata__", {}), np.asarray(np.memmap(path, np.uint8, "r"))
+    metadata, data = header.pop("__metadata__", None) or {}, np.asarray(np.memmap(path, np.uint8, "r"))
 
     def read(name):
         entry = header[name]

@@ -1,7 +1,7 @@
 """The names of Hugging Face's PVT pages over the functions of this package: `from transformers import …` becomes
 `from pvt_numpy import …`, and `"pt"` becomes `"np"`.
 
-    processor, model = PvtImageProcessor.from_pretrained(), PvtForImageClassification.from_pretrained()
+    processor, model = PvtImageProcessor.from_pretrained(), PvtV2ForImageClassification.from_pretrained()
     outputs = model(**processor(images=picture, return_tensors="np"))
     print(model.config.id2label[outputs.logits.argmax(-1).item()])
 

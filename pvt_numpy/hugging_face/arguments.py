@@ -31,7 +31,7 @@ def as_array(name, value):
         return np.asarray(value)
     except (RuntimeError, TypeError) as error:
         found = f"a tensor that NumPy cannot read ({str(error).split('. ')[0]})"
-        raise wrong(name, found, "one on the CPU, without gradient: x.detach().cpu()") from None
+        raise wrong(name, found, "one on the CPU, without gradient: x.detach().cpu().float()") from None
 
 
 def as_tensor(array):

@@ -1,8 +1,9 @@
 """PvtConfig and PvtV2Config with everything that Hugging Face's configurations carry beside the numbers."""
 
+import warnings
 from dataclasses import FrozenInstanceError, dataclass, field, fields
 
-from ..checkpoints.export import hf_fields
+from ..checkpoints.export import hf_fields, one_epsilon
 from ..config import PvtConfig as PlainPvtConfig
 from ..config import PvtV2Config as PlainPvtV2Config
 from ..config import config_from_dict, config_to_dict
@@ -31,6 +32,8 @@ class _Page(metaclass=_Kind):
     def __init__(self, *, others=None, **values):
         numbers = {one.name for one in fields(self)} - {"others"}
         others = (others or {}) | {name: value for name, value in values.items() if name not in numbers}
+        if "id2label" in values and "label2id" not in values:
+            others.pop("label2id", None)  # that of the names before
         one_of(self.model_type, None)("model_type", others.get("model_type"))
         others = {name: value for name, value in others.items() if name not in TOLD_BY_THE_CLASS}
         values = {name: value for name, value in values.items() if name in numbers}
@@ -98,8 +101,10 @@ class _Page(metaclass=_Kind):
             values |= {"num_labels": len(changes["id2label"]), "label2id": None}
         if changes.keys() & {"out_features", "out_indices"}:
             values |= {"out_features": None, "out_indices": None}
+        numbers = config_to_dict(config_from_dict(values))  # where a file's names are exchanged, and no change's
         values |= changes
-        numbers = config_to_dict(config_from_dict(values))
+        numbers |= {name: changes[name] for name in changes if name in numbers}
+        numbers = config_to_dict(config_from_dict(numbers))
         return cls(**{name: value for name, value in values.items() if value is not None} | numbers)
 
     @classmethod
@@ -113,8 +118,12 @@ class _Page(metaclass=_Kind):
         return cls.from_dict(values, **changes)
 
     def to_json_string(self):
-        """The text of a config.json for transformers; a ValueError if that cannot express this configuration."""
-        return json_text(hf_fields(self) | self.others)
+        """The text of a config.json for transformers; a ValueError if that cannot express this configuration, and a
+        warning if it has two epsilons, of which the second is lost."""
+        text = json_text(hf_fields(self) | self.others)
+        if remark := one_epsilon(self):
+            warnings.warn(remark, stacklevel=2)
+        return text
 
     def save_pretrained(self, save_directory):
         """Writes config.json into a folder, which is made if it is not there."""

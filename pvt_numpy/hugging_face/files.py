@@ -36,7 +36,7 @@ def json_at(place, name):
 def told_at(place):
     """The fields of the configuration at `place`: those of its config.json, or of the model that is loaded from it."""
     values = json_at(place, "config.json") or {}
-    return values if "model_type" in values else fields_of(load_model(place))
+    return values if "model_type" in values else fields_of(load_model(place, recipe="hf"))
 
 
 def fields_of(loaded, told=None):

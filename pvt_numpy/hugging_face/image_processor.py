@@ -7,7 +7,7 @@ import numpy as np
 from ..checkpoints.checkpoint import load_model
 from ..pictures.processor import pad, preprocess
 from ..pictures.recipes import OPTIONS, RECIPES, preprocessing_from_hf, size_dict
-from ..system.checks import one_of, wrong
+from ..system.checks import one_of, rule, wrong
 from .arguments import DEVICE, as_array, as_tensor, refuse_unknown
 from .files import json_at, json_text, place_of, write_json
 from .outputs import BatchFeature, Named
@@ -93,7 +93,7 @@ class PvtImageProcessor:
     @classmethod
     def from_pretrained(cls, source=None, *, local_files_only=False, **options):
         """The image processor of a folder, of a preprocessor_config.json, or of anything that `load_model` takes, whose
-        recipe then is the one that its makers used; and options to change."""
+        recipe then is the one that its makers used; None: the v2 that ships. And options to change."""
         place = place_of(source, "pvt_v2", local_files_only)
         values = json_at(place, "preprocessor_config.json")
         return cls.from_dict(load_model(place).preprocessing if values is None else values, **options)
@@ -103,6 +103,7 @@ class PvtImageProcessor:
         """An image processor from the dict of a preprocessor_config.json, and options to change. Another one's, as
         ViT's, is translated, with its own defaults; of PVT's unknown options are kept."""
         refuse_unknown(options, DEFAULTS)
+        rule(lambda values: isinstance(values, dict), "a dict of options")("image_processor_dict", image_processor_dict)
         told = image_processor_dict
         is_pvt = str(told.get("image_processor_type") or told.get("feature_extractor_type") or "Pvt").startswith("Pvt")
         recipe = preprocessing_from_hf(told | {"do_pad": None} if is_pvt else told)  # which refuses what has no meaning

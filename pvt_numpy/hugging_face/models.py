@@ -6,13 +6,13 @@ import warnings
 import numpy as np
 
 from ..checkpoints.checkpoint import load_model
-from ..checkpoints.export import hf_fields, renamed
+from ..checkpoints.export import hf_fields, one_epsilon, renamed, uncalibrated
 from ..checkpoints.safetensors_file import write_safetensors
 from ..config import check_seed, config_from_dict, config_to_dict, variant_name
 from ..gradients import loss_and_gradients
 from ..model import forward
 from ..parameters import flatten, init_params, parameter_shapes, unflatten
-from ..system.checks import wrong
+from ..system.checks import one_of, wrong
 from .arguments import as_array, float_types, refuse_unknown, without_autograd
 from .configurations import PvtConfig, PvtV2Config
 from .files import fields_of, float_type_at, json_at, json_text, made_folder, place_of, told_at, write_json
@@ -28,6 +28,7 @@ class Pretrained:
     """
 
     config_class, has_head, device = None, False, "cpu"
+    temperature = None  # of a file that `evaluate --calibrate` has written: the pipeline divides the logits by it
     outputs = BaseModelOutput
 
     def __init__(self, config, *, seed=0, dtype="float32"):
@@ -63,22 +64,27 @@ class Pretrained:
         Raises what `load_model` raises; TypeError for a model of the other generation.
         """
         place = place_of(source, cls.config_class.model_type, local_files_only)
-        loaded = load_model(place, float_type_at(changes.pop("torch_dtype", dtype), place))
-        return cls._of(loaded, place, config, seed, ignore_mismatched_sizes, **changes)
+        dtype = float_type_at(changes.pop("torch_dtype", dtype), place)
+        loaded = load_model(place, dtype, recipe="hf")  # the folder's own is the image processor's to read
+        return cls._of(loaded, place, config, seed, ignore_mismatched_sizes, local_files_only, **changes)
 
     @classmethod
-    def _of(cls, loaded, place, config=None, seed=0, ignore_mismatched_sizes=False, **changes):
+    def _of(cls, loaded, place, config=None, seed=0, ignore_mismatched_sizes=False, local_files_only=False, **changes):
         cls._own(loaded.config)
         if config is None:
             values = fields_of(loaded, json_at(place, "config.json"))
         else:
             is_place = isinstance(config, str | os.PathLike)
-            values = (cls.config_class.from_pretrained(config) if is_place else cls._own(config)).to_dict()
+            if is_place:
+                config = cls.config_class.from_pretrained(config, local_files_only=local_files_only)
+            values = cls._own(config).to_dict()
         config = cls.config_class.from_dict(values)
         refuse_unknown(changes, config.to_dict())
         model = cls.__new__(cls)
         model.config, model._noise = cls.config_class.from_dict(values, **changes), None
         model.params = model._fitted(loaded.params, place, seed, ignore_mismatched_sizes)
+        same_head = cls.has_head and model.config.num_labels == loaded.config.num_labels
+        model.temperature = loaded.temperature if same_head else None
         return model
 
     def _fitted(self, params, place, seed, ignore_mismatched_sizes):
@@ -89,8 +95,10 @@ class Pretrained:
         odd = [name for name in flat.keys() ^ shapes.keys() if not name.startswith("head.")]
         misfits = [f"{name} {flat[name].shape}" for name in flat.keys() & shapes if flat[name].shape != shapes[name]]
         if odd or (misfits and not ignore_mismatched_sizes):
-            way = "the configuration's, or ignore_mismatched_sizes=True to draw those of another shape afresh"
-            raise wrong(place, ", ".join(sorted(odd or misfits)[:3]), way)
+            lists = {"missing": sorted(shapes.keys() & odd), "unexpected": sorted(flat.keys() & odd)}
+            found = "; ".join(f"{what} {', '.join(names[:3])}" for what, names in lists.items() if names)
+            way = "" if odd else ", or ignore_mismatched_sizes=True to draw those of another shape afresh"
+            raise wrong(place, found or ", ".join(sorted(misfits)[:3]), f"the configuration's{way}")
         fresh = [name for name, shape in shapes.items() if name not in flat or flat[name].shape != shape]
         if fresh:
             dtype = flat["stages.0.patch_embed.proj.weight"].dtype
@@ -118,8 +126,9 @@ class Pretrained:
         """From now on dropout and drop path act, in each call otherwise, and the same again after the same `seed`."""
         if seed is False:  # PyTorch's train(False)
             return self.eval()
-        self._noise = (0 if seed is True else seed, 0)
-        check_seed(self._noise)
+        noise = (0 if seed is True else seed, 0)
+        check_seed(noise)
+        self._noise = noise
         return self
 
     def eval(self):
@@ -169,9 +178,9 @@ class Pretrained:
         values = hf_fields(config) | config.others | {"architectures": [type(self).__name__], "dtype": dtype}
         if config.num_labels:
             values |= {"id2label": config.id2label, "label2id": config.label2id}
-        if config.embed_eps != config.layer_norm_eps:
-            becomes = f"{config.embed_eps:g} in patch embeddings and SRA becomes {config.layer_norm_eps:g}"
-            warnings.warn(f"{save_directory}: Hugging Face has one epsilon: {becomes}", stacklevel=2)
+        for remark in (one_epsilon(config), self.temperature and uncalibrated(self.temperature)):
+            if remark:
+                warnings.warn(f"{save_directory}: {remark}", stacklevel=2)
         text = json_text(values)
         write_safetensors(made_folder(save_directory) / "model.safetensors", self.state_dict(), {"format": "pt"}, dtype)
         write_json(save_directory, "config.json", text)
@@ -252,4 +261,6 @@ class AutoModelForImageClassification:
     @classmethod
     def from_pretrained(cls, source=None, *, local_files_only=False, **options):
         place = place_of(source, "pvt_v2", local_files_only)
-        return CLASSIFIERS[told_at(place)["model_type"]].from_pretrained(place, **options)
+        model_type = told_at(place)["model_type"]
+        one_of(*CLASSIFIERS)(f"{place}: model_type", model_type)
+        return CLASSIFIERS[model_type].from_pretrained(place, **options)

@@ -13,6 +13,9 @@ class Named(dict):
             return self[name]
         raise AttributeError(f"{name}: found no such entry; expected {' or '.join(self) or 'nothing, it is empty'}")
 
+    def __setattr__(self, name, value):
+        self[name] = value
+
 
 class BatchFeature(Named):
     """What the image processor returns; `model(**inputs)` takes it."""
@@ -43,9 +46,6 @@ class ModelOutput(Named):
 
     def __getattr__(self, name):
         return None if name in self.names and name not in self else super().__getattr__(name)
-
-    def __setattr__(self, name, value):
-        self[name] = value
 
     def to_tuple(self):
         return tuple(self.values())

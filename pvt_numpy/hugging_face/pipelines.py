@@ -4,13 +4,15 @@ import os
 from collections.abc import Iterator
 
 from ..analysis.answers import answers
+from ..analysis.calibration import calibrated
 from ..checkpoints.checkpoint import load_model
 from ..layers.activations import sigmoid
 from ..layers.softmax import softmax
 from ..pictures.decode import open_image
+from ..pictures.recipes import for_channels
 from ..system.checks import one_of, wrong
 from .arguments import DEVICE, refuse_unknown
-from .files import float_type_at, place_of
+from .files import float_type_at, json_at, place_of
 from .image_processor import PvtImageProcessor, refuse_address
 from .models import CLASSIFIERS, Pretrained, PvtModel, PvtV2Model
 
@@ -54,7 +56,7 @@ class ImageClassificationPipeline(_Pipeline):
         """top_k: how many, by default 5. function_to_apply: "softmax", "sigmoid" or "none" instead of what fits the
         model's problem_type."""
         config = self.model.config
-        scores = _scores(self.outputs(picture).logits[0], config, function_to_apply).tolist()
+        scores = _scores(self.outputs(picture).logits[0], self.model, function_to_apply).tolist()
         labelled = [{"label": config.id2label[i], "score": score} for i, score in enumerate(scores)]
         return sorted(labelled, key=lambda one: -one["score"])[: 5 if top_k is None else top_k]
 
@@ -81,9 +83,9 @@ def _opaque(picture):
     return picture.convert("RGBA").convert("RGB") if seen_through else picture
 
 
-def _scores(logits, config, function_to_apply):
+def _scores(logits, model, function_to_apply):
     if function_to_apply is None:
-        return answers(logits, config)[1]
+        return answers(calibrated(logits, model), model.config)[1]
     functions = {"softmax": softmax, "sigmoid": sigmoid, "none": lambda logits: logits}
     name = str(function_to_apply).lower()
     one_of(*functions)("function_to_apply", name)
@@ -114,9 +116,15 @@ def pipeline(task, model=None, image_processor=None, *, device=None, dtype=None,
     kind, classes = TASKS[task]
     if not isinstance(model, Pretrained):
         place = place_of(model, "pvt_v2")
-        loaded = load_model(place, float_type_at(dtype, place))
+        told = json_at(place, "preprocessor_config.json")
+        unread = "hf" if told or image_processor else None  # the folder's recipe, if the image processor reads it
+        loaded = load_model(place, float_type_at(dtype, place), recipe=unread)
         model = classes[loaded.config.model_type]._of(loaded, place)
-        image_processor = image_processor or PvtImageProcessor.from_dict(loaded.preprocessing)  # for its channels
+        if image_processor is None:
+            recipe, _ = for_channels(told or loaded.preprocessing, loaded.config.num_channels)
+            image_processor = PvtImageProcessor.from_dict(recipe)
+    if task == "image-classification" and not model.config.num_labels:
+        raise wrong("model", "one without a classifier", "one with labels; its features: image-feature-extraction")
     if image_processor is None:
         raise wrong(
             "image_processor", "none beside a model that is loaded already", "PvtImageProcessor(…), or its folder"

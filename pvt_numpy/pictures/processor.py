@@ -240,7 +240,8 @@ def _rgba_array(pixels):
     """Grey or RGB with an opaque fourth channel. (Other channel counts stay.)"""
     if pixels.shape[2] not in (1, 3):
         return pixels
-    opaque = np.full((*pixels.shape[:2], 1), 1 if pixels.dtype.kind == "f" else 255, pixels.dtype)
+    fractions = pixels.dtype.kind == "f" and pixels.max() <= 1
+    opaque = np.full((*pixels.shape[:2], 1), 1 if fractions else 255, pixels.dtype)
     return np.concatenate([np.broadcast_to(pixels, (*pixels.shape[:2], 3)), opaque], axis=2)
 
 

@@ -202,7 +202,8 @@ def test_retype_relabel_and_note(tmp_path, run):
 
 
 @pytest.mark.parametrize(("content", "said"), [
-    (b"a\nb\nc\n", "found 3 class names; expected 4"), (b"a\n\nb\nc\n", "found 3 class names; expected 4"),
+    (b"a\nb\nc\n", "found 3 class names; expected 4"),
+    (b"a\n\nb\nc\n", "found nothing in line 2; expected 4 class names"),
     (b"a\nb\nc\n\xff\n", "no UTF-8; expected text"),
 ])  # fmt: skip
 def test_labels_that_do_not_fit(tmp_path, content, said):

@@ -74,7 +74,8 @@ def mine(tmp_path):
     config = replace(V2, num_labels=2, image_size=16)
     model = replace(load_model(), config=config, params=seeded_params(config, 3), labels=("cat", "dog"))
     recipe = model.preprocessing | {"size": {"height": 16, "width": 16}}
-    save_model(tmp_path / "mine.safetensors", model := replace(model, preprocessing=recipe))
+    save_model(tmp_path / "mine.safetensors", replace(model, preprocessing=recipe))
+    model = load_model(tmp_path / "mine.safetensors")
     pictures = np.random.default_rng(0).integers(256, size=(8, 20, 20, 3), dtype=np.uint8)
     files = [tmp_path / f"{k}.png" for k in range(8)]
     for file, picture in zip(files, pictures, strict=True):

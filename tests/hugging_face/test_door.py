@@ -65,7 +65,7 @@ label = model.config.id2label[outputs.logits.argmax(-1).item()]
 
 
 @pytest.mark.parametrize(("model", "processor"), [
-    ("PvtForImageClassification", "PvtImageProcessor"), ("AutoModelForImageClassification", "AutoImageProcessor")
+    ("PvtV2ForImageClassification", "PvtImageProcessor"), ("AutoModelForImageClassification", "AutoImageProcessor")
 ])  # fmt: skip
 def test_the_pages_example_runs_with_the_models_that_ship(model, processor, tmp_path):
     with Image.open(SAMPLE_PICTURE) as image:
@@ -151,6 +151,20 @@ def test_names_and_numbers_of_labels_follow_each_other():
             replace(named, **bad)
 
 
+def test_names_that_are_changed_leave_no_old_numbers():
+    told = PvtConfig(id2label={0: "a", 1: "b"}, label2id={"a": 0, "b": 1})
+    assert replace(told, id2label={0: "x", 1: "y"}).label2id == {"x": 0, "y": 1}
+    assert replace(told, num_labels=3, id2label=None).label2id == {"LABEL_0": 0, "LABEL_1": 1, "LABEL_2": 2}
+    assert replace(told, drop_path_rate=0.5).label2id == {"a": 0, "b": 1}
+
+
+def test_changes_mean_what_they_say():
+    """Of a file of transformers' v1, `patch_sizes` are strides; of a change to it they are not."""
+    assert PvtConfig.from_dict({}, patch_sizes=(7, 2, 2, 2)) == PvtConfig(patch_sizes=(7, 2, 2, 2))
+    file = {"patch_sizes": [4, 2, 2, 2], "strides": [7, 2, 2, 2]}
+    assert PvtConfig.from_dict(file, patch_norm_eps=1e-5).patch_sizes == (7, 2, 2, 2)
+
+
 def test_stages_of_a_backbone_follow_the_depths():
     names = ("depths", "hidden_sizes", "num_attention_heads", "mlp_ratios", "patch_sizes", "strides", "sr_ratios")
     half = replace(V2, num_encoder_blocks=2, **{name: getattr(V2, name)[:2] for name in names})
@@ -165,6 +179,8 @@ def test_it_can_be_shown_and_refused_where_transformers_has_no_words_for_it(tmp_
     assert PvtConfig.from_dict(odd.to_dict()) == odd
     with pytest.raises(ValueError, match="position tables"):
         odd.save_pretrained(tmp_path)
+    with pytest.warns(UserWarning, match="one epsilon: 1e-05 in patch embeddings and SRA becomes 1e-06"):
+        PvtV2Config(patch_norm_eps=1e-5).save_pretrained(tmp_path)
     kernels = PvtConfig(**NARROW | {"image_size": 64}, patch_sizes=(5, 2, 2, 2), strides=(4, 2, 2, 2))
     assert PvtConfig(**kernels.to_dict()) == PvtConfig.from_dict(kernels.to_dict()) == kernels
 
@@ -377,6 +393,55 @@ def test_a_name_of_the_hub_is_downloaded(monkeypatch, tmp_path):
     assert PvtImageProcessor.from_pretrained("pvt_tiny").resample == 0
     assert pipeline("image-classification", "some/pvt").image_processor.resample == 0
     assert asked == [("some/pvt", True), ("some/pvt", True), ("pvt_tiny", False), ("some/pvt", False)]
+    PvtForImageClassification.from_pretrained("some/pvt", config="other/pvt", local_files_only=True)
+    assert asked[4:] == [("some/pvt", True), ("other/pvt", True)]
+
+
+@BOTH
+def test_a_folder_whose_recipe_load_model_cannot_follow(config, tmp_path):
+    """Padding is the image processor's alone; the model beside it, and the pipeline of both, are as any other."""
+    model = classifier(config)
+    model.save_pretrained(tmp_path)
+    PvtImageProcessor(size=32, do_pad=True, pad_size=32).save_pretrained(tmp_path)
+    assert (type(model).from_pretrained(tmp_path)(X).logits == model(X).logits).all()
+    ready = pipeline("image-classification", str(tmp_path))
+    assert ready.image_processor.do_pad is True
+    pixels = PvtImageProcessor(size=32)(SAMPLE_PICTURE, return_tensors="np").pixel_values
+    best = int(model(pixels).logits.argmax())
+    assert ready(SAMPLE_PICTURE)[0]["label"] == config.id2label[best]
+
+
+def test_a_calibrated_model_stays_calibrated_and_says_where_it_cannot(tmp_path):
+    loaded = load_model()
+    save_model(tmp_path / "sure.safetensors", replace(loaded, temperature=2.0))
+    ready = pipeline("image-classification", tmp_path / "sure.safetensors")
+    pixels = ready.image_processor(SAMPLE_PICTURE, return_tensors="np").pixel_values
+    logits = forward(pixels, loaded.params, loaded.config).logits[0].astype(float)
+    for temperature, asked in ((2, {}), (1, {"function_to_apply": "softmax"})):
+        shares = np.exp(logits / temperature) / np.exp(logits / temperature).sum()
+        assert ready(SAMPLE_PICTURE, **asked)[0]["score"] == pytest.approx(shares.max(), abs=1e-6)
+    with pytest.warns(UserWarning, match="the temperature, 2, stays behind: probabilities there are uncalibrated"):
+        ready.model.save_pretrained(tmp_path / "folder")
+
+
+def test_what_is_no_classifier_is_called_so(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "vit"}')
+    with pytest.raises(ValueError, match="config.json|model_type: found 'vit'; expected 'pvt' or 'pvt_v2'"):
+        pvt_numpy.AutoModelForImageClassification.from_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="model: found one without a classifier; expected one with labels"):
+        pipeline("image-classification", PvtModel(replace(V1, num_labels=0)), PvtImageProcessor())
+    with pytest.raises(ValueError, match=r"image_processor_dict: found \[1\]; expected a dict of options"):
+        PvtImageProcessor.from_dict([1])
+
+
+def test_parameters_that_are_not_there_cannot_be_ignored(tmp_path):
+    classifier(V1).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"found unexpected stages\.1\.blocks\.1\..*; expected the configuration's$"):
+        PvtModel.from_pretrained(tmp_path, depths=(1, 1, 1, 1), ignore_mismatched_sizes=True)
+    model = classifier(V1)
+    with pytest.raises(ValueError, match="seed"):
+        model.train(-1)
+    assert not model.training
 
 
 def test_a_new_classifier_is_drawn_and_said(tmp_path):

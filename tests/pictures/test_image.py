@@ -185,7 +185,7 @@ def test_arrays_get_the_channels_that_a_model_of_four_reads():
     """Grey three times over, colours as they are, and a fourth channel that is opaque; what has four keeps them."""
     as_it_is = {"do_resize": False, "do_rescale": False, "do_normalize": False, "input_data_format": "channels_last"}
     given = photo(5, 7)
-    for pixels, opaque in ((given, 255), (given / np.float32(255), 1)):
+    for pixels, opaque in ((given, 255), (given / np.float32(255), 1), (given.astype(float), 255)):
         grey, four = pixels[..., :1], np.concatenate([pixels, pixels[..., 1:2]], axis=-1)
         rgba = np.dstack([pixels, np.full((5, 7), opaque, pixels.dtype)])
         expected = (pixels, rgba), (grey, np.dstack([grey, grey, grey, rgba[..., 3:]])), (four, four)

@@ -44,6 +44,7 @@ LIES = {
     "1 GB in 1 kB": {"x": {"dtype": "F32", "shape": [250_000_000], "data_offsets": [0, 10**9]}},
     "overflow": {"x": {"dtype": "F32", "shape": [2**62, 8], "data_offsets": [0, 4]}},
     "negative": {"x": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}},
+    "metadata of nothing": {"__metadata__": None},
     "metadata of numbers": {"__metadata__": {"pvt_numpy.format": 1}},
     "a name twice": b'{"x": {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]}, ' + SOUND,
     "metadata twice": b'{"__metadata__": {"config": "{}", "config": "[]"}, ' + SOUND,
