@@ -8,7 +8,7 @@
 #
 # **What you will learn.** What a backward pass is and how to find one; how to test a gradient so that the test can fail; why residual connections matter; what it costs to compute some arrays twice; what to do with few pictures.
 #
-# **What you need.** NumPy, notebook 3 (attention), and the chain rule. About 45 minutes, one of them computing. Stages, blocks and heads are counted from 1, as the paper counts its stages. Code counts from 0: `stages.0` is stage 1.
+# **What you need.** NumPy, notebook 3 (attention), and the chain rule. About 45 minutes, two of them computing. Stages, blocks and heads are counted from 1, as the paper counts its stages. Code counts from 0: `stages.0` is stage 1.
 
 # %%
 import sys

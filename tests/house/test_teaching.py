@@ -224,10 +224,11 @@ def test_the_commands_of_the_assignment_run_as_typed(tmp_path, monkeypatch, caps
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(3)
     for kind, name in enumerate(("mug", "key", "plant")):
-        (tmp_path / "my_photos" / name).mkdir(parents=True)
-        for n in range(4):
-            picture = Image.fromarray(draw_shapes([kind], 64, rng)[0])
-            picture.save(tmp_path / "my_photos" / name / f"{n}.png")
+        for folder in ("my_photos", "my_new_photos"):
+            (tmp_path / folder / name).mkdir(parents=True)
+            for n in range(4):
+                picture = Image.fromarray(draw_shapes([kind], 64, rng)[0])
+                picture.save(tmp_path / folder / name / f"{n}.png")
     for n in (1, 2):
         picture.save(tmp_path / f"new_{n}.jpg")
     for command, *arguments in lines[:-1]:
