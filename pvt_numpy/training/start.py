@@ -123,7 +123,8 @@ def trained(training, task):
         if before := [began[key] for key in ("trained before", "training") if key in began]:
             origin["trained before"] = "; ".join(before)
     origin |= {"training": settings_line(training.settings, training.config), "history": as_csv(training.history)}
-    origin["settings"] = json.dumps(asdict(training.settings))
+    settings = asdict(training.settings)  # but for the paths, which are of one machine
+    origin["settings"] = json.dumps({name: settings[name] for name in settings if name not in ("data", "validation")})
     return Model(training.config, unflatten(training.arrays["average"]), task.labels, task.recipe, origin)
 
 
