@@ -24,7 +24,7 @@ from .layers.patch_embed import overlapping_patch_embed
 from .layers.patch_embed import patch_embed as plain_patch_embed
 from .layers.position import add_positions
 from .layers.run import QUIET, Only, Run
-from .parameters import check_class_token, check_fit, check_labels
+from .parameters import check_class_token, check_fit, check_head, check_labels
 
 # Which names of a trace Hugging Face's models return: as hidden_states, by generation, and as attentions.
 STATES = {"pvt": r"stages\.\d+\.blocks\.\d+|norm", "pvt_v2": r"stages\.\d+"}
@@ -197,6 +197,7 @@ def classify(tokens, params, config, run=QUIET):
     """
     v1 = config.model_type == "pvt"
     check_class_token(params, config)
+    check_head(params, config)
     last = layer_norm(tokens, **params["norm"], eps=config.layer_norm_eps) if v1 else tokens
     logits, pooled = (class_token_head if v1 else mean_pool_head)(last, **params.get("head", {}))
     run.note(norm=last if v1 else None, pooled=pooled, logits=logits)

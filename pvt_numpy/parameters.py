@@ -65,11 +65,17 @@ def _block_shapes(block, config, i):
 
 
 def check_fit(pixel_values, params, config):
-    """Raises ValueError if the parameters have other numbers of blocks than the configuration, or the pictures do not
-    fit the two."""
+    """Raises ValueError if the parameters have other numbers of blocks than the configuration, or are of the other
+    version, or the pictures do not fit the two. (The head: `check_head`.)"""
     blocks, depths = [len(stage["blocks"]) for stage in params["stages"]], list(config.depths)
     if blocks != depths:
         raise ValueError(f"params: found {blocks} blocks in the stages; expected {depths}, as in config.depths")
+    wanted, other = ("pos_embed", "norm") if config.model_type == "pvt" else ("norm", "pos_embed")
+    for i, stage in enumerate(params["stages"]):
+        if stage.get(wanted) is None or stage.get(other) is not None:
+            found = f"{'no ' * (stage.get(wanted) is None)}{wanted}, {'no ' * (stage.get(other) is None)}{other}"
+            expected = f"{wanted}, no {other}, as {config.model_type} has them"
+            raise ValueError(f"params.stages.{i}: found {found}; expected {expected}")
     dtype, is_array = params["stages"][0]["patch_embed"]["proj"]["weight"].dtype, isinstance(pixel_values, np.ndarray)
     found = f"{pixel_values.dtype} {pixel_values.shape}" if is_array else type(pixel_values).__name__
     fits = is_array and pixel_values.dtype == dtype and pixel_values.ndim == 4 and 0 not in pixel_values.shape
@@ -85,6 +91,13 @@ def check_labels(labels, config):
     """Raises ValueError if there are labels, but no head whose logits they could be for."""
     if labels is not None and not config.num_labels:
         raise ValueError("labels: found some for a model without a head (num_labels 0); expected none")
+
+
+def check_head(params, config):
+    """Raises ValueError if the head has not one row for each label, or is there for none."""
+    rows = len(params["head"]["weight"]) if params.get("head") else 0
+    if rows != config.num_labels:
+        raise ValueError(f"params.head: found {rows} rows; expected num_labels = {config.num_labels}")
 
 
 def has_class_token(params, config):

@@ -513,7 +513,7 @@ plots.curves(log)
 # **Predict first.** From epoch 100 on, as many new photographs are right as before, and yet their loss rises. How can both be?
 
 # %% [markdown]
-# Right or wrong depends on which logit is the largest; the loss also asks by how much. The model goes on learning its own photographs and becomes surer of everything, of its mistakes too, and a mistake that one is sure of costs most.
+# Right or wrong depends on which [logit](glossary.md#logit) is the largest; the loss also asks by how much. The model goes on learning its own photographs and becomes surer of everything, of its mistakes too, and a mistake that one is sure of costs most.
 # A lower loss of new photographs at epoch 100 is no reason to stop there: we would have chosen the model by the photographs that we measure with. `evaluate --calibrate` takes the sureness back without changing an answer.
 #
 # Has it learned its photographs by heart? Where the two lines part does not say, for they compare unlike numbers. The one for training is about *distorted* photographs (cut out at random, mirrored, in other colours), about the weights as they were at each step, and with noise switched on. The other is about whole photographs and averaged weights.

@@ -58,8 +58,10 @@ def summarise(config, image_hw=None, shapes=None):
 
 def memory(config, image_hw, training=False):
     """About how many bytes a pass over one picture takes at its widest place: several arrays of the size of the score
-    table, or of the MLP's hidden layer, are there at the same time. How many was measured, to a fourth; it takes no
-    memory to ask. training: there and back, without the gradients of the parameters.
+    table, or of the MLP's hidden layer, are there at the same time. How many arrays there are was measured; the result
+    is right to about 25 %. It is computed from shapes alone.
+
+    training  there and back, without the gradients of the parameters
 
     >>> from pvt_numpy.config import VARIANTS
     >>> f"{memory(VARIANTS['pvt_v2_b0'], (4096, 4096)) / 1e9:.0f} GB"

@@ -20,6 +20,7 @@ import numpy as np
 
 from ..layers.attention import POOLED
 from ..layers.resize import pooling_matrix
+from ..system.checks import wrong
 
 
 class HeadStatistics(NamedTuple):
@@ -45,15 +46,18 @@ def pyramid_rollout(trace, config, *, picture=0, query=None):
     trace    of `forward`
     picture  which one of the batch
     query    (stage, row, column) of a token that leaves this stage's last block; None: what the head reads, that is
-             v1's class token or v2's mean over all tokens
+             v1's class token or v2's mean over all tokens, and the mean too for a v1 without class token
 
     Returns one (H, W) map for each stage, the first stage first, up to the query's: the shares of the tokens that
     enter its blocks. Each map sums to 1. What v1's class token keeps for itself is no part of the picture and is
-    left out, and the rest scaled to 1.
+    left out, and the rest scaled to 1. Raises ValueError for a query that is no token.
     """
     last = config.num_encoder_blocks - 1 if query is None else query[0]
-    H, W = trace[f"stages.{last}.grid"]
-    class_tokens = trace[f"stages.{last}.tokens"].shape[1] - H * W  # 1 with a class token, else 0
+    H, W = trace.get(f"stages.{last}.grid", (0, 0))
+    if query is not None and not (0 <= query[1] < H and 0 <= query[2] < W):
+        tokens = f", row 0 to {H - 1}, column 0 to {W - 1}" if H else ", and a token of its grid"
+        raise wrong("query", tuple(query), f"stage 0 to {config.num_encoder_blocks - 1}{tokens}")
+    class_tokens = int(has_class_row(trace, last))
     w = np.zeros(class_tokens + H * W)
     if query is not None:
         w[class_tokens + np.ravel_multi_index(query[1:], (H, W))] = 1
@@ -77,6 +81,12 @@ def pyramid_rollout(trace, config, *, picture=0, query=None):
         w = w.reshape(grid)
         maps.append(w)
     return maps[::-1]
+
+
+def has_class_row(trace, stage):
+    """Whether v1's class token is among the tokens of this stage."""
+    H, W = trace[f"stages.{stage}.grid"]
+    return trace[f"stages.{stage}.tokens"].shape[1] > H * W
 
 
 def key_blocks(grid, config, stage):

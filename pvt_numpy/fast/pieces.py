@@ -111,7 +111,8 @@ def spread(work, blocks):
 
 
 def parts(length, width):
-    """Slices of the length, of about `BLOCK` numbers each; an even number of them, for two threads to share."""
+    """Slices of the length, of about `BLOCK` numbers each; where the length allows it an even number of them, for two
+    threads to share."""
     count = -(-length * width // BLOCK)
     size = -(-length // max(1, count + count % 2 * (count > 1)))
     return [slice(start, min(length, start + size)) for start in range(0, length, max(1, size))]

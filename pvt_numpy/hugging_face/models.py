@@ -115,8 +115,13 @@ class Pretrained:
     def _forward(self, pixel_values, labels, output_attentions, output_hidden_states):
         attentions = self.config.output_attentions if output_attentions is None else output_attentions
         states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
-        return forward(as_array("pixel_values", pixel_values), self.params, self.config, as_array("labels", labels),
-                       attentions, states, seed=self._next_seed())  # fmt: skip
+        arrays = (
+            as_array("pixel_values", pixel_values),
+            self.params,
+            self._built(self.config),
+            as_array("labels", labels),
+        )
+        return forward(*arrays, attentions, states, seed=self._next_seed())
 
     def _answer(self, return_dict, *values):
         output = self.outputs(*values)

@@ -34,7 +34,8 @@ def cross_entropy(logits, labels, label_smoothing=0.0):
 
     With label smoothing s the truth counts 1 - s, and s is spread evenly over all labels.
 
-    logits  (B, num_labels);  labels (B,), whole numbers from 0 to num_labels - 1; -100 leaves a picture out
+    logits  (B, num_labels);  labels (B,), whole numbers from 0 to num_labels - 1; -100 leaves a picture out;
+            if all are left out the mean is NaN, as in PyTorch
 
     >>> round(float(cross_entropy(np.zeros((2, 10)), np.array([3, 7]))), 4)  # log 10: it knows nothing
     2.3026
@@ -46,10 +47,10 @@ def cross_entropy(logits, labels, label_smoothing=0.0):
 
 def _picked(logits, labels):
     """log softmax of the logits (B, num_labels), the rows whose label counts, and these labels."""
-    labels = np.asarray(labels).reshape(-1)
-    num_labels = logits.shape[-1]
-    if labels.shape != logits.shape[:1]:
+    labels, num_labels = np.asarray(labels), logits.shape[-1]
+    if labels.shape not in ((len(logits),), (len(logits), 1)):
         raise ValueError(f"labels: found shape {labels.shape}; expected one for each of the {len(logits)} pictures")
+    labels = labels.reshape(-1)
     if labels.dtype.kind not in "iu":
         raise ValueError(f"labels: found {labels.dtype}; expected whole numbers from 0 to {num_labels - 1}")
     bad = labels[(labels != IGNORED) & ((labels < 0) | (labels >= num_labels))]

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from ..analysis.rollout import cell_sizes
+from ..analysis.rollout import cell_sizes, has_class_row
 from ..config import variant_name
 from ..parameters import parameter_shapes
 from .diagram import LIGHT, arrow, box, count, sheet, write
@@ -26,7 +26,9 @@ def architecture(trace, config, photo=None):
     """
     from matplotlib.colors import to_rgb
 
-    shapes, stages = parameter_shapes(config), range(config.num_encoder_blocks)
+    stages = range(config.num_encoder_blocks)
+    with_class_token = has_class_row(trace, stages[-1])
+    shapes = parameter_shapes(config, class_token=with_class_token)
     (channels, H, W), v1 = trace["pixel_values"].shape[1:], config.model_type == "pvt"
     maps = [trace[f"stages.{i}"] for i in stages]
     labels = trace["logits"].shape[-1] if "logits" in trace else 0
@@ -73,7 +75,8 @@ def architecture(trace, config, photo=None):
         what = ", ".join(lines).replace(" of,", " of")
         said.append(f"stage {i + 1}: {what}; out come {times(h, w)} tokens × {C}; {short(size)} parameters")
     x = left + WIDE * len(stages) + right / 2
-    pooled = "class token" if v1 else f"mean of the\n{times(*maps[-1].shape[2:])} tokens"
+    last = f"{times(*maps[-1].shape[2:])} tokens"
+    pooled = "class token" if with_class_token else f"the {last}" if v1 else f"mean of the\n{last}"
     answer = f"{pooled}\n{f'→ {labels:,} labels' if config.num_labels else '(no head)'}"
     arrow(axes, (x - right / 2 - 0.1, middle), (x - 0.72, middle))
     note = "maps to scale:\na token is as large\nin every stage"

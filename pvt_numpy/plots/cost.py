@@ -1,7 +1,8 @@
 """What attention costs as the picture grows: full, spatially reduced, and linear.
 
 Counted as in the papers: multiply-adds of the linear layers, the reducing convolution and the two attention products.
-Left out: softmax, norms and pooling, which are small, and everything outside the attention layers.
+Left out: softmax, norms and pooling, which are small; v1's class token, one more query and key in the last stage; and
+everything outside the attention layers.
 """
 
 from ..config import stage_grids

@@ -8,6 +8,7 @@ from .style import BLUE, GREEN, GREY, MARKERS, RED, WIDEST
 from .words import told
 
 FLOOR = 1e-18  # an exact zero is drawn here, for a logarithm has none
+COLOURS = (BLUE, RED, GREEN)
 ROOM = 24  # names that fit beside each other under the axis
 
 
@@ -18,10 +19,12 @@ def difference(lines, *, title="difference to PyTorch, layer by layer"):
     lines  label -> list of `Difference`, all over the same names, in the order of the computation
     """
     lines = {label: {row.name: row.relative for row in rows} for label, rows in lines.items()}
+    if len(lines) > len(COLOURS):
+        raise ValueError(f"lines: found {len(lines)}; expected at most {len(COLOURS)}, each in a colour of its own")
     names = list(next(iter(lines.values())))
     figure = new_figure(WIDEST, 4.6, title)
     axes, said = figure.subplots(), []
-    for (label, values), colour, marker in zip(lines.items(), (BLUE, RED, GREEN), MARKERS, strict=False):
+    for (label, values), colour, marker in zip(lines.items(), COLOURS, MARKERS, strict=False):
         if list(values) != names:
             raise ValueError(f"{label}: found other layers than the first line's; expected the same, in the same order")
         heights = np.maximum([values[name] for name in names], FLOOR)

@@ -11,9 +11,9 @@ COLUMNS = 4
 
 @drawing
 def mistakes(photos, captions):
-    """A grid of photos, each (H, W, 3) from 0 to 1, with a caption over each; [] draws that there are none."""
-    columns = min(COLUMNS, max(1, len(photos)))
-    rows = max(1, math.ceil(len(photos) / columns))
+    """A grid of photos, each (H, W, 3) from 0 to 1, with a caption over each; at least one."""
+    columns = min(COLUMNS, len(photos))
+    rows = math.ceil(len(photos) / columns)
     figure, axes = panels(photos[0], rows, columns, widest=2.6)
     for ax in axes.flat:
         ax.set_axis_off()

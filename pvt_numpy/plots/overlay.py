@@ -31,7 +31,7 @@ def overlay(photo, maps, *, label, signed=False, marked=None):
         lowest = f", lowest {short(values.min())}" if signed else ""
         said.append(f"{title}, {times(*values.shape)}: highest {highest(values, values.shape)}{lowest}")
         if marked is not None:
-            mark_query(panel, marked, W / values.shape[1])
+            mark_query(panel, marked, (H / values.shape[0], W / values.shape[1]))
     for panel in axes.flat[len(maps) :]:
         panel.set_visible(False)
     scale_bar(figure, drawn, axes, label)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .figures import drawing, new_figure
-from .photo import cells_of, frame, middle, show_photo
+from .photo import cells_of, frame, middle, show_photo, token_at
 from .style import BLUE, GREY, ORANGE, STAGE_COLOURS, WIDEST, bare, times
 from .words import listed, short, told
 
@@ -41,6 +41,7 @@ def contrast(photo):
 @drawing
 def patches(photo, configs, *, pixel=None):
     """For each configuration: one token's patch and its right neighbour's close up, and what a token sees by stage.
+    (In the last column the left neighbour's.)
 
     White dots are the middles of all patches.
 
@@ -55,9 +56,10 @@ def patches(photo, configs, *, pixel=None):
     said = []
     for (label, config), near, far in zip(configs.items(), panels[::2], panels[1::2], strict=True):
         patch, stride = config.patch_sizes[0], config.strides[0]
-        row, column = (at // stride for at in pixel)
+        row, column = token_over(config, 0, pixel, (H, W))
+        beside = column + 1 if (column + 1) * stride < W else column - 1
         show_photo(near, photo).set_interpolation("nearest")
-        for at, colour in (((row, column + 1), ORANGE), ((row, column), BLUE)):
+        for at, colour in (((row, beside), ORANGE), ((row, column), BLUE)):
             frame(near, seen_pixels(config, 0, at), colour, linewidth=3)
         top, left, bottom, right = seen_pixels(config, 0, (row, column))
         y, x = np.mgrid[top % stride - stride : H + stride : stride, left % stride - stride : W + stride : stride]
@@ -68,14 +70,19 @@ def patches(photo, configs, *, pixel=None):
         show_photo(far, photo, grey=True)
         sides = []
         for i in range(config.num_encoder_blocks):
-            cell = cells_of(config, i)
-            box = seen_pixels(config, i, (pixel[0] // cell, pixel[1] // cell))
+            box = seen_pixels(config, i, token_over(config, i, pixel, (H, W)))
             sides.append(times(box[2] - box[0], box[3] - box[1]))
             frame(far, box, STAGE_COLOURS[i % 4], label=f"stage {i + 1}: {sides[i]}")
         far.set(xlim=(0, W), ylim=(H, 0), title=f"{label}: what a token is made from\n(patch embeddings alone)")
         far.legend(loc="upper center", bbox_to_anchor=(0.5, 0), ncols=2, fontsize=9, handlelength=1, columnspacing=1)
         said.append(f"{' '.join(near.get_title().split())}; a token of each stage is made from {listed(sides)} pixels")
     return figure, told(f"the patches around pixel {pixel[0]},{pixel[1]} of the picture, close up", *said)
+
+
+def token_over(config, stage, pixel, size):
+    """The token of a stage whose cell holds the pixel of a picture (H, W); v1 leaves out the cells that are cut off."""
+    cell = cells_of(config, stage)
+    return token_at(pixel, [max(1, n // cell) if config.model_type == "pvt" else -(-n // cell) for n in size], cell)
 
 
 @drawing

@@ -5,7 +5,7 @@ import numpy as np
 from ..analysis.rollout import cell_sizes
 from ..pictures.processor import rgb_array
 from ..pictures.recipes import IMAGENET_MEAN, IMAGENET_STD
-from ..system.checks import wrong
+from ..system.checks import counted, wrong
 from .figures import new_figure
 from .style import BLUE, WIDEST, bare
 
@@ -18,10 +18,14 @@ def photo_of(pixel_values, image_mean=IMAGENET_MEAN, image_std=IMAGENET_STD, do_
     be splatted: `photo_of(x, **model.preprocessing)`; what does not matter here is ignored.
     """
     seen = np.moveaxis(pixel_values[picture], 0, -1)
+    channels = seen.shape[-1]
+    if channels not in (1, 3, 4):
+        raise wrong("pixel_values", f"pictures of {channels} channels", "1, 3 or 4, which can be shown")
     if do_normalize:
+        for name, numbers in (("image_mean", image_mean), ("image_std", image_std)):
+            if np.size(numbers) not in (1, channels):
+                raise wrong(name, counted(np.size(numbers), "number"), f"{channels}, as pixel_values has channels")
         seen = seen * np.asarray(image_std, seen.dtype) + np.asarray(image_mean, seen.dtype)
-    if seen.shape[-1] not in (1, 3, 4):
-        raise wrong("pixel_values", f"pictures of {seen.shape[-1]} channels", "1, 3 or 4, which can be shown")
     return rgb_array(np.clip(seen, 0, 1), "pixel_values")
 
 
@@ -52,10 +56,12 @@ def frame(axes, box, colour, linewidth=2, **options):
 
 
 def mark_query(axes, token, cell):
-    """A blue frame around the cell of the token (row, column), on white so that it shows on any ground."""
-    y, x = (at * cell for at in token)
-    for colour, width in (("white", 4.5), (BLUE, 2.5)):
-        frame(axes, (y, x, y + cell, x + cell), colour, width, clip_on=False)
+    """A blue frame around the cell of the token (row, column), on white so that it shows on any ground. cell: pixels,
+    or (height, width)."""
+    height, width = np.broadcast_to(cell, 2)
+    y, x = token[0] * height, token[1] * width
+    for colour, line in (("white", 4.5), (BLUE, 2.5)):
+        frame(axes, (y, x, y + height, x + width), colour, line, clip_on=False)
 
 
 def token_at(pixel, grid, cell):

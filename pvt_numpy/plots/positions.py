@@ -63,6 +63,7 @@ def positions(pos_embed, stored_grid, grid=None, *, title=""):
         beside = alike[:, :-1].transpose(1, 3, 0, 2)[at(W - 1), 1 + at(W - 1)][:, at(H), at(H)]
         cosines = [f"the one {name} {short(pairs.mean())}" for name, pairs in (("below", below), ("beside it", beside))
                    if pairs.size]  # fmt: skip
-        said.append(f"{label}, {times(H, W)} positions × {table.shape[-1]}; mean cosine with {listed(cosines)}")
+        mean = f"; mean cosine with {listed(cosines)}" if cosines else ""  # a single position has no neighbour
+        said.append(f"{label}, {times(H, W)} positions × {table.shape[-1]}{mean}")
     scale_bar(figure, drawn, panels, "cosine")
     return figure, told(title, "how alike each position is to every other", *said)

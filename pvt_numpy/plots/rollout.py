@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..analysis.rollout import pyramid_rollout
+from ..analysis.rollout import has_class_row, pyramid_rollout
 from .figures import drawing
 from .photo import cells_of, mark_query, middle, panels, show_photo, token_at
 from .style import balance, bare, scale_bar, times
@@ -41,7 +41,7 @@ def rollout(photo, trace, config, *, stage=None, pixel=None):
         drawn = panel.imshow(relative, extent=(0, W * cell, H * cell, 0), cmap=balance(), norm=norm)
         panel.set(title=f"entering stage {i + 1}\n{times(H, W)}", xlim=(0, photo.shape[1]), ylim=(photo.shape[0], 0))
         bare(panel)
-    read = "the class token" if config.model_type == "pvt" else "the mean of all tokens"
+    read = "the class token" if has_class_row(trace, config.num_encoder_blocks - 1) else "the mean of all tokens"
     place = f"the token in row {query[1] + 1}, column {query[2] + 1} of stage {stage + 1}" if query else read
     figure.suptitle(f"pyramid rollout: attention alone, multiplied back from {place}")
     bar = scale_bar(figure, drawn, axes, "share, times the mean")

@@ -1,8 +1,8 @@
 """Someone else's arrays beside ours: the first that departs, and the known mistake that gives these very numbers.
 
-The folder holds .npy files, or .raw ones (little-endian numbers alone, in our layout), named as `dump.py` names them:
-any part of the names, in float64, float32 or float16. Axes in another order, maps for tokens, heads that are merged
-and a batch axis that is missing are recognised, and said.
+The folder holds .npy files (float64, float32 or float16) or .raw ones (little-endian float64 or float32 alone, in our
+layout), named as `dump.py` names them, for any part of the names. Axes in another order, maps for tokens, heads that
+are merged and a batch axis that is missing are recognised, and said.
 """
 
 import contextlib

@@ -8,6 +8,7 @@ threads (`fast/pieces.py`); their gradients are always summed in the same order.
 import math
 import time
 from collections import deque
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -171,7 +172,7 @@ def step(state, batch, rate):
 def features_of(pixels, state):
     """What the head reads of each picture, (B, C), without noise: the logits of the same model without a head."""
     headless = {part: value for part, value in unflatten(state.arrays["params"]).items() if part != "head"}
-    return forward(pixels, headless, state.config).logits
+    return forward(pixels, headless, replace(state.config, num_labels=0)).logits
 
 
 def finish_epoch(state, task, steps):

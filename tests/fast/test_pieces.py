@@ -135,16 +135,10 @@ def test_items_are_begun_as_they_are_needed():
 
 def test_large_items_follow_one_another(monkeypatch):
     monkeypatch.setattr(pieces, "AT_ONCE", 1000)
-    active, most = [], []
-
-    def work(n):
-        active.append(n)
-        most.append(len(active))
-        active.pop()
-
+    me = threading.get_ident()
     with threads(2):
-        list(pieces.side_by_side(work, range(5), pixels=501))
-    assert max(most) == 1
+        assert set(pieces.side_by_side(lambda n: threading.get_ident(), range(5), pixels=501)) == {me}
+        assert me not in set(pieces.side_by_side(lambda n: threading.get_ident(), range(5), pixels=100))
 
 
 @pytest.mark.parametrize("number", [1, 2])

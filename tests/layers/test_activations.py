@@ -41,7 +41,10 @@ FORMS = {
 CASES = [
     *(Case(form, {"x": (3, 7, 11)}, label="near", scale=2) for form in FORMS.values()),
     *(Case(form, {"x": (3, 7, 11)}, label="far", scale=6) for form in FORMS.values()),
-    *(Case(form, {"x": np.linspace(-9, 9, 2001)}, label="0-too", smooth=False) for form in FORMS.values()),
+    *(
+        Case(form, {"x": np.linspace(-9, 9, 2001)}, label="0-too", smooth=name not in ("relu", "selu"))
+        for name, form in FORMS.items()
+    ),
     Case(FORMS["gelu"], {"x": (70, 1001)}, label="more-than-a-block"),
 ]
 MISTAKES = {"tanh form": ("gelu-near", "activations.gelu", "gelu")}

@@ -84,7 +84,7 @@ test_loops, test_pytorch, test_gradients, test_mistakes = proofs(CASES, MISTAKES
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_rows_sum_to_1(case):
     _, probs = case.forward(case.numbers())
-    assert np.allclose(probs.sum(-1), 1, rtol=1e-14)
+    np.testing.assert_allclose(probs.sum(-1), 1, rtol=1e-14)
 
 
 def test_tail_pixels_are_no_part_of_any_key():

@@ -75,6 +75,7 @@ test_loops, test_pytorch, test_gradients, test_mistakes = proofs(CASES, MISTAKES
     (cross_entropy, [0, -1], "labels: found -1; expected whole numbers from 0 to 4"),
     (cross_entropy, [0.5, 1.0], "labels: found float64; expected whole numbers from 0 to 4"),
     (cross_entropy, [0, 1, 2], "labels: found shape (3,); expected one for each of the 2 pictures"),
+    (cross_entropy, [[0, 1]], "labels: found shape (1, 2); expected one for each of the 2 pictures"),
     (mean_square, np.zeros((2, 4)), "labels: found shape (2, 4); expected (2, 5), as the logits"),
     (mean_square, np.zeros((5, 2)), "labels: found shape (5, 2); expected (2, 5), as the logits"),
     (binary_cross_entropy, np.zeros((2, 4)), "found shape (2, 4); expected (2, 5), as the logits")])  # fmt: skip

@@ -369,3 +369,25 @@ def test_fresh_parameters_are_what_the_configuration_says(kind):
 def test_flatten_and_unflatten_are_inverse():
     flat = {name: np.zeros(1) for name in parameter_shapes(VARIANTS["pvt_large"])}
     assert list(flatten(unflatten(flat))) == list(flat)
+
+
+@pytest.mark.parametrize(("kind", "change", "said"), [
+    (PvtV2Config, {"head": {"weight": np.zeros((5, 32)), "bias": np.zeros(5)}}, "params.head: found 5 rows; expected"),
+    (PvtV2Config, {"head": None}, "params.head: found 0 rows; expected num_labels = 3"),
+    (PvtConfig, {"head": None}, "params.head: found 0 rows; expected num_labels = 3"),
+    (PvtV2Config, {"norm": None}, "params.stages.2: found no norm, no pos_embed; expected norm, no pos"),
+    (PvtConfig, {"pos_embed": None}, "params.stages.2: found no pos_embed, no norm; expected pos_embed, "),
+])  # fmt: skip
+def test_parameters_of_another_model_are_refused(kind, change, said):
+    narrow = {"hidden_sizes": (8, 16, 24, 32), "num_attention_heads": (1, 2, 3, 4), "depths": (1, 1, 1, 1)}
+    config = kind(**narrow, image_size=32, num_labels=3)
+    params, x = init_params(config, np.random.default_rng(0)), np.zeros((1, 3, 32, 32), np.float32)
+    if "head" in change:
+        params |= change
+    else:
+        params["stages"][2] |= change
+    with pytest.raises(ValueError, match=f"^{re.escape(said)}"):
+        forward(x, params, config)
+    other = PvtConfig if kind is PvtV2Config else PvtV2Config
+    with pytest.raises(ValueError, match=r"^params.stages.0: found .*; expected "):
+        forward(x, init_params(config, np.random.default_rng(0)), other(**narrow, image_size=32, num_labels=3))

@@ -155,6 +155,24 @@ def test_kernels_are_drawn_around_grey():
         plots.kernels(np.zeros((4, 8, 3, 3)))
 
 
+def test_a_single_position_has_no_neighbours():
+    figure = plots.positions(np.ones((1, 1, 8)), (1, 1))
+    assert "1 × 1 positions × 8" in figure.alt
+    assert "mean cosine" not in figure.alt
+
+
+def test_a_picture_whose_mean_has_other_channels_is_refused():
+    for channels in (1, 4):
+        with pytest.raises(ValueError, match=f"^image_mean: found 3 numbers; expected {channels}, as pixel_values has"):
+            plots.photo_of(np.zeros((1, channels, 4, 4)))
+
+
+def test_more_lines_than_colours_are_refused():
+    lines = {name: [Difference("logits", 1.0, 0.5, 1e-9)] for name in "abcd"}
+    with pytest.raises(ValueError, match="^lines: found 4; expected at most 3"):
+        plots.difference(lines)
+
+
 def test_positions_show_cosines_before_and_after_resizing():
     table = np.random.default_rng(0).standard_normal((1, 1 + 2 * 3, 8))
     figure = plots.positions(table, (2, 3), (4, 5))
@@ -244,6 +262,15 @@ def test_live_differences_are_rounding():
     assert double < 1e-10 < 1e-9 < min(ours, theirs) <= max(ours, theirs) < 1e-3
 
 
+def test_patches_of_the_last_pixel_lie_in_the_picture():
+    """112 pixels: v1's stage 4 has 3 x 3 tokens of 32, and 16 pixels at the end are in none."""
+    figure = plots.patches(np.zeros((112, 112, 3)), {"v1": VARIANTS["pvt_tiny"]}, pixel=(111, 111))
+    near, far = panels_of(figure)
+    ends = [[patch.get_bbox().bounds for patch in axes.patches] for axes in (near, far)]
+    assert ends[0] == [(104, 108, 4, 4), (108, 108, 4, 4)]
+    assert ends[1] == [(108, 108, 4, 4), (104, 104, 8, 8), (96, 96, 16, 16), (64, 64, 32, 32)]
+
+
 @pytest.mark.parametrize("signed", [False, True])
 def test_overlay_stretches_maps_over_the_photo(signed):
     maps = {"coarse": np.array([[0.0, 2.0]]), "fine": np.array([[1.0, -3.0, 0.5]] * 2)}
@@ -254,7 +281,8 @@ def test_overlay_stretches_maps_over_the_photo(signed):
         np.testing.assert_array_equal(axes.images[-1].get_array(), values)
         assert axes.images[-1].get_extent() == [0, 12, 8, 0]
         assert axes.images[-1].get_clim() == (-3 if signed else 0, 3)
-    assert (query(panels[1]), "what" in shown(figure)) == ((4, 0, 4, 4), True)
+    assert [query(panel) for panel in panels] == [(6, 0, 6, 8), (4, 0, 4, 4)]
+    assert "what" in shown(figure)
 
 
 def test_a_notebook_gets_one_small_figure_and_the_readers_style_changes_nothing():

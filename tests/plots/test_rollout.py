@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pvt_numpy import PvtConfig, PvtV2Config
+from pvt_numpy import PvtConfig, PvtV2Config, parameter_shapes, plots
 from pvt_numpy.analysis import rollout
 from pvt_numpy.analysis.rollout import attention_distance, head_statistics, key_blocks, pyramid_rollout, spread
 from pvt_numpy.layers.softmax import softmax
+from pvt_numpy.model import start, trunk
 from tests.plots.plot_cases import V1, V2, traced
 
 
@@ -143,3 +144,25 @@ def test_entropy_needs_no_logarithm_of_zero():
 
 def test_cell_sizes():
     assert rollout.cell_sizes(PvtV2Config()) == [4, 8, 16, 32]
+
+
+@pytest.mark.parametrize("query", [(-1, 0, 0), (4, 0, 0), (3, 2, 0), (0, 0, -1)])
+def test_a_query_that_is_no_token_is_refused(query):
+    with pytest.raises(ValueError, match="^query: found .*; expected stage 0 to 3"):
+        pyramid_rollout(traced(V2)[1], V2, query=query)
+
+
+def test_without_a_class_token_the_mean_of_the_tokens_is_followed():
+    """A detector's v1: what its last map is made from, as of v2; and the figures do not speak of a class token."""
+    photo, _, x, params = traced(V1)
+    params = params | {"stages": [stage | {"cls_token": None} for stage in params["stages"]]}
+    trunk(x, params, V1, start(V1, watchers=(trace := {},)))
+    H, W = trace["stages.3.grid"]
+    each = [pyramid_rollout(trace, V1, query=(3, y, z)) for y in range(H) for z in range(W)]
+    for found, *alone in zip(pyramid_rollout(trace, V1), *each, strict=True):
+        np.testing.assert_allclose(found, np.mean(alone, axis=0), rtol=1e-12)
+    assert "from the mean of all tokens" in plots.rollout(photo, trace, V1).get_suptitle()
+    total = sum(np.prod(shape) for shape in parameter_shapes(V1, class_token=False).values())
+    sheet = plots.architecture(trace, V1).alt
+    assert "class token" not in sheet
+    assert f"{total:,} parameters" in sheet.replace("\u202f", ",")
