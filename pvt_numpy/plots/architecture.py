@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from ..analysis.rollout import cell_sizes, has_class_row
+from ..analysis.rollout import cell_sizes
 from ..config import variant_name
 from ..parameters import parameter_shapes
 from .diagram import LIGHT, arrow, box, count, sheet, write
@@ -27,10 +27,11 @@ def architecture(trace, config, photo=None):
     from matplotlib.colors import to_rgb
 
     stages = range(config.num_encoder_blocks)
-    with_class_token = has_class_row(trace, stages[-1])
+    maps = [trace[f"stages.{i}"] for i in stages]
+    # by shapes, for those of `analysis.cost.shapes` are all that it has
+    with_class_token = trace[f"stages.{stages[-1]}.tokens"].shape[1] > math.prod(maps[-1].shape[2:])
     shapes = parameter_shapes(config, class_token=with_class_token)
     (channels, H, W), v1 = trace["pixel_values"].shape[1:], config.model_type == "pvt"
-    maps = [trace[f"stages.{i}"] for i in stages]
     labels = trace["logits"].shape[-1] if "logits" in trace else 0
     name, total = variant_name(config) or config.model_type, sum(map(math.prod, shapes.values()))
     left, right = 2.0, 1.75
