@@ -19,8 +19,8 @@ AT_ONCE = 9  # covered copies in one batch
 def squares(size):
     """(rows, columns), as slices, of every place of the square on a picture of size (H, W), row by row.
 
-    The square moves by a seventh of the shorter side and is twice as wide: 36 places at 224 x 224. If 7
-    does not divide the side there may be more, and a strip at the end that is never covered.
+    The square moves by a seventh of the shorter side and is twice as wide: 36 places at 224 x 224.
+    If 7 does not divide the side there may be more places, and a strip at the end that is never covered.
 
     >>> len(squares((224, 224))), squares((224, 224))[-1]
     (36, (slice(160, 224, None), slice(160, 224, None)))

@@ -57,7 +57,8 @@ def patches(photo, configs, *, pixel=None):
     for (label, config), near, far in zip(configs.items(), panels[::2], panels[1::2], strict=True):
         patch, stride = config.patch_sizes[0], config.strides[0]
         row, column = token_over(config, 0, pixel, (H, W))
-        beside = column + 1 if (column + 1) * stride < W else column - 1
+        _, right = token_over(config, 0, (pixel[0], pixel[1] + stride), (H, W))
+        beside = right if right > column else column - 1
         show_photo(near, photo).set_interpolation("nearest")
         for at, colour in (((row, beside), ORANGE), ((row, column), BLUE)):
             frame(near, seen_pixels(config, 0, at), colour, linewidth=3)

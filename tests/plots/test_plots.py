@@ -269,6 +269,9 @@ def test_patches_of_the_last_pixel_lie_in_the_picture():
     ends = [[patch.get_bbox().bounds for patch in axes.patches] for axes in (near, far)]
     assert ends[0] == [(104, 108, 4, 4), (108, 108, 4, 4)]
     assert ends[1] == [(108, 108, 4, 4), (104, 104, 8, 8), (96, 96, 16, 16), (64, 64, 32, 32)]
+    near, _ = panels_of(plots.patches(np.zeros((112, 110, 3)), {"v1": VARIANTS["pvt_tiny"]}, pixel=(50, 105)))
+    lefts = [patch.get_bbox().x0 for patch in near.patches]
+    assert lefts == [100, 104], "the cell from 108 on is cut off: no token has it"
 
 
 @pytest.mark.parametrize("signed", [False, True])
