@@ -27,12 +27,13 @@ MODELS = VARIANTS | {
         **{name: (getattr(V2, name) + getattr(V2, name)[-1:]) for name in ("depths", "hidden_sizes", "patch_sizes",
            "strides", "num_attention_heads", "mlp_ratios", "sr_ratios")}),
 }  # fmt: skip
-GREAT = {"pvt_v2_b5": (448, 448), "pvt_v2_b2_li": (416, 448)}  # longer numbers; the others as small as they go
+SIZES = {"pvt_v2_b5": (448, 448), "pvt_v2_b2_li": (416, 448)}  # longer numbers; the others as small as they go
+SIZES |= dict.fromkeys(("two stages", "two stages, v1"), (32, 48))
 
 
 @cache
 def shapes_of(name):
-    return shapes(MODELS[name], GREAT.get(name, (64, 96)))
+    return shapes(MODELS[name], SIZES.get(name, (64, 96)))
 
 
 def nothing_overlaps(figure):
