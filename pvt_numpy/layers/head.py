@@ -1,8 +1,8 @@
 """From the last stage's tokens to the logits: v1 reads its class token, v2 averages all tokens.
 
-Source: PVT, the section on image classification, which takes ViT's class token (Dosovitskiy et al., "An Image is Worth
-16x16 Words", 2021) into the last stage alone. PVT v2's paper does not speak of its head: the mean is that of the
-official code.
+Source: PVT, the section on image-level prediction, which takes ViT's class token (Dosovitskiy et al., "An Image is
+Worth 16x16 Words", 2021) into the last stage alone. PVT v2's paper does not speak of its head: the mean is that of
+the official code.
 """
 
 import numpy as np
