@@ -152,7 +152,7 @@ print(f"that is {embed / total:.0%}")
 # %% [markdown]
 # ## What the kernels look for
 #
-# The 32 kernels of the shipped model, as pictures. It was trained for an hour and a half on a small data set, so they are noisy; still, some respond to a colour, some to a bright or dark spot, some to an edge. The numbers are those of the [channels](glossary.md#channel) and count from 0.
+# The 32 kernels of the shipped model, as pictures. It was trained on a small data set, so they are noisy; still, some respond to a colour, some to a bright or dark spot, some to an edge. The numbers are those of the [channels](glossary.md#channel) and count from 0.
 
 # %%
 plots.kernels(v2["weight"])

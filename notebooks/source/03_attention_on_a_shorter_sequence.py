@@ -349,7 +349,7 @@ practice.check(pooled, "3.1")
 # print(f"{np.linalg.norm(moved) / np.linalg.norm(output):.3f} of its length")
 # ```
 #
-# By about its own length: 0.999 on the golf ball, and from 0.99 to 1.61 on ten photos. Nothing of the old result is left. The keys and values were learned for the convolution's output and mean nothing for an average. v2's linear SRA does pool, but it is trained that way, and has a 1 × 1 convolution, a norm and a GELU behind the pooling (notebook 5).
+# By about its own length: 1.15 of it on the golf ball, and from 0.84 to 1.60 on ten photos. Nothing of the old result is left. The keys and values were learned for the convolution's output and mean nothing for an average. v2's linear SRA does pool, but it is trained that way, and has a 1 × 1 convolution, a norm and a GELU behind the pooling (notebook 5).
 #
 # </details>
 

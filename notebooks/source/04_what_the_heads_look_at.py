@@ -116,7 +116,7 @@ plots.overlay(picture, maps, label="attention received")
 
 # %% [markdown]
 # A few keys get most of the attention on this picture. Some lie on the ball, others where nothing is to be seen.
-# A head that has nothing to say must put its weight somewhere, because a [softmax](glossary.md#softmax) sums to 1; such a place is called an *attention sink*. In large vision transformers sinks are tokens many times as long as the others, and extra tokens, *registers*, cure them (Darcet et al., 2024). That is not what we see here: the tokens most read are as long as any. On 100 photos, too: 0.96 times the median, and the three keys get 34 % of the attention and the border 55 %, each on average.
+# A head that has nothing to say must put its weight somewhere, because a [softmax](glossary.md#softmax) sums to 1; such a place is called an *attention sink*. In large vision transformers sinks are tokens many times as long as the others, and extra tokens, *registers*, cure them (Darcet et al., 2024). That is not what we see here: the tokens most read are as long as any. On 100 photos, too: 0.97 times the median, and the three keys get a third of the attention and the border 52 %, each on average.
 # **First lesson: a bright key is not yet an important key.**
 
 # %% [markdown]
@@ -338,7 +338,7 @@ for name, value in on_the_ball.items():
     print(f"{name:24} {value:+.2f}{beside}")
 
 # %% [markdown]
-# On the golf ball, rollout agrees with the experiment, at 0.76 and more when it enters stages 2, 3 and 4. It would make a fine figure for a paper. But this is **one** picture.
+# On the golf ball, rollout agrees with the experiment, at 0.71 and more when it enters stages 2, 3 and 4. It would make a fine figure for a paper. But this is **one** picture.
 #
 # **Many photos.** The same was measured for the first 20 photos of each of the ten classes of Imagenette's validation set, 200 in all, with other shuffled weights for each; `maps_against_covering.csv` holds the results. The last row repeats the experiment itself, with black squares instead of grey ones: better than that no map can be expected to be.
 
@@ -385,12 +385,12 @@ def against_the_experiment(names):
 against_the_experiment([*on_the_ball, "black squares"])
 
 # %% [markdown]
-# **This is the lesson of the notebook.** On photos rollout hardly agrees with the experiment: 0.06 to 0.09 on average, where the golf ball gave 0.58 to 0.86, and each of the four passes 0.76 on at most 2 of the 200 photos. It agrees better than with shuffled weights on 56% to 62% of the photos; without any relation it would on half of them. The difference is real and small, 0.04 to 0.12 with standard errors of 0.03. And it is beaten by a map that knows neither the model nor the picture, nearness to the middle (0.15). The gradient without its sign does no better.
-# Two maps that know which answer is asked about do much better: the class activation map (0.35) and gradient × input (0.29). Both are far from the experiment's agreement with itself (0.72), and both vary much from photo to photo.
+# **This is the lesson of the notebook.** On photos rollout hardly agrees with the experiment: 0.08 to 0.10 on average, where the golf ball gave 0.24 to 0.84, and each of the four passes 0.71 on at most 7 of the 200 photos. It agrees better than with shuffled weights on 55% to 62% of the photos; without any relation it would on half of them. The difference is real and small, 0.06 to 0.12 with standard errors of 0.03. And it is beaten by a map that knows neither the model nor the picture, nearness to the middle (0.17). The gradient without its sign does no better.
+# Two maps that know which answer is asked about do much better: the class activation map (0.36) and gradient × input (0.34). Both are far from the experiment's agreement with itself (0.71), and both vary much from photo to photo.
 #
 # Why does rollout fail? It never sees the answer: a map of where attention goes is the same for "golf ball" and for "church". It knows no values, no MLPs and no [convolutions](glossary.md#convolution), which move more than attention does (see the lengths above). And stage 1 reads nearly all keys alike, so that following it blurs the map. That is our reading; what was measured is the table.
 #
-# Why did the golf ball agree so well? One bright thing lies on an even lawn. There even **contrast**, which knows no model at all, agrees at 0.80. An earlier version of this notebook stopped at the golf ball and recommended rollout. One picture proves nothing, least of all one that was chosen to look good.
+# Why did the golf ball agree so well? One bright thing lies on an even lawn. There even **contrast**, which knows no model at all, agrees at 0.81. An earlier version of this notebook stopped at the golf ball and recommended rollout. One picture proves nothing, least of all one that was chosen to look good.
 #
 # **Which maps to trust**
 #
@@ -400,16 +400,16 @@ against_the_experiment([*on_the_ball, "black squares"])
 # | mean of the heads | – | an overview | hides that heads differ |
 # | which keys are read, mean over queries | – | finds sinks | does not separate sinks from content |
 # | v1's class token | – | the row of attention that stands closest to the answer | one row of many; its heads differ |
-# | rollout entering stage 4 | 0.06 | where attention leads, if nothing else moved information | not where the answer comes from |
-# | rollout entering stage 3 | 0.08 | as above | as above |
-# | rollout entering stage 2 | 0.09 | as above | as above |
-# | rollout entering stage 1 | 0.07 | as above | as above, and blurred by stage 1 |
-# | class activation map | 0.35 | exact for v2: what the last tokens hold of the answer | where they have it from; 7 × 7 cells |
-# | gradient × input | 0.29 | the effect of small changes of the pixels | the effect of large ones; noisy |
-# | \|gradient\| | 0.03 | where a small change moves the answer at all | whether it is for or against the answer |
-# | nearness to the middle | 0.15 | a yardstick: a map has to beat it | knows no model |
-# | contrast to the mean | 0.10 | another yardstick | knows no model |
-# | black squares | 0.72 | the experiment itself, in another colour: a measurement on the model | fast; and covered pictures are unusual inputs |
+# | rollout entering stage 4 | 0.10 | where attention leads, if nothing else moved information | not where the answer comes from |
+# | rollout entering stage 3 | 0.09 | as above | as above |
+# | rollout entering stage 2 | 0.10 | as above | as above |
+# | rollout entering stage 1 | 0.08 | as above | as above, and blurred by stage 1 |
+# | class activation map | 0.36 | exact for v2: what the last tokens hold of the answer | where they have it from; 7 × 7 cells |
+# | gradient × input | 0.34 | the effect of small changes of the pixels | the effect of large ones; noisy |
+# | \|gradient\| | 0.06 | where a small change moves the answer at all | whether it is for or against the answer |
+# | nearness to the middle | 0.17 | a yardstick: a map has to beat it | knows no model |
+# | contrast to the mean | 0.11 | another yardstick | knows no model |
+# | black squares | 0.71 | the experiment itself, in another colour: a measurement on the model | fast; and covered pictures are unusual inputs |
 #
 # The agreement is the mean correlation over the 200 photos. To repeat it with pictures of yours, a sub-folder for each class: `python notebooks/measure_maps.py FOLDER -o TABLE` (some seconds a picture).
 
@@ -444,7 +444,7 @@ practice.check(variation, "4.1")
 # print(variation(trace["stages.3.blocks.1.attn.probs"][0]).round(2))
 # ```
 #
-# On the golf ball heads 1, 6 and 7 vary little (below 0.4): they read the same keys whichever token asks. Heads 2 and 8 vary most.
+# On the golf ball heads 1 and 5 hardly vary (0.00 and 0.12): they read the same keys whichever token asks. Heads 4 and 8 vary most.
 #
 # </details>
 
@@ -482,7 +482,7 @@ practice.check(step_back, "4.2")
 # print(agreement({"with lengths": weights.reshape(7, 7)}))
 # ```
 #
-# On the golf ball the correlation of the map that enters stage 4 rises from 0.80 to 0.84. That is one picture, and you know by now what one picture proves.
+# On the golf ball the correlation of the map that enters stage 4 rises from 0.71 to 0.73. That is one picture, and you know by now what one picture proves.
 #
 # </details>
 
@@ -524,7 +524,7 @@ practice.check(answer_of_the_mean, "4.4")
 # print(v1.labels[logits.argmax()], f"{answers(logits, v1.config)[1].max():.0%}")
 # ```
 #
-# It still says "golf ball", with 46 % in place of 91 %. The head was trained for the class token and never saw the mean. But the other tokens know of the ball as well: in the last stage all of them ask, and all are asked. v2 takes the mean from the start and has no class token.
+# It still says "golf ball", with 88 % in place of 90 %, though the head was trained for the class token and never saw the mean. So the other tokens know of the ball as well: in the last stage all of them ask, and all are asked. v2 takes the mean from the start and has no class token.
 #
 # </details>
 

@@ -305,7 +305,7 @@ practice.check(largest, "6.1")
 # largest = np.abs(pvt_numpy.forward(other, model.params, model.config).logits - logits).max()
 # ```
 #
-# By about 0.04 on the golf ball: far more than the epsilon. A port that agrees to $10^{-12}$ on the same pixels can still disagree on the same *file*; therefore every model here carries its recipe.
+# By about 0.02 on the golf ball: far more than the epsilon. A port that agrees to $10^{-12}$ on the same pixels can still disagree on the same *file*; therefore every model here carries its recipe.
 #
 # </details>
 

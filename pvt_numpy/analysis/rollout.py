@@ -10,7 +10,7 @@ square matrices; PVT's are N x M and the grid changes between stages, so this on
 
 It is a heuristic: values, MLPs and the depthwise convolutions of v2 move information too, and rollout knows nothing of
 them, nor of the answer. What it shows is where attention leads, and not what the answer depends on: on 200 photos it
-correlates with covering parts of the picture at 0.06 to 0.09 on average (`occlusion.py`, notebook 4). All of it is read
+correlates with covering parts of the picture at 0.08 to 0.10 on average (`occlusion.py`, notebook 4). All of it is read
 from a trace; `plots` draws it.
 """
 

@@ -89,7 +89,7 @@ function keptOf(stage) {
 
 /* What was measured, in notebook 4: rollout beside an experiment that covers parts of the picture. */
 const MEASURED = "It shows where attention leads, not what the answer depends on: over 200 photos its correlation with what covering parts "
-  + "of the picture does was .06 to .09 in the mean, and mere nearness to the middle had .15. Values and MLPs, which it leaves out, decide too.";
+  + "of the picture does was .08 to .10 in the mean, and mere nearness to the middle had .17. Values and MLPs, which it leaves out, decide too.";
 
 /* Rollout to the tokens of the chosen stage, and what the class token of the last block reads from. */
 function showFlow() {

@@ -113,13 +113,15 @@ def test_the_shipped_model():
     assert describe(model).startswith("pvt_v2_b0, 3,412,330 parameters, 10 outputs; from pvt_v2_b0_imagenette")
 
 
-def test_the_shipped_model_is_the_trained_one():
-    """Parameters: the Hugging Face folder's, rounded to float16 once. Predictions: the same on real photos."""
-    shipped, trained = load_model(), load_model(shared("checkpoints/pvt_v2_b0_imagenette"))
-    assert_same(shipped.params, retyped(trained.params, np.float16, np.float32))
-    assert replace(shipped, params={}, origin={}) == replace(trained, params={}, origin={})
-    pixels = preprocess(sorted(photos().glob("*/*.jpg"))[::300], **shipped.preprocessing)
-    ours, theirs = (forward(pixels, model.params, model.config).logits for model in (shipped, trained))
+def test_a_file_in_float16_is_the_trained_model(tmp_path):
+    """Parameters: a Hugging Face folder's, rounded to float16 once. Predictions: the same on real photos."""
+    trained = load_model(shared("checkpoints/pvt_v2_b0_imagenette"))
+    save_model(tmp_path / "half.safetensors", trained, dtype="float16")
+    half = load_model(tmp_path / "half.safetensors")
+    assert_same(half.params, retyped(trained.params, np.float16, np.float32))
+    assert replace(half, params={}, origin={}) == replace(trained, params={}, origin={})
+    pixels = preprocess(sorted(photos().glob("*/*.jpg"))[::300], **half.preprocessing)
+    ours, theirs = (forward(pixels, model.params, model.config).logits for model in (half, trained))
     np.testing.assert_array_equal(ours.argmax(-1), theirs.argmax(-1))
     assert len(set(ours.argmax(-1))) > 5
     assert 0 < np.abs(ours - theirs).max() < 0.01

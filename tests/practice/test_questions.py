@@ -72,5 +72,4 @@ def test_what_is_measured_on_the_sample_picture():
                   for recipe in (model.preprocessing, RECIPES["hf-bilinear"]))  # fmt: skip
     moved = np.abs(other - one)
     assert check(float(moved.max()), "6.1").right
-    assert [check(float(slip), "6.1").text.startswith("wrong: ") for slip in (moved.mean(), (one - other).max())] == [
-        True, True]  # fmt: skip
+    assert check(float(moved.mean()), "6.1").text.startswith("wrong: ")
