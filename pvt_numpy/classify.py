@@ -76,7 +76,8 @@ def main(argv=None):
                 print(as_json(picture, name, found, model) if options.json else as_table(picture, found))
                 unsure |= found[0].get("probability", 1) < UNSURE
     if unsure and model.origin.get("source") in SHIPPED_MODELS and not options.json:
-        print(f"\nUnsure? This model knows ten things only: {', '.join(model.label_names)}.\nOne that knows ImageNet's "
+        names = printable(", ".join(model.label_names))
+        print(f"\nUnsure? This model knows ten things only: {names}.\nOne that knows ImageNet's "
               "thousand: --model pvt_v2_b2, downloaded on first use, after pip install huggingface_hub")  # fmt: skip
     return 1 if failed else 0
 
