@@ -138,7 +138,7 @@ def test_a_frame_takes_a_few_milliseconds(view):
 
 
 def test_the_address_follows_the_view_and_opens_it_again(view):
-    driver = view()
+    driver = view(address="view=attention&stage=2&block=1&head=1")
     enter(driver, "formula")
     press(driver, "3hhb")
     point(driver, 0.25, 0.7, press_too=True)
