@@ -16,7 +16,7 @@ from pvt_numpy.explorer.page import explore
 from pvt_numpy.plots.__main__ import main
 from pvt_numpy.plots.photo import token_at
 from tests.explorer import browser
-from tests.explorer.browser import click, enter, point, press, text
+from tests.explorer.browser import FIRST, click, enter, point, press, text
 from tests.explorer.explorer_pages import NASTY_LABELS, model_of, page_of
 from tests.processes import BALL
 
@@ -138,7 +138,7 @@ def test_a_frame_takes_a_few_milliseconds(view):
 
 
 def test_the_address_follows_the_view_and_opens_it_again(view):
-    driver = view(address="view=attention&stage=2&block=1&head=1")
+    driver = view(address=f"view=attention&{FIRST}")
     enter(driver, "formula")
     press(driver, "3hhb")
     point(driver, 0.25, 0.7, press_too=True)
